@@ -1,0 +1,2 @@
+-- Whether the table $1 (a quoted name) exists. Locks nothing.
+SELECT to_regclass($1) IS NOT NULL

@@ -1,0 +1,27 @@
+-- The yellow trips: the target, and the staging table that each load fills anew.
+-- Locks: nothing that exists. May be run again: what exists is left as it is.
+-- The staging table is not logged: it is emptied by the next load, so a crash may empty it too.
+CREATE TABLE IF NOT EXISTS {{ table }} (
+    unique_row_id          text,
+    filename               text,
+    vendorid               text,
+    tpep_pickup_datetime   timestamp,
+    tpep_dropoff_datetime  timestamp,
+    passenger_count        integer,
+    trip_distance          double precision,
+    ratecodeid             text,
+    store_and_fwd_flag     text,
+    pulocationid           text,
+    dolocationid           text,
+    payment_type           integer,
+    fare_amount            double precision,
+    extra                  double precision,
+    mta_tax                double precision,
+    tip_amount             double precision,
+    tolls_amount           double precision,
+    improvement_surcharge  double precision,
+    total_amount           double precision,
+    congestion_surcharge   double precision
+);
+
+CREATE UNLOGGED TABLE IF NOT EXISTS {{ staging_table }} (LIKE {{ table }});

@@ -1,0 +1,65 @@
+//! `taxi load`: one month through the built-in pipeline.
+
+use std::time::Instant;
+
+use tokio_postgres::Client;
+
+use crate::cli::LoadArgs;
+use crate::config::{self, Database};
+use crate::database::session;
+use crate::database::settings::Settings;
+use crate::error::Result;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::plan::Plan;
+use crate::pipeline::run::{self, Before};
+use crate::provision::Provisioner;
+use crate::report::Report;
+use crate::report::phase::{Phase, Phases};
+use crate::report::summary::Summary;
+
+const PIPELINE: &str = "postgres_taxi";
+
+/// Plans the load, connects, runs the plan, prints the summary.
+pub async fn run(args: LoadArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<()> {
+    let began = Instant::now();
+    let plan = Plan::new(&Flow::builtin(PIPELINE)?, &inputs(&args))?;
+    let database = Database::resolve(args.database_url.as_deref())?;
+
+    let mut phases = Phases::default();
+    let phase = report.begin(Phase::Connect, None);
+    let mut client = connect(database, provisioner, report).await?;
+    phases.end(phase, "done");
+
+    let before = Before { began, phases, forced: args.force };
+    let summary = run::run(plan, &mut client, before, report).await?;
+    args.output.output.write(&summary, Summary::text)
+}
+
+fn inputs(args: &LoadArgs) -> Vec<(String, String)> {
+    let mut inputs = vec![
+        ("taxi".to_owned(), args.taxi.clone()),
+        ("year".to_owned(), args.year.to_string()),
+        ("month".to_owned(), format!("{:02}", args.month)),
+    ];
+    if let Some(base) = config::source_base(args.source.as_deref()) {
+        inputs.push(("source".to_owned(), base));
+    }
+    inputs
+}
+
+async fn connect(database: Database, provisioner: &Provisioner, report: &dyn Report) -> Result<Client> {
+    let settings = match database {
+        Database::Given(settings) => settings,
+        Database::Embedded => {
+            let up = provisioner.up(report).await?;
+            if up.started {
+                let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);
+                report.notice(&format!(
+                    "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
+                ));
+            }
+            Settings::parse(&up.connection.url())?
+        }
+    };
+    session::connect(&settings).await
+}

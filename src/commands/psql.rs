@@ -1,0 +1,40 @@
+//! `taxi psql`: the client that comes with the server, connected to it.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::{Error, Kind, Result};
+use crate::provision::Provisioner;
+use crate::provision::binaries::Binaries;
+use crate::report::Report;
+
+/// Brings the server up and becomes psql.
+pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Report) -> Result<()> {
+    let up = provisioner.up(report).await?;
+    let psql = find(&up.binaries).ok_or_else(|| {
+        let text = format!("there is no psql in {} nor on the search path", up.binaries.dir.display());
+        Error::new(Kind::Configuration, text).hint("install PostgreSQL's client, or connect with the URL of 'taxi status'")
+    })?;
+    // in the environment and not among the arguments, which every user of the machine can read
+    let cause = Command::new(&psql)
+        .args(args)
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", up.connection.port.to_string())
+        .env("PGUSER", &up.connection.user)
+        .env("PGPASSWORD", &up.connection.password)
+        .env("PGDATABASE", &up.connection.database)
+        .env_remove("PGHOSTADDR")
+        .env_remove("PGSERVICE")
+        .exec();
+    Err(Error::file("run", &psql, cause))
+}
+
+fn find(binaries: &Binaries) -> Option<PathBuf> {
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(binaries.dir.clone())
+        .chain(std::env::split_paths(&search_path))
+        .map(|dir| dir.join("psql"))
+        .find(|path| path.is_file())
+}

@@ -1,0 +1,34 @@
+//! `taxi up`, `taxi status`, `taxi down`: the embedded server by hand.
+
+use crate::error::Result;
+use crate::provision::{Provisioner, State, Status};
+use crate::report::Report;
+use crate::report::output::Output;
+
+/// Brings the server up and prints its URL.
+pub async fn up(provisioner: &Provisioner, output: Output, report: &dyn Report) -> Result<()> {
+    let up = provisioner.up(report).await?;
+    output.write(&up.status, |status| status.database_url.clone().unwrap_or_default())
+}
+
+/// Prints the server's state.
+pub async fn status(provisioner: &Provisioner, output: Output) -> Result<()> {
+    output.write(&provisioner.status().await?, text)
+}
+
+/// Stops the server and prints its state.
+pub async fn down(provisioner: &Provisioner, output: Output, report: &dyn Report) -> Result<()> {
+    output.write(&provisioner.down(report).await?, text)
+}
+
+fn text(status: &Status) -> String {
+    let state = match status.state {
+        State::Running => "running",
+        State::Starting => "starting",
+        State::Stopped => "stopped",
+        State::Absent => "not created yet",
+    };
+    let version = status.version.as_ref().map(|version| format!(" (PostgreSQL {version})")).unwrap_or_default();
+    let url = status.database_url.as_ref().map(|url| format!("\n{url}")).unwrap_or_default();
+    format!("{state}{version}, data in {}{url}", status.data_dir.display())
+}

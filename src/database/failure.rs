@@ -1,0 +1,67 @@
+//! Which kind of failure a database error is.
+
+use tokio_postgres::Error as Cause;
+
+use crate::error::{Error, Kind};
+
+/// The failure of a statement; `what` says what it was for, naming the table.
+pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
+    let error = Error::new(kind_of(&cause), what);
+    let error = match sqlstate(&cause) {
+        Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
+        Some("42501") => error.hint("the role needs to own the tables, or to be granted what the README lists"),
+        _ => error,
+    };
+    error.because(cause)
+}
+
+/// The failure to connect to `address`.
+pub fn connecting(address: &str, cause: Cause) -> Error {
+    let kind = match kind_of(&cause) {
+        // the driver's own refusals: a password that is needed and not given, a TLS mode it does not have
+        Kind::Internal if cause.to_string().contains("password") => Kind::Authentication,
+        Kind::Internal => Kind::Configuration,
+        kind => kind,
+    };
+    let what = match kind {
+        Kind::Authentication => format!("the database at {address} refused the user or the password"),
+        _ => format!("cannot connect to the database at {address}"),
+    };
+    let error = Error::new(kind, what).because(cause);
+    match kind {
+        Kind::Unreachable => error.hint("check the host and port of --database-url and that the server is running"),
+        _ => error,
+    }
+}
+
+fn sqlstate(cause: &Cause) -> Option<&str> {
+    cause.code().map(|state| state.code())
+}
+
+/// The kind by SQLSTATE (PostgreSQL's appendix A); without one, the connection itself failed.
+fn kind_of(cause: &Cause) -> Kind {
+    let Some(state) = sqlstate(cause) else {
+        let broken = cause.is_closed() || has_io_cause(cause);
+        return if broken { Kind::Unreachable } else { Kind::Internal };
+    };
+    match (&state[..2], state) {
+        ("28", _) | (_, "42501") => Kind::Authentication,
+        ("08" | "57", _) | (_, "53300") => Kind::Unreachable,
+        ("53" | "58", _) => Kind::Io,
+        ("22" | "23", _) => Kind::Data,
+        ("3D" | "3F" | "42", _) => Kind::Configuration,
+        _ => Kind::Internal,
+    }
+}
+
+fn has_io_cause(cause: &Cause) -> bool {
+    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(cause);
+    while let Some(error) = link {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        link = error.source();
+    }
+    // the driver's time limit has no source
+    cause.to_string().contains("timeout") || cause.to_string().contains("connecting")
+}

@@ -1,0 +1,96 @@
+//! SQL names: always quoted before they reach a statement.
+
+use std::fmt;
+
+use crate::error::{Error, Kind, Result};
+
+/// Quotes one identifier: `a"b` becomes `"a""b"`.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A table's name, with or without its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    parts: Vec<String>,
+}
+
+impl TableName {
+    /// Reads `schema.table` as SQL does: unquoted parts are folded to lower case, quoted ones are kept.
+    pub fn parse(text: &str) -> Result<Self> {
+        let refuse = || Error::new(Kind::Configuration, format!("{text:?} is not a table name like schema.table"));
+        let mut parts = Vec::new();
+        let mut rest = text.trim();
+        loop {
+            let (part, behind) = if let Some(quoted) = rest.strip_prefix('"') {
+                read_quoted(quoted).ok_or_else(refuse)?
+            } else {
+                let end = rest.find('.').unwrap_or(rest.len());
+                (rest[..end].to_lowercase(), &rest[end..])
+            };
+            if part.is_empty() || part.contains('\0') {
+                return Err(refuse());
+            }
+            parts.push(part);
+            match behind.strip_prefix('.') {
+                Some(next) if parts.len() < 2 => rest = next,
+                None if behind.is_empty() => return Ok(Self { parts }),
+                _ => return Err(refuse()),
+            }
+        }
+    }
+
+    /// The name as a statement takes it.
+    pub fn quoted(&self) -> String {
+        self.parts.iter().map(|part| quote(part)).collect::<Vec<_>>().join(".")
+    }
+}
+
+/// The text up to the closing quote, and what stands behind it.
+fn read_quoted(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (before, behind) = rest.split_once('"')?;
+        name.push_str(before);
+        match behind.strip_prefix('"') {
+            Some(next) => {
+                name.push('"');
+                rest = next;
+            }
+            None => return Some((name, behind)),
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    /// The name as messages show it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts.join("."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TableName;
+
+    #[test]
+    fn names_are_read_as_sql_reads_them() {
+        for (text, quoted) in [
+            ("public.Yellow", r#""public"."yellow""#),
+            ("trips", r#""trips""#),
+            (r#"public."My ""Trips"".x""#, r#""public"."My ""Trips"".x""#),
+            ("select", r#""select""#),
+            ("a; drop table b", r#""a; drop table b""#),
+        ] {
+            assert_eq!(TableName::parse(text).unwrap().quoted(), quoted);
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in ["", ".", "a.", ".a", "a.b.c", "\"a", "\"a\"b"] {
+            assert!(TableName::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

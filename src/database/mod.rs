@@ -1,0 +1,7 @@
+//! The connection to a PostgreSQL server, and the statements sent over it.
+
+pub mod failure;
+pub mod identifier;
+pub mod session;
+pub mod settings;
+pub mod statement;

@@ -1,0 +1,33 @@
+//! One session: connected, of a server new enough, ready for statements.
+
+use tokio_postgres::{Client, NoTls};
+
+use super::failure;
+use super::settings::Settings;
+use crate::error::{Error, Kind, Result};
+
+/// The oldest major version with MERGE.
+pub const OLDEST_MAJOR: u32 = 15;
+
+/// Connects and refuses a server that is too old, before any statement is sent.
+pub async fn connect(settings: &Settings) -> Result<Client> {
+    let (client, connection) =
+        settings.config().connect(NoTls).await.map_err(|cause| failure::connecting(&settings.address(), cause))?;
+    let version = connection.parameter("server_version").unwrap_or_default().to_owned();
+    check_version(&version, &settings.address())?;
+    // Its end shows in the statement under way: nothing is lost with the handle.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn check_version(version: &str, address: &str) -> Result<()> {
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    match digits.parse::<u32>() {
+        Ok(major) if major >= OLDEST_MAJOR => Ok(()),
+        _ => Err(Error::new(
+            Kind::ServerTooOld,
+            format!("the server at {address} is PostgreSQL {version}; taxi needs {OLDEST_MAJOR} or later"),
+        )
+        .hint("MERGE came with PostgreSQL 15: upgrade the server, or leave --database-url away to use taxi's own")),
+    }
+}

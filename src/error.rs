@@ -1,0 +1,158 @@
+//! What can go wrong, and the exit code that says so.
+//!
+//! An [`Error`] is one link of a chain: its own text names the thing that failed and never repeats its cause,
+//! which stands behind it as `source`. The chain is printed once, by [`crate::report::failure`].
+//!
+//! The exit codes follow `sysexits.h`, so that they do not collide with a shell's (126 and up) or with the
+//! plain 1 and 2 that any program may end with.
+
+use std::error::Error as StdError;
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The kinds of failure a caller can tell apart, each with an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line asks for something that does not exist.
+    Usage,
+    /// The source's bytes are not what they should be.
+    Data,
+    /// The month does not exist at the source.
+    NotPublished,
+    /// A server cannot be reached, or broke off.
+    Unreachable,
+    /// A bug in this program.
+    Internal,
+    /// A local disk, or the database server's, refuses to write.
+    Io,
+    /// The database server is older than PostgreSQL 15.
+    ServerTooOld,
+    /// A name, a password or a permission was refused.
+    Authentication,
+    /// A setting, a pipeline or the target's tables do not fit.
+    Configuration,
+}
+
+impl Kind {
+    /// Every kind, in the order of their exit codes.
+    pub const ALL: [Self; 9] = [
+        Self::Usage,
+        Self::Data,
+        Self::NotPublished,
+        Self::Unreachable,
+        Self::Internal,
+        Self::Io,
+        Self::ServerTooOld,
+        Self::Authentication,
+        Self::Configuration,
+    ];
+
+    /// The process's exit code for this kind.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 64,
+            Self::Data => 65,
+            Self::NotPublished => 66,
+            Self::Unreachable => 69,
+            Self::Internal => 70,
+            Self::Io => 74,
+            Self::ServerTooOld => 76,
+            Self::Authentication => 77,
+            Self::Configuration => 78,
+        }
+    }
+
+    /// The stable name that JSON output and the ledger use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Data => "data",
+            Self::NotPublished => "not_published",
+            Self::Unreachable => "unreachable",
+            Self::Internal => "internal",
+            Self::Io => "io",
+            Self::ServerTooOld => "server_too_old",
+            Self::Authentication => "authentication",
+            Self::Configuration => "configuration",
+        }
+    }
+
+    /// One line for people: when this code is returned.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Usage => "the command line asks for something that does not exist",
+            Self::Data => "the file is damaged, or a row of it is not what the table takes",
+            Self::NotPublished => "the source has no such month",
+            Self::Unreachable => "the source or the database cannot be reached, or broke off",
+            Self::Internal => "a bug in taxi",
+            Self::Io => "a disk is full or refuses to write, here or at the database server",
+            Self::ServerTooOld => "the database server is older than PostgreSQL 15",
+            Self::Authentication => "a password or a permission was refused",
+            Self::Configuration => "a setting, a pipeline or the target's tables do not fit",
+        }
+    }
+}
+
+/// A failure: its kind, what failed, why, and where we know it what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// A failure of `kind`; `message` is a lower-case fragment that names the thing.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None, hint: None }
+    }
+
+    /// The same failure with what caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The same failure with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A local file or folder that `action` (`"write"`, `"create"`) failed on.
+    pub fn file(action: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
+        let kind = match cause.kind() {
+            std::io::ErrorKind::PermissionDenied => Kind::Configuration,
+            _ => Kind::Io,
+        };
+        Self::new(kind, format!("cannot {action} {}", path.display())).because(cause)
+    }
+
+    /// Which kind of failure this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the user can do about it, where we know.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn exit_codes_are_distinct_and_leave_the_shells_alone() {
+        let codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
+        assert!(codes.is_sorted_by(|a, b| a < b), "not ascending and distinct: {codes:?}");
+        assert!(codes.iter().all(|code| (64..=78).contains(code)), "outside sysexits: {codes:?}");
+    }
+}

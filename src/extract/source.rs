@@ -1,0 +1,141 @@
+//! Where a file comes from: a directory or a web server, laid out as the course's release site is.
+//!
+//! In: the address that the pipeline rendered. Out: a stream of the file's raw bytes and what the source says of
+//! it. Refused: an answer that is no success, a length that does not hold, an address of another scheme.
+
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+
+use crate::error::{Error, Kind, Result};
+use crate::http;
+
+const READ_SIZE_BYTES: usize = 64 * 1024;
+
+/// A file at a source, not yet opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A local file.
+    File(PathBuf),
+    /// An address that is fetched with GET.
+    Http(String),
+}
+
+/// What a source says of a file before its first byte.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// The file's length in bytes, where it is announced.
+    pub length_bytes: Option<u64>,
+    /// The web server's `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified` as the web server wrote it, or the file's modification time.
+    pub last_modified: Option<String>,
+}
+
+/// An opened file.
+pub struct Body {
+    /// What the source said of it.
+    pub description: Description,
+    /// The address as it may be shown.
+    pub address: String,
+    content: Content,
+}
+
+enum Content {
+    File(File, PathBuf),
+    Http(Box<reqwest::Response>, String),
+}
+
+impl Source {
+    /// Reads an address: `http://` and `https://` are fetched, `file://` and all else is a path.
+    pub fn parse(address: &str) -> Result<Self> {
+        match address.split_once("://") {
+            Some(("http" | "https", _)) => Ok(Self::Http(address.to_owned())),
+            Some(("file", path)) => Ok(Self::File(PathBuf::from(path))),
+            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Err(Error::new(Kind::Configuration, format!("the source's scheme {scheme:?} is not known"))
+                    .hint("--source takes a directory, http:// or https://"))
+            }
+            _ => Ok(Self::File(PathBuf::from(address))),
+        }
+    }
+
+    /// The address as it may be shown and recorded.
+    pub fn address(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Http(address) => http::redact(address),
+        }
+    }
+
+    /// Opens the file; its first byte is not read yet.
+    pub async fn open(&self) -> Result<Body> {
+        let (description, content) = match self {
+            Self::File(path) => open_file(path).await?,
+            Self::Http(address) => {
+                let response = http::get(&http::client()?, address).await?;
+                (describe(&response), Content::Http(Box::new(response), address.clone()))
+            }
+        };
+        Ok(Body { description, address: self.address(), content })
+    }
+}
+
+async fn open_file(path: &Path) -> Result<(Description, Content)> {
+    let file = File::open(path).await.map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => missing_file(path, cause),
+        _ => Error::file("read", path, cause),
+    })?;
+    let metadata = file.metadata().await.map_err(|cause| Error::file("read", path, cause))?;
+    if !metadata.is_file() {
+        return Err(Error::new(Kind::Configuration, format!("{} is not a file", path.display())));
+    }
+    let modified = metadata.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
+    let description = Description {
+        length_bytes: Some(metadata.len()),
+        etag: None,
+        last_modified: modified.map(|time| time.to_string()),
+    };
+    Ok((description, Content::File(file, path.to_owned())))
+}
+
+/// A month that is not there, or a source directory that is not.
+fn missing_file(path: &Path, cause: std::io::Error) -> Error {
+    let base = path.parent().and_then(Path::parent).unwrap_or(path);
+    if base.as_os_str().is_empty() || base.is_dir() {
+        return Error::new(Kind::NotPublished, format!("there is no {}", path.display())).because(cause);
+    }
+    Error::new(Kind::Configuration, format!("the source {} is not a directory", base.display()))
+        .hint("--source (or TAXI_SOURCE) names the directory that holds yellow/ and green/")
+}
+
+fn describe(response: &reqwest::Response) -> Description {
+    Description {
+        length_bytes: response.content_length(),
+        etag: header(response.headers(), ETAG),
+        last_modified: header(response.headers(), LAST_MODIFIED),
+    }
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+impl Body {
+    /// The next bytes; `None` at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        match &mut self.content {
+            Content::Http(response, address) => {
+                response.chunk().await.map_err(|cause| http::broken_off(address, cause))
+            }
+            Content::File(file, path) => {
+                let mut buffer = BytesMut::with_capacity(READ_SIZE_BYTES);
+                let read = file.read_buf(&mut buffer).await.map_err(|cause| Error::file("read", path, cause))?;
+                Ok((read > 0).then(|| buffer.freeze()))
+            }
+        }
+    }
+}

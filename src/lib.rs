@@ -1,0 +1,23 @@
+//! Loads the NYC taxi CSVs into PostgreSQL: the library behind the `taxi` command.
+//!
+//! ```text
+//! provision ──► extract ───────────────► transform ──► load ────────────────────────────► report
+//! bring the     download .csv.gz,        md5 row key   COPY into a truncated staging      rows, phases,
+//! target up     gunzip, parse records    per record    table, MERGE into the target,      progress, JSON,
+//! first                                                ledger row in the same transaction run history
+//! ```
+//!
+//! [`pipeline`] says what is loaded where, [`commands`] ties it to the command line.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod database;
+pub mod error;
+pub mod extract;
+pub mod http;
+pub mod load;
+pub mod pipeline;
+pub mod provision;
+pub mod report;
+pub mod transform;

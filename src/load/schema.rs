@@ -1,0 +1,89 @@
+//! The tables' columns, as the database's catalog has them: there is no second list.
+
+use tokio_postgres::Client;
+
+use crate::database::failure;
+use crate::database::identifier::{TableName, quote};
+use crate::database::statement;
+use crate::error::{Error, Kind, Result};
+use crate::transform::row::{Column, Computed};
+use crate::transform::value::ColumnType;
+
+/// The columns that a load fills: the target's, which the staging table has too.
+pub async fn columns_to_fill(
+    client: &Client,
+    table: &TableName,
+    staging_table: &TableName,
+    computed: &Computed,
+) -> Result<Vec<Column>> {
+    let columns = describe(client, table).await?;
+    let staged = describe(client, staging_table).await?;
+    compare(table, &columns, staging_table, &staged)?;
+    for name in [&computed.key_column, &computed.filename_column] {
+        let column = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+        if column.is_none_or(|column| column.column_type != ColumnType::Text) {
+            let text = format!("target table {table} has no column {name} of type text, which the pipeline computes");
+            return Err(Error::new(Kind::Configuration, text));
+        }
+    }
+    Ok(columns)
+}
+
+/// The names as a statement's column list, each behind `prefix`.
+pub fn column_list(columns: &[Column], prefix: &str) -> String {
+    columns.iter().map(|column| format!("{prefix}{}", quote(&column.name))).collect::<Vec<_>>().join(", ")
+}
+
+async fn describe(client: &Client, table: &TableName) -> Result<Vec<Column>> {
+    let query = statement::render("describe_table.sql", &minijinja::context! {})?;
+    let rows = client
+        .query(&query, &[&table.quoted()])
+        .await
+        .map_err(|cause| failure::statement(format!("cannot read the columns of table {table}"), cause))?;
+    if rows.is_empty() {
+        return Err(Error::new(Kind::Configuration, format!("there is no table {table}")));
+    }
+    rows.iter()
+        .map(|row| {
+            let (name, oid, modifier): (String, u32, i32) = (row.get(0), row.get(1), row.get(2));
+            let column_type = ColumnType::from_catalog(oid, modifier).ok_or_else(|| {
+                let type_name: String = row.get(3);
+                let text = format!("column {name} of table {table} is of type {type_name}, which loads cannot fill");
+                Error::new(Kind::Configuration, text).hint(
+                    "known are text, varchar, smallint, integer, bigint, double precision, date and timestamp",
+                )
+            })?;
+            Ok(Column { name, column_type })
+        })
+        .collect()
+}
+
+fn compare(table: &TableName, columns: &[Column], staging_table: &TableName, staged: &[Column]) -> Result<()> {
+    let refuse = |text: String| {
+        Err(Error::new(Kind::Configuration, text)
+            .hint("the two must have the same columns: drop the staging table, which the next load makes again"))
+    };
+    for column in columns {
+        match staged.iter().find(|other| other.name == column.name) {
+            None => {
+                return refuse(format!("target table {table} has a column {}, {staging_table} has not", column.name));
+            }
+            Some(other) if other.column_type != column.column_type => {
+                let (target, staging) = (column.column_type.name(), other.column_type.name());
+                let name = &column.name;
+                return refuse(format!("column {name} is {target} in {table}, and {staging} in {staging_table}"));
+            }
+            Some(_) => {}
+        }
+    }
+    match staged.iter().find(|column| !columns.iter().any(|other| other.name == column.name)) {
+        Some(column) => {
+            Err(Error::new(
+                Kind::Configuration,
+                format!("target table {table} lacks the column {}, which {staging_table} has", column.name),
+            )
+            .hint("add the column to the target, or rename the target and let the load make a new one"))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Creates the tables that do not exist yet.
+//!
+//! What exists is not touched and its creation not even attempted: a role that may only load needs no right to
+//! create.
+
+use tokio_postgres::Client;
+
+use crate::database::failure;
+use crate::database::identifier::TableName;
+use crate::database::statement;
+use crate::error::Result;
+
+/// Runs `sql/<file>` unless `tables` exist already.
+pub async fn create_missing(
+    client: &mut Client,
+    tables: &[TableName],
+    file: &str,
+    identifiers: &minijinja::Value,
+) -> Result<()> {
+    let names = tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let failed = |cause| failure::statement(format!("cannot create {names}"), cause);
+    let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
+    let mut missing = false;
+    for table in tables {
+        let row = client.query_one(&exists, &[&table.quoted()]).await.map_err(failed)?;
+        missing |= !row.get::<_, bool>(0);
+    }
+    if !missing {
+        return Ok(());
+    }
+    let transaction = client.transaction().await.map_err(failed)?;
+    let lock = statement::render("lock_creation.sql", &minijinja::context! {})?;
+    transaction.batch_execute(&lock).await.map_err(failed)?;
+    transaction.batch_execute(&statement::render(file, identifiers)?).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}

@@ -1,0 +1,260 @@
+//! A YAML text as nodes that know where they stand.
+//!
+//! Types are decoded from this tree and not from the text, so that every fault of a file can be reported at
+//! once, each at its line and column.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use crate::error::{Error, Kind};
+
+/// A place in a file, both counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The line.
+    pub line: u64,
+    /// The column, in characters.
+    pub column: u64,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it begins.
+    pub position: Position,
+}
+
+/// The kinds of YAML value.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Nothing, or `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as it is written: `03` stays `03`.
+    Number(String),
+    /// Text.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file.
+    Map(Vec<(Node, Node)>),
+}
+
+/// A file's text, its name and its tree.
+#[derive(Clone, Debug)]
+pub struct Document {
+    name: String,
+    text: String,
+    /// The outermost value.
+    pub root: Node,
+}
+
+/// A fault at a place of a file.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// Where.
+    pub position: Position,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl Document {
+    /// Parses the YAML `text`; `name` is the file's, for errors.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|cause| {
+            let position = cause.location().map(|at| Position { line: at.line(), column: at.column() });
+            let position = position.unwrap_or_default();
+            let message = cause.to_string();
+            let message = message.lines().next().unwrap_or_default();
+            let message = message.rsplit_once(&format!("column {}: ", position.column)).map_or(message, |(_, m)| m);
+            faults(name, text, vec![Diagnostic { position, message: message.to_owned() }])
+        })?;
+        Ok(Self { name: name.to_owned(), text: text.to_owned(), root: node(root, text) })
+    }
+
+    /// One error for all the faults found, each with its line.
+    pub fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
+        faults(&self.name, &self.text, diagnostics)
+    }
+}
+
+fn faults(name: &str, text: &str, diagnostics: Vec<Diagnostic>) -> Error {
+    let excerpts: Vec<String> =
+        diagnostics.iter().map(|diagnostic| Excerpt { name, text, diagnostic }.to_string()).collect();
+    Error::new(Kind::Configuration, excerpts.join("\n"))
+}
+
+/// A diagnostic with the line it is about and a mark below.
+struct Excerpt<'a> {
+    name: &'a str,
+    text: &'a str,
+    diagnostic: &'a Diagnostic,
+}
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.diagnostic.position;
+        write!(f, "{}:{line}:{column}: {}", self.name, self.diagnostic.message)?;
+        let Some(source) = line.checked_sub(1).and_then(|index| self.text.lines().nth(index as usize)) else {
+            return Ok(());
+        };
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let indent = " ".repeat(column.saturating_sub(1) as usize);
+        write!(f, "\n {margin} |\n {number} | {source}\n {margin} | {indent}^")
+    }
+}
+
+/// The tree as the parser hands it over: numbers are marked, and get their text from the source afterwards.
+enum Raw {
+    Null,
+    Bool(bool),
+    Number,
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+}
+
+fn node(raw: Spanned<Raw>, source: &str) -> Node {
+    let at = raw.referenced;
+    let value = match raw.value {
+        Raw::Null => Value::Null,
+        Raw::Bool(value) => Value::Bool(value),
+        Raw::Text(text) => Value::Text(text),
+        Raw::Number => {
+            let defined = raw.defined.span();
+            let start = defined.offset() as usize;
+            let text: String = source.chars().skip(start).take(defined.len() as usize).collect();
+            Value::Number(text.trim().to_owned())
+        }
+        Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, source)).collect()),
+        Raw::Map(entries) => Value::Map(
+            entries.into_iter().map(|(key, value)| (node(key, source), node(value, source))).collect(),
+        ),
+    };
+    Node { value, position: Position { line: at.line(), column: at.column() } }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(value.to_owned()))
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Raw, E> {
+        Err(E::custom("binary values are not supported"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Raw, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries: Vec<(Spanned<Raw>, Spanned<Raw>)> = Vec::new();
+        while let Some((key, value)) = map.next_entry::<Spanned<Raw>, Spanned<Raw>>()? {
+            if matches!(key.value, Raw::List(_) | Raw::Map(_)) {
+                return Err(A::Error::custom("a key must be plain text"));
+            }
+            entries.push((key, value));
+        }
+        Ok(Raw::Map(entries))
+    }
+}
+
+impl Value {
+    /// What the value is, for messages.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_keep_their_text_and_place() {
+        let document = Document::parse("a.yaml", "é: 1\nmonths: [\"01\", 03, yes, true, 1.50]\n").unwrap();
+        let Value::Map(entries) = document.root.value else { panic!("no mapping") };
+        let Value::List(months) = &entries[1].1.value else { panic!("no list") };
+        let seen: Vec<String> = months
+            .iter()
+            .map(|node| match &node.value {
+                Value::Text(text) => format!("text {text} at {}", node.position.column),
+                Value::Number(text) => format!("number {text} at {}", node.position.column),
+                Value::Bool(value) => format!("boolean {value}"),
+                other => other.kind().to_owned(),
+            })
+            .collect();
+        assert_eq!(seen, ["text 01 at 10", "number 03 at 16", "text yes at 20", "boolean true", "number 1.50 at 31"]);
+    }
+
+    #[test]
+    fn a_syntax_error_shows_its_line() {
+        let error = Document::parse("a.yaml", "id: x\nid: y\n").unwrap_err();
+        assert!(error.to_string().starts_with("a.yaml:2:1: duplicate mapping key: id"), "{error}");
+        assert!(error.to_string().ends_with("\n   |\n 2 | id: y\n   | ^"), "{error}");
+    }
+}

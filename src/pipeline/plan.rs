@@ -1,0 +1,153 @@
+//! A plan: a flow with the values of one run, every expression filled in. Making one touches nothing.
+
+use super::document::{Diagnostic, Position};
+use super::expression::{Scope, Template};
+use super::flow::Flow;
+use super::inputs::Inputs;
+use super::task::TaskType;
+use crate::database::identifier::TableName;
+use crate::error::{Error, Result};
+use crate::extract::source::Source;
+use crate::load::job::Job;
+use crate::transform::row::Computed;
+
+/// What a run will do, in order.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pipeline's name, with its namespace.
+    pub pipeline: String,
+    /// The values of this run.
+    pub inputs: Inputs,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// A task with its values.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Create the tables that are missing.
+    CreateTables {
+        /// The file of `sql/`.
+        sql: String,
+        /// The target table.
+        table: TableName,
+        /// The staging table.
+        staging_table: TableName,
+    },
+    /// Load a file.
+    LoadCsv(Job),
+}
+
+impl Plan {
+    /// Checks the `given` inputs and fills in every task.
+    pub fn new(flow: &Flow, given: &[(String, String)]) -> Result<Self> {
+        let inputs = Inputs::resolve(&flow.inputs, given)?;
+        let filler = Filler { scope: Scope::new(&inputs, flow.variables.as_ref()) };
+        let mut steps = Vec::new();
+        let mut diagnostics = Vec::new();
+        for task in &flow.tasks {
+            match filler.step(&task.task_type) {
+                Ok(step) => steps.push(step),
+                Err(mut diagnostic) => {
+                    diagnostic.message = format!("task {}: {}", task.id, diagnostic.message);
+                    diagnostics.push(diagnostic);
+                }
+            }
+        }
+        if !diagnostics.is_empty() {
+            return Err(flow.faults(diagnostics));
+        }
+        Ok(Self { pipeline: flow.name(), inputs, steps })
+    }
+}
+
+struct Filler {
+    scope: Scope,
+}
+
+impl Filler {
+    fn step(&self, task_type: &TaskType) -> Result<Step, Diagnostic> {
+        match task_type {
+            TaskType::CreateTables { sql, table, staging_table } => Ok(Step::CreateTables {
+                sql: self.scope.fill(sql)?,
+                table: self.table(table)?,
+                staging_table: self.table(staging_table)?,
+            }),
+            TaskType::LoadCsv {
+                from,
+                table,
+                staging_table,
+                filename,
+                filename_column,
+                row_key_column,
+                row_key,
+            } => Ok(Step::LoadCsv(Job {
+                source: Source::parse(&self.scope.fill(from)?).map_err(at(from.position))?,
+                filename: self.scope.fill(filename)?,
+                table: self.table(table)?,
+                staging_table: self.table(staging_table)?,
+                computed: Computed {
+                    key_column: self.scope.fill(row_key_column)?,
+                    key_of: row_key.iter().map(|part| self.scope.fill(part)).collect::<Result<_, _>>()?,
+                    filename_column: self.scope.fill(filename_column)?,
+                },
+            })),
+        }
+    }
+
+    fn table(&self, template: &Template) -> Result<TableName, Diagnostic> {
+        TableName::parse(&self.scope.fill(template)?).map_err(at(template.position))
+    }
+}
+
+fn at(position: Position) -> impl Fn(Error) -> Diagnostic {
+    move |error| Diagnostic { position, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_load_is_planned_as_the_reference_flow_would_run_it() {
+        let flow = Flow::builtin("postgres_taxi").unwrap();
+        let inputs = given(&[("taxi", "green"), ("year", "2020"), ("month", "03"), ("source", "/data")]);
+        let plan = Plan::new(&flow, &inputs).unwrap();
+        let [Step::CreateTables { sql, .. }, Step::LoadCsv(job)] = &plan.steps[..] else { panic!("{plan:?}") };
+        assert_eq!(sql, "green_tripdata.sql");
+        assert_eq!(job.source, Source::File("/data/green/green_tripdata_2020-03.csv.gz".into()));
+        assert_eq!(job.filename, "green_tripdata_2020-03.csv");
+        assert_eq!(job.table.quoted(), r#""public"."green_tripdata""#);
+        assert_eq!(job.staging_table.quoted(), r#""public"."green_tripdata_staging""#);
+        assert_eq!(job.computed.key_of[1], "lpep_pickup_datetime");
+    }
+
+    #[test]
+    fn inputs_are_checked_before_anything_runs() {
+        let flow = Flow::builtin("postgres_taxi").unwrap();
+        let refusal = |pairs: &[(&str, &str)]| Plan::new(&flow, &given(pairs)).unwrap_err().to_string();
+        assert_eq!(refusal(&[("taxi", "blue")]), "the input taxi: \"blue\" is not one of yellow, green");
+        assert!(refusal(&[("yaer", "2020")]).starts_with("there is no input \"yaer\""));
+    }
+
+    #[test]
+    fn a_variable_that_renders_itself_is_a_fault_at_its_place() {
+        let text = "id: a\nnamespace: b\nvariables: {x: '{{ render(vars.x) }}'}\ntasks:\n  - id: t\n    type: \
+                    taxi.postgresql.CreateTables\n    sql: '{{ render(vars.x) }}'\n    table: a\n    stagingTable: b\n";
+        let error = Plan::new(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("a.yaml:7:10: task t: cannot fill in"), "{error}");
+        assert!(error.contains("does a variable render itself?"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_not_defined_is_a_fault() {
+        let text = "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: taxi.postgresql.CreateTables\n    \
+                    sql: '{{ inputs.nothing }}'\n    table: a\n    stagingTable: b\n";
+        let error = Plan::new(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
+        assert!(error.contains("a.yaml:6:10: task t: cannot fill in \"{{ inputs.nothing }}\""), "{error}");
+    }
+}

@@ -1,0 +1,53 @@
+//! The types of task that a flow may have.
+
+use super::document::Position;
+use super::expression::Template;
+
+/// One task of a flow.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its name within the flow.
+    pub id: String,
+    /// Where it stands.
+    pub position: Position,
+    /// What it does, and with what.
+    pub task_type: TaskType,
+}
+
+/// What a task does; the texts are filled in when the run is planned.
+#[derive(Clone, Debug)]
+pub enum TaskType {
+    /// Runs a file of `sql/` unless the tables exist.
+    CreateTables {
+        /// The file's name.
+        sql: Template,
+        /// The target table.
+        table: Template,
+        /// The staging table.
+        staging_table: Template,
+    },
+    /// Streams a gzipped CSV into the target.
+    LoadCsv {
+        /// The file's address or path.
+        from: Template,
+        /// The target table.
+        table: Template,
+        /// The staging table.
+        staging_table: Template,
+        /// The name that the rows carry.
+        filename: Template,
+        /// The column that takes it.
+        filename_column: Template,
+        /// The column that takes the row key.
+        row_key_column: Template,
+        /// The columns that make the key, in order.
+        row_key: Vec<Template>,
+    },
+}
+
+impl TaskType {
+    /// The type's name in a flow.
+    pub const CREATE_TABLES: &str = "taxi.postgresql.CreateTables";
+    /// The type's name in a flow.
+    pub const LOAD_CSV: &str = "taxi.postgresql.LoadCsv";
+}

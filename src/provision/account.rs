@@ -1,0 +1,74 @@
+//! Whose processes the server's are: root's never, PostgreSQL refuses that.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use nix::unistd::{Gid, Uid, User};
+
+use crate::error::{Error, Kind, Result};
+
+/// The accounts that root drops to, the first that exists: it needs an entry in the user database, or `initdb`
+/// refuses it.
+const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
+
+/// The account that runs the server.
+#[derive(Clone, Debug)]
+pub enum Account {
+    /// The caller's own.
+    Own,
+    /// Another one, that root drops to.
+    Other {
+        /// Its name.
+        name: String,
+        /// Its user id.
+        uid: Uid,
+        /// Its group id.
+        gid: Gid,
+    },
+}
+
+impl Account {
+    /// The caller's account, or as root another.
+    pub fn for_server() -> Result<Self> {
+        if !Uid::effective().is_root() {
+            return Ok(Self::Own);
+        }
+        let user = CANDIDATES.iter().find_map(|name| User::from_name(name).ok().flatten());
+        let user = user.ok_or_else(|| {
+            Error::new(Kind::Configuration, "PostgreSQL does not run as root, and there is no user to drop to")
+                .hint("create one with 'useradd --system postgres', or run taxi as another user")
+        })?;
+        Ok(Self::Other { name: user.name, uid: user.uid, gid: user.gid })
+    }
+
+    /// A command that runs as this account, with nothing of the caller's environment but the search path.
+    pub fn command(&self, program: &Path, directory: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(directory).env_clear().env("LC_ALL", "C");
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.stdin(std::process::Stdio::null());
+        if let Self::Other { uid, gid, .. } = self {
+            command.uid(uid.as_raw()).gid(gid.as_raw());
+        }
+        command
+    }
+
+    /// Gives `path` to this account.
+    pub fn own(&self, path: &Path) -> Result<()> {
+        match self {
+            Self::Own => Ok(()),
+            Self::Other { uid, gid, .. } => nix::unistd::chown(path, Some(*uid), Some(*gid))
+                .map_err(|cause| Error::file("give away", path, cause.into())),
+        }
+    }
+
+    /// Lets this account's group read `path`, or enter it.
+    pub fn share(&self, path: &Path) -> Result<()> {
+        match self {
+            Self::Own => Ok(()),
+            Self::Other { gid, .. } => nix::unistd::chown(path, None, Some(*gid))
+                .map_err(|cause| Error::file("share", path, cause.into())),
+        }
+    }
+}

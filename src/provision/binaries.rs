@@ -1,0 +1,194 @@
+//! The server's programs: where they may be, and which of them are new enough.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::database::session::OLDEST_MAJOR;
+
+/// The programs that bringing up a server takes.
+const NEEDED: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
+
+/// Where distributions put a server's programs, outside the search path: a `*` stands for one name.
+const DISTRIBUTION_PLACES: [&str; 9] = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/libexec/postgresql*",
+    "/usr/lib/postgresql*/bin",
+    "/usr/local/pgsql/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+    "/Library/PostgreSQL/*/bin",
+];
+
+/// Which binaries the user wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Those installed, else the pinned build.
+    Search,
+    /// Those of this directory and no others.
+    Directory(PathBuf),
+    /// The pinned build, whatever is installed.
+    Download,
+}
+
+impl std::str::FromStr for Choice {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "" => Self::Search,
+            "download" => Self::Download,
+            path => Self::Directory(PathBuf::from(path)),
+        })
+    }
+}
+
+/// A directory of programs that can run a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binaries {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The major version.
+    pub major: u32,
+}
+
+impl Binaries {
+    /// Looks whether `dir` holds a server that is new enough; if not, says why.
+    pub fn inspect(dir: &Path) -> Result<Self, String> {
+        if let Some(missing) = NEEDED.iter().find(|name| !dir.join(name).is_file()) {
+            return Err(format!("it has no {missing}"));
+        }
+        let answer = Command::new(dir.join("postgres")).arg("--version").output();
+        let answer = answer.map_err(|cause| format!("its postgres cannot be run: {cause}"))?;
+        let version = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let digits: String = version
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_default()
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        match digits.parse() {
+            Ok(major) if major >= OLDEST_MAJOR => Ok(Self { dir: dir.to_owned(), major }),
+            Ok(major) => Err(format!("it is PostgreSQL {major}, taxi needs {OLDEST_MAJOR} or later")),
+            Err(_) => {
+                let said = String::from_utf8_lossy(&answer.stderr);
+                Err(format!("its postgres does not run: {}", said.lines().next().unwrap_or("it says nothing")))
+            }
+        }
+    }
+
+    /// The path of one of the programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// The places to search, in order.
+#[derive(Clone, Debug)]
+pub struct Places {
+    search_path: OsString,
+    patterns: Vec<PathBuf>,
+}
+
+impl Places {
+    /// The search path, what `pg_config` names, and the distributions' places.
+    pub fn of_this_machine() -> Self {
+        let patterns = DISTRIBUTION_PLACES.iter().map(PathBuf::from).collect();
+        Self { search_path: std::env::var_os("PATH").unwrap_or_default(), patterns }
+    }
+
+    /// The first server of version `major`, or where none is asked for of any that is new enough.
+    pub fn find(&self, major: Option<u32>) -> Option<Binaries> {
+        let fits = |found: &Binaries| major.is_none_or(|major| found.major == major);
+        let mut candidates: Vec<PathBuf> = std::env::split_paths(&self.search_path).filter_map(with_server).collect();
+        candidates.extend(self.named_by_pg_config());
+        if let Some(found) = candidates.iter().filter_map(|dir| Binaries::inspect(dir).ok()).find(fits) {
+            return Some(found);
+        }
+        let installed = self.patterns.iter().flat_map(|pattern| expand(pattern));
+        installed.filter_map(|dir| Binaries::inspect(&dir).ok()).filter(fits).max_by_key(|found| found.major)
+    }
+
+    fn named_by_pg_config(&self) -> Option<PathBuf> {
+        let program = std::env::split_paths(&self.search_path).map(|dir| dir.join("pg_config")).find(|path| path.is_file())?;
+        let answer = Command::new(program).arg("--bindir").output().ok()?;
+        let dir = String::from_utf8(answer.stdout).ok()?;
+        Some(PathBuf::from(dir.trim()))
+    }
+}
+
+/// The directory that a `postgres` on the search path really lies in: its sisters may not be linked.
+fn with_server(dir: PathBuf) -> Option<PathBuf> {
+    let program = dir.join("postgres").canonicalize().ok()?;
+    program.parent().map(Path::to_owned)
+}
+
+/// The directories that a pattern stands for.
+fn expand(pattern: &Path) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for part in pattern.components() {
+        let name = part.as_os_str().to_string_lossy().into_owned();
+        let Some((before, behind)) = name.split_once('*') else {
+            found.iter_mut().for_each(|path| path.push(part));
+            continue;
+        };
+        let matches = |entry: &std::fs::DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.len() >= before.len() + behind.len() && name.starts_with(before) && name.ends_with(behind)
+        };
+        let entries = found.iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten();
+        found = entries.filter(matches).map(|entry| entry.path()).collect();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A directory of programs whose `postgres` says it is of `version`.
+    fn pretend(dir: &Path, version: &str) {
+        std::fs::create_dir_all(dir).unwrap();
+        for name in NEEDED {
+            let path = dir.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_search_path_comes_first_and_links_are_followed() {
+        let root = tempfile::tempdir().unwrap();
+        pretend(&root.path().join("real"), "16.2");
+        pretend(&root.path().join("pg/17/bin"), "17.1");
+        pretend(&root.path().join("pg/14/bin"), "14.9");
+        let linked = root.path().join("linked");
+        std::fs::create_dir(&linked).unwrap();
+        std::os::unix::fs::symlink(root.path().join("real/postgres"), linked.join("postgres")).unwrap();
+
+        let patterns = vec![root.path().join("pg/*/bin")];
+        let places = Places { search_path: linked.clone().into(), patterns: patterns.clone() };
+        let real = root.path().canonicalize().unwrap().join("real");
+        assert_eq!(places.find(None).unwrap(), Binaries { dir: real, major: 16 });
+        assert_eq!(places.find(Some(17)).unwrap().major, 17);
+        assert_eq!(places.find(Some(14)), None);
+        let elsewhere = Places { search_path: OsString::new(), patterns };
+        assert_eq!(elsewhere.find(None).unwrap().major, 17);
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_or_broken_is_named_as_such() {
+        let root = tempfile::tempdir().unwrap();
+        pretend(root.path(), "14.9 (Debian)");
+        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "it is PostgreSQL 14, taxi needs 15 or later");
+        std::fs::write(root.path().join("postgres"), "#!/bin/sh\necho no library >&2\n").unwrap();
+        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "its postgres does not run: no library");
+        std::fs::remove_file(root.path().join("pg_ctl")).unwrap();
+        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "it has no pg_ctl");
+    }
+}

@@ -1,0 +1,163 @@
+//! The server's data directory and how to connect to it: made once, kept for good.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use super::binaries::{Binaries, Choice};
+use super::home::Home;
+use crate::error::{Error, Kind, Result};
+
+const USER: &str = "taxi";
+/// The name that the course gives its database.
+const DATABASE: &str = "ny_taxi";
+const PASSWORD_BYTES: usize = 24;
+
+/// How to connect to the embedded server.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Connection {
+    /// The port on 127.0.0.1, the same at every start.
+    pub port: u16,
+    /// The server's superuser.
+    pub user: String,
+    /// Its password, in hex: it stands in a URL as it is.
+    pub password: String,
+    /// The database.
+    pub database: String,
+}
+
+impl Connection {
+    /// The connection of the server in `home`.
+    pub fn load(home: &Home) -> Result<Self> {
+        let path = home.connection();
+        let text = std::fs::read(&path).map_err(|cause| Error::file("read", &path, cause))?;
+        serde_json::from_slice(&text)
+            .map_err(|cause| Error::new(Kind::Configuration, format!("cannot read {}", path.display())).because(cause))
+    }
+
+    /// The connection of the server in `home`, made up where there is none.
+    pub fn load_or_create(home: &Home) -> Result<Self> {
+        if home.connection().exists() {
+            return Self::load(home);
+        }
+        let mut password = [0; PASSWORD_BYTES];
+        getrandom::fill(&mut password)
+            .map_err(|cause| Error::new(Kind::Io, "the system gives no random bytes").because(cause))?;
+        let connection = Self {
+            port: super::server::free_port()?,
+            user: USER.to_owned(),
+            password: hex::encode(password),
+            database: DATABASE.to_owned(),
+        };
+        connection.save(home)?;
+        Ok(connection)
+    }
+
+    /// Writes the connection where only the owner can read it.
+    pub fn save(&self, home: &Home) -> Result<()> {
+        let path = home.connection();
+        let failed = |cause| Error::file("write", &path, cause);
+        // a new file is the owner's alone from its first byte
+        let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
+        serde_json::to_writer(&mut file, self).map_err(|cause| failed(cause.into()))?;
+        file.persist(&path).map_err(|cause| failed(cause.error))?;
+        Ok(())
+    }
+
+    /// The URL, with the password.
+    pub fn url(&self) -> String {
+        self.url_of(&self.database)
+    }
+
+    /// The URL of another database of the server.
+    pub fn url_of(&self, database: &str) -> String {
+        let Self { port, user, password, .. } = self;
+        format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
+    }
+}
+
+/// The major version that the data directory was created by; `None` where there is none.
+pub fn major_version(home: &Home) -> Result<Option<u32>> {
+    let data = home.data();
+    let path = data.join("PG_VERSION");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| {
+            Error::new(Kind::Configuration, format!("{} does not hold a major version", path.display()))
+        }),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            if data.is_dir() {
+                let text = format!("{} exists and is no data directory of PostgreSQL", data.display());
+                return Err(Error::new(Kind::Configuration, text).hint("move it away, or set TAXI_HOME to another place"));
+            }
+            Ok(None)
+        }
+        Err(cause) => Err(Error::file("read", &path, cause)),
+    }
+}
+
+/// The refusal of a data directory for which there are no binaries. It is the user's data: nothing touches it.
+pub fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
+    let data = home.data();
+    let looked = match choice {
+        Choice::Directory(dir) => format!("{} is of another", dir.display()),
+        Choice::Search => "no server of that version is installed".to_owned(),
+        Choice::Download => "the build to download is of another".to_owned(),
+    };
+    let text = format!("the data directory {} was created by PostgreSQL {major}; {looked}", data.display());
+    Error::new(Kind::Configuration, text).hint(format!(
+        "install PostgreSQL {major} again (TAXI_POSTGRES_BIN names its bin directory), upgrade the directory with \
+         pg_upgrade, or set TAXI_HOME to a new place"
+    ))
+}
+
+/// Creates the data directory, whole or not at all.
+pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &Connection) -> Result<()> {
+    let unfinished = home.unfinished_data();
+    if unfinished.exists() {
+        // of a creation that was cut off: it was never a server
+        std::fs::remove_dir_all(&unfinished).map_err(|cause| Error::file("remove", &unfinished, cause))?;
+    }
+    std::fs::create_dir(&unfinished).map_err(|cause| Error::file("create", &unfinished, cause))?;
+    account.own(&unfinished)?;
+    let password = password_file(home, account, connection)?;
+    let mut initdb = account.command(&binaries.program("initdb"), &unfinished);
+    initdb.arg("--pgdata").arg(&unfinished);
+    initdb.arg("--pwfile").arg(password.path());
+    initdb.args(["--username", &connection.user, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
+    let output = initdb.output().map_err(|cause| Error::file("run", &binaries.program("initdb"), cause))?;
+    check("initdb failed", &unfinished, &output)?;
+    // appended by the account itself: root must not write where another user could have put a link
+    let mut include = account.command(Path::new("/bin/sh"), &unfinished);
+    include.args(["-c", "echo \"include '../server.conf'\" >> postgresql.conf"]);
+    let output = include.output().map_err(|cause| Error::file("run", Path::new("/bin/sh"), cause))?;
+    check("cannot write postgresql.conf", &unfinished, &output)?;
+    let data = home.data();
+    std::fs::rename(&unfinished, &data).map_err(|cause| Error::file("create", &data, cause))
+}
+
+/// The password for `initdb`, in a file that only the owner and the server's account can read.
+fn password_file(home: &Home, account: &Account, connection: &Connection) -> Result<tempfile::NamedTempFile> {
+    let failed = |cause| Error::file("write to", home.path(), cause);
+    let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
+    writeln!(file, "{}", connection.password).map_err(failed)?;
+    if let Account::Other { .. } = account {
+        account.share(file.path())?;
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o640)).map_err(failed)?;
+    }
+    Ok(file)
+}
+
+/// Refuses the result of a program that failed, with the last it said.
+pub fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = said[said.len().saturating_sub(3)..].join("; ");
+    Err(Error::new(Kind::Io, format!("{what} on {} ({})", path.display(), output.status)).because(last))
+}

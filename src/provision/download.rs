@@ -1,0 +1,118 @@
+//! The pinned build of the server, for a machine that has none: downloaded once, checked, unpacked, kept.
+
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+
+use super::binaries::Binaries;
+use crate::error::{Error, Kind, Result};
+use crate::http;
+use crate::report::Report;
+
+/// Where the archives are published.
+pub const RELEASES: &str = "https://github.com/theseus-rs/postgresql-binaries/releases/download";
+/// The major version of the pinned build.
+pub const MAJOR: u32 = 17;
+const VERSION: &str = "17.11.0";
+/// Platform, the archive's name for it, and its SHA-256.
+const PINNED: [(&str, &str, &str, &str); 4] = [
+    ("linux", "x86_64", "x86_64-unknown-linux-gnu", "b7a1ba6bae6499d8296e3e81b0171eecfd1766ca9aaa0057e41ad3e844e5e2e0"),
+    ("linux", "aarch64", "aarch64-unknown-linux-gnu", "abffda09209280ec1502b73720dc4d254fb7fff9a072e324926c600a5b16c221"),
+    ("macos", "aarch64", "aarch64-apple-darwin", "fd4b62794b160e26973a768a1eef3248aef9d2ff23ebd6d884a4299485e28e57"),
+    ("macos", "x86_64", "x86_64-apple-darwin", "e43a81b15e1cfe7f9d8fd79c6d4d0366e9001a5f690e322224dca704656602f7"),
+];
+
+/// An archive of server binaries: where it is, and what it must be.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// The folder that it unpacks to, and the archive's name without `.tar.gz`.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Its SHA-256 in lower-case hex.
+    pub sha256: String,
+}
+
+impl Archive {
+    /// The pinned build for this platform, from the base address `mirror`.
+    pub fn pinned(mirror: &str) -> Result<Self> {
+        let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+        let build = PINNED.iter().find(|build| build.0 == os && build.1 == architecture);
+        let Some((_, _, target, sha256)) = build else {
+            let text = format!("no PostgreSQL server is installed, and there is no build for {os} on {architecture}");
+            return Err(Error::new(Kind::Configuration, text).hint(how_to_install()));
+        };
+        let name = format!("postgresql-{VERSION}-{target}");
+        let address = format!("{}/{VERSION}/{name}.tar.gz", mirror.trim_end_matches('/'));
+        Ok(Self { name, address, sha256: (*sha256).to_owned() })
+    }
+
+    /// The binaries, from `cache` where they are already.
+    pub async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
+        let installed = cache.join(&self.name);
+        if !installed.is_dir() {
+            report.notice(&format!("no PostgreSQL server is installed; downloading {}", http::redact(&self.address)));
+            let mut archive = self.fetch(cache).await.map_err(|error| {
+                let text = "no PostgreSQL server is installed, and it cannot be downloaded either";
+                Error::new(error.kind(), text).because(error).hint(how_to_install())
+            })?;
+            self.unpack(&mut archive, cache, &installed).map_err(|cause| {
+                Error::file("unpack the server into", &installed, cause)
+            })?;
+        }
+        Binaries::inspect(&installed.join("bin")).map_err(|why| {
+            let text = format!("the downloaded server in {} cannot be used: {why}", installed.display());
+            Error::new(Kind::Configuration, text).hint(how_to_install())
+        })
+    }
+
+    /// Downloads into a nameless file, and refuses it if it is not the archive that was pinned.
+    async fn fetch(&self, cache: &Path) -> Result<File> {
+        let unwritable = |cause| Error::file("write to", cache, cause);
+        let mut file = tempfile::tempfile_in(cache).map_err(unwritable)?;
+        let mut response = http::get(&http::client()?, &self.address).await?;
+        let mut sha256 = Sha256::new();
+        while let Some(chunk) = response.chunk().await.map_err(|cause| http::broken_off(&self.address, cause))? {
+            sha256.update(&chunk);
+            file.write_all(&chunk).map_err(unwritable)?;
+        }
+        let digest = hex::encode(sha256.finalize());
+        if digest != self.sha256 {
+            let text = format!(
+                "{} has the SHA-256 {digest}, expected is {}",
+                http::redact(&self.address),
+                self.sha256
+            );
+            return Err(Error::new(Kind::Data, text));
+        }
+        file.rewind().map_err(unwritable)?;
+        Ok(file)
+    }
+
+    /// Unpacks next to the final place and moves it there whole, so that what is there is complete.
+    fn unpack(&self, archive: &mut File, cache: &Path, installed: &Path) -> io::Result<()> {
+        let unfinished = tempfile::Builder::new().prefix("unfinished-").tempdir_in(cache)?;
+        tar::Archive::new(MultiGzDecoder::new(archive)).unpack(unfinished.path())?;
+        std::fs::rename(unfinished.path().join(&self.name), installed)
+    }
+}
+
+/// The command that installs a server on this machine.
+fn how_to_install() -> String {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let is = |name: &str| release.lines().any(|line| line.starts_with("ID") && line.contains(name));
+    let command = match std::env::consts::OS {
+        "macos" => "brew install postgresql@17",
+        _ if is("debian") || is("ubuntu") => "apt-get install postgresql",
+        _ if is("fedora") || is("rhel") => "dnf install postgresql-server",
+        _ if is("alpine") => "apk add postgresql17",
+        _ if is("arch") => "pacman -S postgresql",
+        _ if is("suse") => "zypper install postgresql-server",
+        _ => "your system's package manager",
+    };
+    format!("install PostgreSQL 15 or later with {command}, or use a database of yours with --database-url")
+}
+

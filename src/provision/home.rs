@@ -1,0 +1,151 @@
+//! The folder that holds everything of the embedded server, and who may enter it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Uid;
+
+use super::account::Account;
+use crate::error::{Error, Kind, Result};
+use crate::report::Report;
+
+/// Where root's server lives: root's own home is closed to the account that runs it.
+const ROOT_HOME: &str = "/var/lib/taxi-etl";
+const PRIVATE: u32 = 0o700;
+/// For the owner, and for the group of the server's account to pass through.
+const PASSABLE: u32 = 0o710;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    /// The folder given, or the platform's place for a program's data.
+    pub fn resolve(given: Option<&Path>) -> Result<Self> {
+        let path = match given {
+            Some(path) => path.to_owned(),
+            None if Uid::effective().is_root() => PathBuf::from(ROOT_HOME),
+            None => dirs::data_local_dir()
+                .ok_or_else(|| {
+                    Error::new(Kind::Configuration, "cannot tell where this user's data belongs")
+                        .hint("set TAXI_HOME to a directory of your own")
+                })?
+                .join("taxi-etl"),
+        };
+        let path = std::path::absolute(&path).map_err(|cause| Error::file("find", &path, cause))?;
+        Ok(Self { path })
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// The data directory while it is being made.
+    pub fn unfinished_data(&self) -> PathBuf {
+        self.path.join("data.unfinished")
+    }
+
+    /// The directory of the socket.
+    pub fn run(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log").join("server.log")
+    }
+
+    /// The server's settings.
+    pub fn settings(&self) -> PathBuf {
+        self.path.join("server.conf")
+    }
+
+    /// The connection's secrets.
+    pub fn connection(&self) -> PathBuf {
+        self.path.join("connection.json")
+    }
+
+    /// Downloaded binaries.
+    pub fn cache(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Creates what is missing, private, and checks that the server's account can get there.
+    pub fn create(&self, account: &Account) -> Result<()> {
+        if let Some(parent) = self.path.parent() {
+            std::fs::create_dir_all(parent).map_err(|cause| cannot_create(&self.path, cause))?;
+        }
+        let mode = if matches!(account, Account::Own) { PRIVATE } else { PASSABLE };
+        if create_directory(&self.path, mode)? {
+            account.share(&self.path)?;
+        }
+        check_passable(&self.path, account)?;
+        if create_directory(&self.cache(), mode)? {
+            account.share(&self.cache())?;
+        }
+        for directory in [self.run(), self.path.join("log")] {
+            if create_directory(&directory, PRIVATE)? {
+                account.own(&directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps other processes from bringing the server up or down, until the lock is dropped.
+    pub fn lock(&self, report: &dyn Report) -> Result<File> {
+        let path = self.path.join("lock");
+        let failed = |cause| Error::file("lock", &path, cause);
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                report.notice("another taxi is bringing the server up or down; waiting for it");
+                file.lock().map_err(failed)?;
+            }
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
+        Ok(file)
+    }
+}
+
+/// Whether the directory is new.
+fn create_directory(path: &Path, mode: u32) -> Result<bool> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => Ok(true),
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(cause) => Err(cannot_create(path, cause)),
+    }
+}
+
+fn cannot_create(path: &Path, cause: io::Error) -> Error {
+    Error::file("create", path, cause).hint("set TAXI_HOME to a directory that this user may write to")
+}
+
+/// Refuses a folder below one that the server's account may not enter.
+fn check_passable(path: &Path, account: &Account) -> Result<()> {
+    let Account::Other { name, uid, gid } = account else { return Ok(()) };
+    for ancestor in path.ancestors() {
+        let metadata = std::fs::metadata(ancestor).map_err(|cause| Error::file("enter", ancestor, cause))?;
+        let bit = match () {
+            () if metadata.uid() == uid.as_raw() => 0o100,
+            () if metadata.gid() == gid.as_raw() => 0o010,
+            () => 0o001,
+        };
+        if metadata.mode() & bit == 0 {
+            let text = format!("the server runs as user {name}, which may not enter {}", ancestor.display());
+            return Err(Error::new(Kind::Configuration, text)
+                .hint("set TAXI_HOME to a directory that every user can reach, like /var/lib/taxi-etl"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! The server's process: started, found, stopped.
+//!
+//! It runs until `taxi down`, detached from the terminal: `pg_ctl` sees to that. Ready means that a query
+//! succeeded.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::account::Account;
+use super::binaries::Binaries;
+use super::cluster::Connection;
+use super::home::Home;
+use crate::database::identifier::quote;
+use crate::database::settings::Settings;
+use crate::database::{failure, session};
+use crate::error::{Error, Kind, Result};
+use crate::report::Report;
+
+/// Crash recovery of a large load may take minutes; a server that fails to start ends the wait at once.
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+const STOP_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the processes of a server that was killed may take to be gone.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The operating systems refuse longer socket paths (108 bytes, 104 on macOS); the server then has no socket.
+const SOCKET_DIRECTORY_LIMIT_BYTES: usize = 80;
+
+/// The server of a home.
+pub struct Server<'a> {
+    /// The home.
+    pub home: &'a Home,
+    /// Whose process it is.
+    pub account: &'a Account,
+    /// The programs.
+    pub binaries: &'a Binaries,
+}
+
+impl Server<'_> {
+    /// Starts the server unless it runs, and waits until it answers; tells whether it started it.
+    ///
+    /// The port may change here, if another program has taken it.
+    pub async fn start(&self, connection: &mut Connection, report: &dyn Report) -> Result<bool> {
+        let data = self.home.data();
+        let running = postmaster(&data).is_some();
+        if !running {
+            self.choose_port(connection, report)?;
+            self.write_settings(connection)?;
+            remove_stale_pid_file(&data)?;
+            self.run_pg_ctl().await?;
+        }
+        create_database(connection, &data).await?;
+        Ok(!running)
+    }
+
+    /// Keeps the port, unless another program has taken it in the meantime.
+    fn choose_port(&self, connection: &mut Connection, report: &dyn Report) -> Result<()> {
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, connection.port)).is_err() {
+            let taken = connection.port;
+            connection.port = free_port()?;
+            connection.save(self.home)?;
+            report.notice(&format!("port {taken} is taken; the server moves to port {}", connection.port));
+        }
+        Ok(())
+    }
+
+    fn write_settings(&self, connection: &Connection) -> Result<()> {
+        let run = self.home.run();
+        let run = run.to_string_lossy();
+        let socket_directory = if run.len() > SOCKET_DIRECTORY_LIMIT_BYTES { "" } else { &run };
+        let settings = include_str!("server.conf")
+            .replace("{port}", &connection.port.to_string())
+            .replace("{socket_directory}", &socket_directory.replace('\'', "''"));
+        let path = self.home.settings();
+        std::fs::write(&path, settings).map_err(|cause| Error::file("write", &path, cause))?;
+        self.account.share(&path)
+    }
+
+    async fn run_pg_ctl(&self) -> Result<()> {
+        let (data, log) = (self.home.data(), self.home.log());
+        let program = self.binaries.program("pg_ctl");
+        let deadline = Instant::now() + RELEASE_TIMEOUT;
+        loop {
+            let log_length = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
+            let mut start = self.account.command(&program, &data);
+            start.args(["start", "--wait", "--silent", "--pgdata"]).arg(&data).arg("--log").arg(&log);
+            start.args(["--timeout", &START_TIMEOUT.as_secs().to_string()]);
+            let output = start.output().map_err(|cause| Error::file("run", &program, cause))?;
+            if output.status.success() {
+                return Ok(());
+            }
+            let said = read_from(&log, log_length);
+            if said.contains("shared memory block") && Instant::now() < deadline {
+                // the processes of a server that was killed have not noticed yet
+                tokio::time::sleep(POLL_INTERVAL).await;
+                continue;
+            }
+            let said = if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said };
+            return Err(Error::new(Kind::Io, format!("the server in {} does not start", data.display()))
+                .because(said.trim().to_owned())
+                .hint(format!("its log is {}", log.display())));
+        }
+    }
+}
+
+/// The process of the server on `data`, if there is one.
+///
+/// A pid file outlives a server that was killed, and its number may be another process's by then: the server's
+/// working directory is its data directory.
+pub fn postmaster(data: &Path) -> Option<Pid> {
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?);
+    // a process of somebody else's is not ours either
+    kill(pid, None).ok()?;
+    match std::fs::read_link(format!("/proc/{pid}/cwd")) {
+        Ok(directory) => (Some(directory) == data.canonicalize().ok()).then_some(pid),
+        Err(_) if Path::new("/proc/self/cwd").exists() => None,
+        Err(_) => Some(pid), // no /proc: the server itself will judge its pid file
+    }
+}
+
+/// The server refuses to start where the number in its pid file is a living process's, whatever that is.
+fn remove_stale_pid_file(data: &Path) -> Result<()> {
+    let path = data.join("postmaster.pid");
+    match std::fs::remove_file(&path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &path, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// Stops the server on `data`: sessions end, their transactions roll back. No failure where none runs.
+pub async fn stop(data: &Path) -> Result<()> {
+    let Some(pid) = postmaster(data) else { return Ok(()) };
+    kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server on", data, cause.into()))?;
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while postmaster(data).is_some() {
+        if Instant::now() > deadline {
+            return Err(Error::new(Kind::Io, format!("the server on {} (pid {pid}) does not stop", data.display())));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// Sees that the database exists; waits while a server that somebody else started comes up.
+async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
+    let maintenance = Settings::parse(&connection.url_of("postgres"))?;
+    let deadline = Instant::now() + START_TIMEOUT;
+    let client = loop {
+        match session::connect(&maintenance).await {
+            Ok(client) => break client,
+            Err(error) if error.kind() != Kind::Unreachable || Instant::now() > deadline => return Err(error),
+            Err(error) if postmaster(data).is_none() => return Err(error),
+            Err(_starting) => tokio::time::sleep(POLL_INTERVAL).await,
+        }
+    };
+    let failed = |cause| failure::statement(format!("cannot create the database {}", connection.database), cause);
+    let exists = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
+    let row = client.query_one(exists, &[&connection.database]).await.map_err(failed)?;
+    if !row.get::<_, bool>(0) {
+        client.batch_execute(&format!("CREATE DATABASE {}", quote(&connection.database))).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Asks the server for its version.
+pub async fn version(connection: &Connection) -> Result<String> {
+    let client = session::connect(&Settings::parse(&connection.url())?).await?;
+    let row = client.query_one("SHOW server_version", &[]).await;
+    let row = row.map_err(|cause| failure::statement("the embedded server does not answer", cause))?;
+    let version: String = row.get(0);
+    Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub fn free_port() -> Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|cause| Error::new(Kind::Io, "there is no free port on 127.0.0.1").because(cause))
+}
+
+/// What a file holds from `offset` on.
+fn read_from(path: &Path, offset: u64) -> String {
+    let mut text = Vec::new();
+    if let Ok(mut file) = std::fs::File::open(path)
+        && file.seek(SeekFrom::Start(offset)).is_ok()
+    {
+        // what could be read is better than nothing
+        let _ = file.read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

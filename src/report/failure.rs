@@ -1,0 +1,60 @@
+//! An error's chain, printed once: what failed, why, what the database said, what to do.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+use tokio_postgres::error::DbError;
+
+use crate::error::Error;
+
+/// The whole chain as text, with the hint.
+pub fn text(error: &Error) -> String {
+    let mut text = format!("taxi: error: {}", plain(error));
+    if let Some(hint) = error.advice() {
+        let _ = write!(text, "\n  hint: {hint}");
+    }
+    text
+}
+
+/// The chain without prefix and hint, as the ledger keeps it.
+pub fn plain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    let mut said = text.clone();
+    while let Some(link) = cause {
+        let link_text = link.to_string();
+        // some libraries repeat their cause in their own text
+        if let Some(database) = link.downcast_ref::<DbError>() {
+            describe(database, &mut text);
+        } else if !said.contains(&link_text) && link_text != "db error" {
+            let _ = write!(text, "\n  because: {link_text}");
+        }
+        said = link_text;
+        cause = link.source();
+    }
+    text
+}
+
+fn describe(error: &DbError, text: &mut String) {
+    let _ = write!(text, "\n  because: {}: {} (SQLSTATE {})", error.severity(), error.message(), error.code().code());
+    for (name, part) in [("detail", error.detail()), ("server's hint", error.hint()), ("where", error.where_())] {
+        if let Some(part) = part {
+            let _ = write!(text, "\n  {name}: {part}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::{Error, Kind};
+
+    #[test]
+    fn the_chain_is_said_once_and_in_order() {
+        let cause = Error::new(Kind::Io, "the disk is full").because(std::io::Error::other("no space"));
+        let error = Error::new(Kind::Data, "the load failed").because(cause).hint("free some");
+        assert_eq!(
+            super::text(&error),
+            "taxi: error: the load failed\n  because: the disk is full\n  because: no space\n  hint: free some"
+        );
+    }
+}

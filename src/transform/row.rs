@@ -1,0 +1,249 @@
+//! One CSV record to one row of binary COPY: the cells, the file name and the row key, in table order.
+//!
+//! In: the table's columns, the CSV's header and the key columns, all matched by name once a file. Out: bytes.
+//! Refused: a header that is not exactly the table's columns, a row of another width, a cell of another type.
+
+use std::ops::Range;
+
+use csv_async::ByteRecord;
+
+use super::row_key::{KEY_LENGTH, row_key};
+use super::value::{CellError, ColumnType, append_text};
+
+/// The columns of a table that are computed, not read: the row key, from which columns, and the file's name.
+#[derive(Clone, Debug)]
+pub struct Computed {
+    /// The column that takes the row key.
+    pub key_column: String,
+    /// The columns whose values make the key, in order.
+    pub key_of: Vec<String>,
+    /// The column that takes the file's name.
+    pub filename_column: String,
+}
+
+/// A column to fill: its name as the catalog has it, and its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The name, unquoted.
+    pub name: String,
+    /// The type.
+    pub column_type: ColumnType,
+}
+
+/// A header that does not fit the table; the text says which name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A column of the table that the file lacks.
+    #[error("the header lacks the column {0:?}")]
+    Missing(String),
+    /// A column of the file that the table lacks.
+    #[error("the header's column {position} is {name:?}, which the table does not have")]
+    Unknown {
+        /// Counted from 1.
+        position: usize,
+        /// As the header has it.
+        name: String,
+    },
+    /// A name that stands twice.
+    #[error("the header's column {position} repeats {name:?}")]
+    Repeated {
+        /// Counted from 1.
+        position: usize,
+        /// As the header has it.
+        name: String,
+    },
+    /// A key column that the table lacks.
+    #[error("the row key is made of {0:?}, which is no column of the file")]
+    NoSuchKeyColumn(String),
+}
+
+/// A record that is no row of the table.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// More or fewer cells than the header.
+    #[error("has {found} cells, the header has {expected}")]
+    Width {
+        /// The record's cells.
+        found: usize,
+        /// The header's.
+        expected: usize,
+    },
+    /// A cell that its column does not take.
+    #[error("column {column:?} is {text:?}: {error}")]
+    Cell {
+        /// The column's name.
+        column: String,
+        /// The cell, escaped and cut.
+        text: String,
+        /// Why not.
+        error: CellError,
+    },
+}
+
+/// Where a field of the row comes from.
+enum Field {
+    Key,
+    Filename,
+    Cell { position: usize, column_type: ColumnType, key_part: Option<usize> },
+}
+
+/// Turns records into rows.
+pub struct RowEncoder {
+    columns: Vec<Column>,
+    fields: Vec<Field>,
+    width: usize,
+    filename: String,
+    /// The server's text of the row's cells, one after the other, and where each part of the key lies in it.
+    text: Vec<u8>,
+    key_parts: Vec<Range<usize>>,
+}
+
+impl RowEncoder {
+    /// Matches the `header` of the file `filename` with the table's `columns`, ignoring case.
+    pub fn new(
+        columns: &[Column],
+        computed: &Computed,
+        header: &ByteRecord,
+        filename: &str,
+    ) -> Result<Self, HeaderError> {
+        let names: Vec<String> =
+            header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase()).collect();
+        let is_computed =
+            |name: &str| name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase();
+        for (index, name) in names.iter().enumerate() {
+            let error_name = || String::from_utf8_lossy(&header[index]).into_owned();
+            if names[..index].contains(name) {
+                return Err(HeaderError::Repeated { position: index + 1, name: error_name() });
+            }
+            if is_computed(name) || !columns.iter().any(|column| column.name.to_lowercase() == *name) {
+                return Err(HeaderError::Unknown { position: index + 1, name: error_name() });
+            }
+        }
+        let key_of: Vec<String> = computed.key_of.iter().map(|name| name.to_lowercase()).collect();
+        if let Some(missing) = key_of.iter().position(|name| !names.contains(name)) {
+            return Err(HeaderError::NoSuchKeyColumn(computed.key_of[missing].clone()));
+        }
+        let field = |column: &Column| {
+            let name = column.name.to_lowercase();
+            if name == computed.key_column.to_lowercase() {
+                return Ok(Field::Key);
+            }
+            if name == computed.filename_column.to_lowercase() {
+                return Ok(Field::Filename);
+            }
+            let position = names.iter().position(|cell| *cell == name);
+            let position = position.ok_or_else(|| HeaderError::Missing(column.name.clone()))?;
+            let key_part = key_of.iter().position(|part| *part == name);
+            Ok(Field::Cell { position, column_type: column.column_type, key_part })
+        };
+        Ok(Self {
+            columns: columns.to_vec(),
+            fields: columns.iter().map(field).collect::<Result<_, _>>()?,
+            width: names.len(),
+            filename: filename.to_owned(),
+            text: Vec::new(),
+            key_parts: vec![0..0; key_of.len()],
+        })
+    }
+
+    /// Appends `record` as one tuple of binary COPY to `tuple`; what an error leaves there is no tuple.
+    pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<(), RowError> {
+        if record.len() != self.width {
+            return Err(RowError::Width { found: record.len(), expected: self.width });
+        }
+        self.text.clear();
+        let mut key_at = 0;
+        tuple.extend_from_slice(&(self.fields.len() as i16).to_be_bytes());
+        for (index, field) in self.fields.iter().enumerate() {
+            match field {
+                Field::Key => {
+                    // its text is known only when all cells are
+                    tuple.extend_from_slice(&(KEY_LENGTH as i32).to_be_bytes());
+                    key_at = tuple.len();
+                    tuple.resize(key_at + KEY_LENGTH, 0);
+                }
+                Field::Filename => append_text(&self.filename, tuple),
+                Field::Cell { position, column_type, key_part } => {
+                    let start = self.text.len();
+                    let cell = &record[*position];
+                    column_type.encode(cell, tuple, &mut self.text).map_err(|error| RowError::Cell {
+                        column: self.columns[index].name.clone(),
+                        text: excerpt(cell),
+                        error,
+                    })?;
+                    if let Some(part) = key_part {
+                        self.key_parts[*part] = start..self.text.len();
+                    }
+                }
+            }
+        }
+        let key = row_key(self.key_parts.iter().map(|part| &self.text[part.clone()]));
+        tuple[key_at..key_at + KEY_LENGTH].copy_from_slice(&key);
+        Ok(())
+    }
+}
+
+/// At most forty characters of a cell, for an error's text.
+fn excerpt(cell: &[u8]) -> String {
+    const LIMIT: usize = 40;
+    let text = String::from_utf8_lossy(cell);
+    match text.char_indices().nth(LIMIT) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+        vec![
+            column("key", ColumnType::Text),
+            column("file", ColumnType::Text),
+            column("a", ColumnType::Text),
+            column("b", ColumnType::Double),
+        ]
+    }
+
+    fn encoder(header: &[&str]) -> Result<RowEncoder, HeaderError> {
+        let computed = Computed {
+            key_column: "key".to_owned(),
+            key_of: vec!["B".to_owned(), "A".to_owned()],
+            filename_column: "file".to_owned(),
+        };
+        RowEncoder::new(&columns(), &computed, &ByteRecord::from(header.to_vec()), "f.csv")
+    }
+
+    #[test]
+    fn matches_the_header_by_name_in_any_order_and_case() {
+        let mut forward = encoder(&["A", "B"]).unwrap();
+        let mut backward = encoder(&["b", "a"]).unwrap();
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        forward.encode(&ByteRecord::from(vec!["x", "1.50"]), &mut first).unwrap();
+        backward.encode(&ByteRecord::from(vec!["1.50", "x"]), &mut second).unwrap();
+        assert_eq!(first, second);
+        assert!(first.windows(KEY_LENGTH).any(|text| text == row_key([&b"1.5x"[..]].into_iter())));
+    }
+
+    #[test]
+    fn refuses_a_header_that_is_not_the_tables() {
+        let refusal = |header: &[&str]| encoder(header).err().map(|error| error.to_string());
+        assert_eq!(refusal(&["a"]), Some("the row key is made of \"B\", which is no column of the file".into()));
+        assert_eq!(refusal(&["a", "b", "c"]), Some("the header's column 3 is \"c\", which the table does not have".into()));
+        assert_eq!(refusal(&["a", "b", "A"]), Some("the header's column 3 repeats \"A\"".into()));
+        assert_eq!(refusal(&["a", "b", "key"]), Some("the header's column 3 is \"key\", which the table does not have".into()));
+    }
+
+    #[test]
+    fn refuses_a_row_of_another_width_or_type() {
+        let mut encoder = encoder(&["a", "b"]).unwrap();
+        let mut refusal = |cells: Vec<&str>| encoder.encode(&ByteRecord::from(cells), &mut Vec::new()).unwrap_err();
+        assert_eq!(refusal(vec!["x"]), RowError::Width { found: 1, expected: 2 });
+        assert_eq!(
+            refusal(vec!["x", "y"]).to_string(),
+            "column \"b\" is \"y\": not a value of type double precision"
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! `timestamp` and `date`: ISO 8601 text in, the server's binary value and its ISO text out.
+//!
+//! Only `YYYY-MM-DD` and `YYYY-MM-DD HH:MM:SS[.ffffff]` (a `T` may stand between) are read. What else the server
+//! would accept (`1/2/2021`, month names, time zones) depends on its settings, so it is refused, not guessed.
+
+use std::io::Write as _;
+
+const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+/// Days from 1970-01-01 to 2000-01-01, where the server's count begins.
+const SERVER_EPOCH_DAYS: i64 = 10_957;
+
+/// Reads a `timestamp` in microseconds since 2000-01-01 and appends the server's ISO text for it.
+pub fn parse_timestamp(cell: &[u8], text: &mut Vec<u8>) -> Option<i64> {
+    let cell = cell.trim_ascii();
+    let (date, rest) = cell.split_at_checked(10)?;
+    let days = days_since_server_epoch(date)?;
+    let mut microseconds = 0;
+    if let [b' ' | b'T', time @ ..] = rest {
+        microseconds = microseconds_of_day(time)?;
+    } else if !rest.is_empty() {
+        return None;
+    }
+    let value = days * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND + microseconds;
+    append_iso(cell, rest, value, text);
+    Some(value)
+}
+
+/// Reads a `date` in days since 2000-01-01 and appends the server's ISO text for it.
+pub fn parse_date(cell: &[u8], text: &mut Vec<u8>) -> Option<i32> {
+    let cell = cell.trim_ascii();
+    let days = days_since_server_epoch(cell)?;
+    text.extend_from_slice(cell);
+    i32::try_from(days).ok()
+}
+
+/// `YYYY-MM-DD` of a day that exists; the year 0 does not.
+fn days_since_server_epoch(date: &[u8]) -> Option<i64> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
+    let year = two_digits(*y1, *y2)? * 100 + two_digits(*y3, *y4)?;
+    let month = two_digits(*m1, *m2)?;
+    let day = two_digits(*d1, *d2)?;
+    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+        return None;
+    }
+    // Counted in 400-year eras that begin in March, so that the leap day is the last of its year.
+    let shifted_year = if month <= 2 { year - 1 } else { year };
+    let era = shifted_year / 400;
+    let year_of_era = shifted_year % 400;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * 146_097 + day_of_era - 719_468 - SERVER_EPOCH_DAYS)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// `HH:MM:SS` with an optional fraction, which the server reads as a double and rounds half to even.
+fn microseconds_of_day(time: &[u8]) -> Option<i64> {
+    let (clock, fraction) = time.split_at_checked(8)?;
+    let [h1, h2, b':', m1, m2, b':', s1, s2] = clock else { return None };
+    let (hour, minute, second) = (two_digits(*h1, *h2)?, two_digits(*m1, *m2)?, two_digits(*s1, *s2)?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = (hour * 60 + minute) * 60 + second;
+    Some(seconds * MICROSECONDS_PER_SECOND + microseconds_of_fraction(fraction)?)
+}
+
+fn microseconds_of_fraction(fraction: &[u8]) -> Option<i64> {
+    match fraction {
+        [] => Some(0),
+        [b'.', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+            let seconds: f64 = std::str::from_utf8(fraction).ok()?.parse().ok()?;
+            Some((seconds * MICROSECONDS_PER_SECOND as f64).round_ties_even() as i64)
+        }
+        _ => None,
+    }
+}
+
+fn two_digits(tens: u8, ones: u8) -> Option<i64> {
+    (tens.is_ascii_digit() && ones.is_ascii_digit())
+        .then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+}
+
+/// Appends the server's text: the cell itself where it is already canonical, which is nearly always.
+fn append_iso(cell: &[u8], rest: &[u8], value: i64, text: &mut Vec<u8>) {
+    match rest {
+        [b' ', clock @ ..] if clock.len() == 8 => text.extend_from_slice(cell),
+        [] => {
+            text.extend_from_slice(cell);
+            text.extend_from_slice(b" 00:00:00");
+        }
+        _ => {
+            let microseconds = value.rem_euclid(MICROSECONDS_PER_SECOND);
+            let seconds = value.div_euclid(MICROSECONDS_PER_SECOND);
+            append_civil(seconds, text);
+            if microseconds > 0 {
+                let fraction = format!(".{microseconds:06}");
+                text.extend_from_slice(fraction.trim_end_matches('0').as_bytes());
+            }
+        }
+    }
+}
+
+/// Appends `YYYY-MM-DD HH:MM:SS` of the seconds since 2000-01-01: a rounded fraction may have moved the day.
+fn append_civil(seconds: i64, text: &mut Vec<u8>) {
+    let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
+    let civil = epoch.saturating_add(jiff::SignedDuration::from_secs(seconds));
+    let _ = write!(text, "{}", civil.strftime("%Y-%m-%d %H:%M:%S"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timestamp(cell: &str) -> Option<(i64, String)> {
+        let mut text = Vec::new();
+        parse_timestamp(cell.as_bytes(), &mut text).map(|value| (value, String::from_utf8(text).unwrap()))
+    }
+
+    #[test]
+    fn reads_iso_timestamps() {
+        for (cell, value, text) in [
+            ("2000-01-01 00:00:00", 0, "2000-01-01 00:00:00"),
+            ("2021-01-01 00:30:10", 662_776_210_000_000, "2021-01-01 00:30:10"),
+            ("1999-12-31T23:59:59", -1_000_000, "1999-12-31 23:59:59"),
+            ("2000-02-29", 5_097_600_000_000, "2000-02-29 00:00:00"),
+            ("2000-01-01 00:00:00.250000", 250_000, "2000-01-01 00:00:00.25"),
+            ("2000-01-01 00:00:00.0000005", 0, "2000-01-01 00:00:00"),
+            ("1999-12-31 23:59:59.9999999", 0, "2000-01-01 00:00:00"),
+        ] {
+            assert_eq!(timestamp(cell), Some((value, text.to_owned())), "{cell}");
+        }
+    }
+
+    #[test]
+    fn refuses_days_and_forms_that_do_not_exist() {
+        for cell in [
+            "", "2021-02-29", "2021-13-01", "0000-01-01", "2021-01-01 24:00:00", "2021-01-01 00:00:60",
+            "1/1/2021 0:30", "2021-01-01 00:30", "2021-01-01 00:30:10.", "2021-01-01 00:30:10Z",
+            "2021-01-01  00:30:10", "20210101", "2021-0",
+        ] {
+            assert_eq!(timestamp(cell), None, "{cell}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One cell to one value of a column's type: the binary form that COPY takes, and the text the server prints.
+//!
+//! Both come from the same parse, so a row key can never be of another value than the one stored. Text that the
+//! server would accept is read exactly as it reads it, or refused; nothing is altered.
+
+use tokio_postgres::types::Type;
+
+use super::{float8, integer, timestamp};
+
+/// The column types that a load can fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// `text`, `varchar`
+    Text,
+    /// `smallint`
+    SmallInt,
+    /// `integer`
+    Integer,
+    /// `bigint`
+    BigInt,
+    /// `double precision`
+    Double,
+    /// `date`
+    Date,
+    /// `timestamp` without time zone, at full precision
+    Timestamp,
+}
+
+/// Why a cell is not a value of its column's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CellError {
+    /// No value of that type, or one out of its range.
+    #[error("not a value of type {}", .0.name())]
+    NotOfType(ColumnType),
+    /// The server's text is UTF-8.
+    #[error("not UTF-8 text")]
+    NotUtf8,
+    /// The server's text cannot hold the byte 0.
+    #[error("holds a NUL byte, which no text column can")]
+    HasNul,
+}
+
+impl ColumnType {
+    /// The type with the catalog's `oid` and type modifier; `None` for one that loads do not know.
+    pub fn from_catalog(oid: u32, modifier: i32) -> Option<Self> {
+        match Type::from_oid(oid)? {
+            Type::TEXT | Type::VARCHAR => Some(Self::Text),
+            Type::INT2 => Some(Self::SmallInt),
+            Type::INT4 => Some(Self::Integer),
+            Type::INT8 => Some(Self::BigInt),
+            Type::FLOAT8 => Some(Self::Double),
+            Type::DATE => Some(Self::Date),
+            // timestamp(0) rounds what is stored, and the key would be of the unrounded text
+            Type::TIMESTAMP if modifier == -1 => Some(Self::Timestamp),
+            _ => None,
+        }
+    }
+
+    /// The type's SQL name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::SmallInt => "smallint",
+            Self::Integer => "integer",
+            Self::BigInt => "bigint",
+            Self::Double => "double precision",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// Appends the cell as a field of binary COPY to `field` and as the server's text to `text`.
+    ///
+    /// A cell that is empty is NULL: no text, and the length -1 that stands for it.
+    pub fn encode(self, cell: &[u8], field: &mut Vec<u8>, text: &mut Vec<u8>) -> Result<(), CellError> {
+        if cell.is_empty() {
+            field.extend_from_slice(&(-1_i32).to_be_bytes());
+            return Ok(());
+        }
+        let wrong = CellError::NotOfType(self);
+        match self {
+            Self::Text => {
+                let checked = std::str::from_utf8(cell).map_err(|_| CellError::NotUtf8)?;
+                if memchr::memchr(0, cell).is_some() {
+                    return Err(CellError::HasNul);
+                }
+                append_text(checked, field);
+                text.extend_from_slice(cell);
+            }
+            Self::SmallInt => append(integer::parse::<i16>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::Integer => append(integer::parse::<i32>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::BigInt => append(integer::parse::<i64>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::Double => append(float8::parse(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::Date => append(timestamp::parse_date(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::Timestamp => append(timestamp::parse_timestamp(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+        }
+        Ok(())
+    }
+}
+
+fn append<const WIDTH: usize>(value: [u8; WIDTH], field: &mut Vec<u8>) {
+    field.extend_from_slice(&(WIDTH as i32).to_be_bytes());
+    field.extend_from_slice(&value);
+}
+
+/// Appends `text` as a field of binary COPY; a cell is bounded far below the 2 GiB that a length can say.
+pub fn append_text(text: &str, field: &mut Vec<u8>) {
+    field.extend_from_slice(&(text.len() as i32).to_be_bytes());
+    field.extend_from_slice(text.as_bytes());
+}
