@@ -29,7 +29,14 @@ pub struct ServerArgs {
     #[arg(long, global = true, value_name = "DIR", env = "TAXI_HOME")]
     pub home: Option<PathBuf>,
     /// Directory of postgres, initdb and pg_ctl, or "download" for the pinned build [default: search]
-    #[arg(long, global = true, value_name = "DIR", env = "TAXI_POSTGRES_BIN", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "TAXI_POSTGRES_BIN",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub postgres_bin: Choice,
     /// Base address of the pinned build
     #[arg(long, global = true, value_name = "URL", env = "TAXI_POSTGRES_MIRROR", default_value = RELEASES, hide_env_values = true)]

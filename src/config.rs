@@ -3,23 +3,9 @@
 use crate::database::settings::Settings;
 use crate::error::Result;
 
-/// Which database a load goes to.
-#[derive(Clone)]
-pub enum Database {
-    /// One that the user runs.
-    Given(Settings),
-    /// taxi's own.
-    Embedded,
-}
-
-impl Database {
-    /// The database of `--database-url` or `DATABASE_URL`; an empty one is as good as none.
-    pub fn resolve(url: Option<&str>) -> Result<Self> {
-        match url {
-            None | Some("") => Ok(Self::Embedded),
-            Some(url) => Settings::parse(url).map(Self::Given),
-        }
-    }
+/// The database of `--database-url` or `DATABASE_URL`; `None` is taxi's own, and an empty URL as good as none.
+pub fn database(url: Option<&str>) -> Result<Option<Settings>> {
+    url.filter(|url| !url.is_empty()).map(Settings::parse).transpose()
 }
 
 /// The base of `--source` or `TAXI_SOURCE`, without a slash at its end; `None` leaves the pipeline's default.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio_postgres::Client;
 
 use crate::cli::LoadArgs;
-use crate::config::{self, Database};
+use crate::config;
 use crate::database::session;
 use crate::database::settings::Settings;
 use crate::error::Result;
@@ -23,7 +23,7 @@ const PIPELINE: &str = "postgres_taxi";
 pub async fn run(args: LoadArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<()> {
     let began = Instant::now();
     let plan = Plan::new(&Flow::builtin(PIPELINE)?, &inputs(&args))?;
-    let database = Database::resolve(args.database_url.as_deref())?;
+    let database = config::database(args.database_url.as_deref())?;
 
     let mut phases = Phases::default();
     let phase = report.begin(Phase::Connect, None);
@@ -47,10 +47,14 @@ fn inputs(args: &LoadArgs) -> Vec<(String, String)> {
     inputs
 }
 
-async fn connect(database: Database, provisioner: &Provisioner, report: &dyn Report) -> Result<Client> {
+async fn connect(
+    database: Option<Settings>,
+    provisioner: &Provisioner,
+    report: &dyn Report,
+) -> Result<Client> {
     let settings = match database {
-        Database::Given(settings) => settings,
-        Database::Embedded => {
+        Some(settings) => settings,
+        None => {
             let up = provisioner.up(report).await?;
             if up.started {
                 let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);

@@ -15,7 +15,8 @@ pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Repo
     let up = provisioner.up(report).await?;
     let psql = find(&up.binaries).ok_or_else(|| {
         let text = format!("there is no psql in {} nor on the search path", up.binaries.dir.display());
-        Error::new(Kind::Configuration, text).hint("install PostgreSQL's client, or connect with the URL of 'taxi status'")
+        Error::new(Kind::Configuration, text)
+            .hint("install PostgreSQL's client, or connect with the URL of 'taxi status'")
     })?;
     // in the environment and not among the arguments, which every user of the machine can read
     let cause = Command::new(&psql)

@@ -28,7 +28,8 @@ fn text(status: &Status) -> String {
         State::Stopped => "stopped",
         State::Absent => "not created yet",
     };
-    let version = status.version.as_ref().map(|version| format!(" (PostgreSQL {version})")).unwrap_or_default();
+    let version =
+        status.version.as_ref().map(|version| format!(" (PostgreSQL {version})")).unwrap_or_default();
     let url = status.database_url.as_ref().map(|url| format!("\n{url}")).unwrap_or_default();
     format!("{state}{version}, data in {}{url}", status.data_dir.display())
 }

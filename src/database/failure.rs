@@ -9,7 +9,9 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = Error::new(kind_of(&cause), what);
     let error = match sqlstate(&cause) {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
-        Some("42501") => error.hint("the role needs to own the tables, or to be granted what the README lists"),
+        Some("42501") => {
+            error.hint("the role needs to own the tables, or to be granted what the README lists")
+        }
         _ => error,
     };
     error.because(cause)
@@ -29,7 +31,9 @@ pub fn connecting(address: &str, cause: Cause) -> Error {
     };
     let error = Error::new(kind, what).because(cause);
     match kind {
-        Kind::Unreachable => error.hint("check the host and port of --database-url and that the server is running"),
+        Kind::Unreachable => {
+            error.hint("check the host and port of --database-url and that the server is running")
+        }
         _ => error,
     }
 }

@@ -18,7 +18,8 @@ pub struct TableName {
 impl TableName {
     /// Reads `schema.table` as SQL does: unquoted parts are folded to lower case, quoted ones are kept.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = || Error::new(Kind::Configuration, format!("{text:?} is not a table name like schema.table"));
+        let refuse =
+            || Error::new(Kind::Configuration, format!("{text:?} is not a table name like schema.table"));
         let mut parts = Vec::new();
         let mut rest = text.trim();
         loop {

@@ -11,8 +11,11 @@ pub const OLDEST_MAJOR: u32 = 15;
 
 /// Connects and refuses a server that is too old, before any statement is sent.
 pub async fn connect(settings: &Settings) -> Result<Client> {
-    let (client, connection) =
-        settings.config().connect(NoTls).await.map_err(|cause| failure::connecting(&settings.address(), cause))?;
+    let (client, connection) = settings
+        .config()
+        .connect(NoTls)
+        .await
+        .map_err(|cause| failure::connecting(&settings.address(), cause))?;
     let version = connection.parameter("server_version").unwrap_or_default().to_owned();
     check_version(&version, &settings.address())?;
     // Its end shows in the statement under way: nothing is lost with the handle.

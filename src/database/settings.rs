@@ -23,9 +23,9 @@ impl Settings {
     pub fn parse(url: &str) -> Result<Self> {
         let native = url.strip_prefix("jdbc:").unwrap_or(url);
         let mut config: Config = native.parse().map_err(|cause| {
-            Error::new(Kind::Configuration, "cannot read the database URL")
-                .because(cause)
-                .hint("--database-url (or DATABASE_URL) is like postgresql://user:password@host:5432/database")
+            Error::new(Kind::Configuration, "cannot read the database URL").because(cause).hint(
+                "--database-url (or DATABASE_URL) is like postgresql://user:password@host:5432/database",
+            )
         })?;
         if config.get_hosts().is_empty() {
             return Err(Error::new(Kind::Configuration, "the database URL names no host"));
@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn a_refused_url_is_not_repeated() {
-        for url in ["mysql://ann:s3cret@db/trips", "postgresql://ann:s3cret@db/trips?tls=yes", "postgresql:///trips"] {
+        for url in
+            ["mysql://ann:s3cret@db/trips", "postgresql://ann:s3cret@db/trips?tls=yes", "postgresql:///trips"]
+        {
             let error = Settings::parse(url).err().unwrap();
             assert_eq!(error.kind(), Kind::Configuration);
             let chain = crate::report::failure::plain(&error);

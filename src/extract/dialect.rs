@@ -7,7 +7,7 @@
 //!
 //! The longest line is bounded too, which bounds what the parser may buffer.
 
-use memchr::{memchr, memchr3, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr3};
 
 use crate::error::{Error, Kind};
 
@@ -95,7 +95,9 @@ impl Dialect {
             Place::Unquoted => Ok(()),
             Place::AfterQuote => self.close_quoted_cell(),
             Place::Quoted => self.refuse("the quoted cell is never closed"),
-            Place::AfterCarriageReturn => self.refuse("the file ends in a carriage return without a line feed"),
+            Place::AfterCarriageReturn => {
+                self.refuse("the file ends in a carriage return without a line feed")
+            }
         }
     }
 

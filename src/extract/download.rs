@@ -23,7 +23,10 @@ pub struct Downloaded {
 /// Starts to read `body` into the channel it returns, counting its bytes in `progress_bytes`.
 ///
 /// The task ends when the body does, or when nobody takes its bytes any more.
-pub fn start(mut body: Body, progress_bytes: Arc<AtomicU64>) -> (JoinHandle<Downloaded>, mpsc::Receiver<Chunk>) {
+pub fn start(
+    mut body: Body,
+    progress_bytes: Arc<AtomicU64>,
+) -> (JoinHandle<Downloaded>, mpsc::Receiver<Chunk>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let finished = tokio::spawn(async move {
         let mut sha256 = Sha256::new();
@@ -44,7 +47,8 @@ pub fn start(mut body: Body, progress_bytes: Arc<AtomicU64>) -> (JoinHandle<Down
                 break; // the stages behind have failed and say why
             }
         }
-        if let Some(announced) = body.description.length_bytes.filter(|announced| *announced != length_bytes) {
+        if let Some(announced) = body.description.length_bytes.filter(|announced| *announced != length_bytes)
+        {
             let text = format!("{} announced {announced} bytes and gave {length_bytes}", body.address);
             let _ = sender.send(Err(Error::new(Kind::Unreachable, text))).await;
         }

@@ -66,7 +66,9 @@ fn check_magic(input: &mut ChannelReader, address: &str) -> Result<()> {
     let text = start.trim_ascii_start();
     let error = Error::new(Kind::Data, format!("{address} is not gzip"));
     Err(if text.first() == Some(&b'<') {
-        error.hint("it looks like a web page: does the address need a login, or does a proxy answer in its place?")
+        error.hint(
+            "it looks like a web page: does the address need a login, or does a proxy answer in its place?",
+        )
     } else {
         error
     })

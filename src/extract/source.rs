@@ -133,7 +133,8 @@ impl Body {
             }
             Content::File(file, path) => {
                 let mut buffer = BytesMut::with_capacity(READ_SIZE_BYTES);
-                let read = file.read_buf(&mut buffer).await.map_err(|cause| Error::file("read", path, cause))?;
+                let read =
+                    file.read_buf(&mut buffer).await.map_err(|cause| Error::file("read", path, cause))?;
                 Ok((read > 0).then(|| buffer.freeze()))
             }
         }

@@ -125,7 +125,10 @@ impl Job {
         match tokio::time::timeout(SILENT_WAIT, &mut locked).await {
             Ok(result) => result,
             Err(_elapsed) => {
-                report.notice(&format!("waiting for another load that has staging table {}", self.staging_table));
+                report.notice(&format!(
+                    "waiting for another load that has staging table {}",
+                    self.staging_table
+                ));
                 locked.await
             }
         }

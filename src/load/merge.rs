@@ -34,10 +34,9 @@ impl Merge<'_> {
     /// Inserts what is new; returns how many rows that were.
     pub async fn run(&self, transaction: &Transaction<'_>) -> Result<u64> {
         let merge = statement::render("merge.sql", &self.identifiers())?;
-        transaction
-            .execute(&merge, &[])
-            .await
-            .map_err(|cause| failure::statement(format!("merge into target table {} failed", self.table), cause))
+        transaction.execute(&merge, &[]).await.map_err(|cause| {
+            failure::statement(format!("merge into target table {} failed", self.table), cause)
+        })
     }
 
     fn identifiers(&self) -> minijinja::Value {

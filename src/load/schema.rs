@@ -22,7 +22,9 @@ pub async fn columns_to_fill(
     for name in [&computed.key_column, &computed.filename_column] {
         let column = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
         if column.is_none_or(|column| column.column_type != ColumnType::Text) {
-            let text = format!("target table {table} has no column {name} of type text, which the pipeline computes");
+            let text = format!(
+                "target table {table} has no column {name} of type text, which the pipeline computes"
+            );
             return Err(Error::new(Kind::Configuration, text));
         }
     }
@@ -58,32 +60,41 @@ async fn describe(client: &Client, table: &TableName) -> Result<Vec<Column>> {
         .collect()
 }
 
-fn compare(table: &TableName, columns: &[Column], staging_table: &TableName, staged: &[Column]) -> Result<()> {
+fn compare(
+    table: &TableName,
+    columns: &[Column],
+    staging_table: &TableName,
+    staged: &[Column],
+) -> Result<()> {
     let refuse = |text: String| {
-        Err(Error::new(Kind::Configuration, text)
-            .hint("the two must have the same columns: drop the staging table, which the next load makes again"))
+        Err(Error::new(Kind::Configuration, text).hint(
+            "the two must have the same columns: drop the staging table, which the next load makes again",
+        ))
     };
     for column in columns {
         match staged.iter().find(|other| other.name == column.name) {
             None => {
-                return refuse(format!("target table {table} has a column {}, {staging_table} has not", column.name));
+                return refuse(format!(
+                    "target table {table} has a column {}, {staging_table} has not",
+                    column.name
+                ));
             }
             Some(other) if other.column_type != column.column_type => {
                 let (target, staging) = (column.column_type.name(), other.column_type.name());
                 let name = &column.name;
-                return refuse(format!("column {name} is {target} in {table}, and {staging} in {staging_table}"));
+                return refuse(format!(
+                    "column {name} is {target} in {table}, and {staging} in {staging_table}"
+                ));
             }
             Some(_) => {}
         }
     }
     match staged.iter().find(|column| !columns.iter().any(|other| other.name == column.name)) {
-        Some(column) => {
-            Err(Error::new(
-                Kind::Configuration,
-                format!("target table {table} lacks the column {}, which {staging_table} has", column.name),
-            )
-            .hint("add the column to the target, or rename the target and let the load make a new one"))
-        }
+        Some(column) => Err(Error::new(
+            Kind::Configuration,
+            format!("target table {table} lacks the column {}, which {staging_table} has", column.name),
+        )
+        .hint("add the column to the target, or rename the target and let the load make a new one")),
         None => Ok(()),
     }
 }

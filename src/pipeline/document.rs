@@ -72,7 +72,8 @@ impl Document {
             let position = position.unwrap_or_default();
             let message = cause.to_string();
             let message = message.lines().next().unwrap_or_default();
-            let message = message.rsplit_once(&format!("column {}: ", position.column)).map_or(message, |(_, m)| m);
+            let message =
+                message.rsplit_once(&format!("column {}: ", position.column)).map_or(message, |(_, m)| m);
             faults(name, text, vec![Diagnostic { position, message: message.to_owned() }])
         })?;
         Ok(Self { name: name.to_owned(), text: text.to_owned(), root: node(root, text) })
@@ -248,7 +249,10 @@ mod tests {
                 other => other.kind().to_owned(),
             })
             .collect();
-        assert_eq!(seen, ["text 01 at 10", "number 03 at 16", "text yes at 20", "boolean true", "number 1.50 at 31"]);
+        assert_eq!(
+            seen,
+            ["text 01 at 10", "number 03 at 16", "text yes at 20", "boolean true", "number 1.50 at 31"]
+        );
     }
 
     #[test]

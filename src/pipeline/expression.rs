@@ -31,7 +31,8 @@ impl Scope {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.add_function("render", render);
-        let inputs = Data::from_pairs(inputs.iter().map(|(name, value)| (name.to_owned(), Data::from(value))));
+        let inputs =
+            Data::from_pairs(inputs.iter().map(|(name, value)| (name.to_owned(), Data::from(value))));
         let variables = variables.map_or_else(|| Data::from(()), data);
         Self { environment, names: context! { inputs => inputs, vars => variables, render_depth => 0 } }
     }
@@ -45,7 +46,10 @@ impl Scope {
                 message = format!("{message}: {link}");
                 cause = link.source();
             }
-            Diagnostic { position: template.position, message: format!("cannot fill in {:?}: {message}", template.text) }
+            Diagnostic {
+                position: template.position,
+                message: format!("cannot fill in {:?}: {message}", template.text),
+            }
         })
     }
 }
@@ -55,7 +59,8 @@ fn render(state: &State<'_, '_>, template: &str) -> Result<String, minijinja::Er
     let lookup = |name| state.lookup(name).unwrap_or_default();
     let depth = u32::try_from(lookup("render_depth")).unwrap_or(RENDER_LIMIT);
     if depth >= RENDER_LIMIT {
-        let text = format!("render() is nested more than {RENDER_LIMIT} deep: does a variable render itself?");
+        let text =
+            format!("render() is nested more than {RENDER_LIMIT} deep: does a variable render itself?");
         return Err(minijinja::Error::new(ErrorKind::InvalidOperation, text));
     }
     let names = context! { inputs => lookup("inputs"), vars => lookup("vars"), render_depth => depth + 1 };

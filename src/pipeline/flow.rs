@@ -33,7 +33,8 @@ impl Flow {
     pub fn builtin(id: &str) -> Result<Self> {
         let name = format!("{id}.yaml");
         let text = PIPELINES.get_file(&name).and_then(|file| file.contents_utf8());
-        let text = text.ok_or_else(|| Error::new(Kind::Internal, format!("there is no built-in pipeline {id}")))?;
+        let text =
+            text.ok_or_else(|| Error::new(Kind::Internal, format!("there is no built-in pipeline {id}")))?;
         Self::parse(&format!("pipelines/{name}"), text)
     }
 
@@ -199,7 +200,8 @@ impl Decoder {
 
     fn fields<'a>(&mut self, node: &'a Node, what: &str) -> Option<Fields<'a>> {
         let Value::Map(entries) = &node.value else {
-            return self.refuse(node.position, &format!("{what} is a mapping, this is {}", node.value.kind()));
+            return self
+                .refuse(node.position, &format!("{what} is a mapping, this is {}", node.value.kind()));
         };
         let mut named = Vec::new();
         for (key, value) in entries {

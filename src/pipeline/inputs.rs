@@ -45,7 +45,9 @@ impl Inputs {
     /// Takes the `given` values, fills in defaults, and refuses what the declarations do not allow.
     pub fn resolve(declared: &[Input], given: &[(String, String)]) -> Result<Self> {
         let usage = |text: String| Error::new(Kind::Usage, text);
-        if let Some((name, _)) = given.iter().find(|(name, _)| !declared.iter().any(|input| input.id == *name)) {
+        if let Some((name, _)) =
+            given.iter().find(|(name, _)| !declared.iter().any(|input| input.id == *name))
+        {
             let names: Vec<&str> = declared.iter().map(|input| input.id.as_str()).collect();
             return Err(usage(format!("there is no input {name:?}; the pipeline has {}", names.join(", "))));
         }

@@ -117,7 +117,9 @@ mod tests {
         let flow = Flow::builtin("postgres_taxi").unwrap();
         let inputs = given(&[("taxi", "green"), ("year", "2020"), ("month", "03"), ("source", "/data")]);
         let plan = Plan::new(&flow, &inputs).unwrap();
-        let [Step::CreateTables { sql, .. }, Step::LoadCsv(job)] = &plan.steps[..] else { panic!("{plan:?}") };
+        let [Step::CreateTables { sql, .. }, Step::LoadCsv(job)] = &plan.steps[..] else {
+            panic!("{plan:?}")
+        };
         assert_eq!(sql, "green_tripdata.sql");
         assert_eq!(job.source, Source::File("/data/green/green_tripdata_2020-03.csv.gz".into()));
         assert_eq!(job.filename, "green_tripdata_2020-03.csv");

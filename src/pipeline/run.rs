@@ -48,7 +48,12 @@ pub async fn run(plan: Plan, client: &mut Client, before: Before, report: &dyn R
     }
 }
 
-async fn run_steps(steps: &[Step], client: &mut Client, run: &mut Run, report: &dyn Report) -> Result<Loaded> {
+async fn run_steps(
+    steps: &[Step],
+    client: &mut Client,
+    run: &mut Run,
+    report: &dyn Report,
+) -> Result<Loaded> {
     let mut loaded = None;
     for step in steps {
         match step {
@@ -58,7 +63,8 @@ async fn run_steps(steps: &[Step], client: &mut Client, run: &mut Run, report: &
                     table => table.quoted(),
                     staging_table => staging_table.quoted(),
                 };
-                tables::create_missing(client, &[table.clone(), staging_table.clone()], sql, &identifiers).await?;
+                tables::create_missing(client, &[table.clone(), staging_table.clone()], sql, &identifiers)
+                    .await?;
                 run.phases.end(phase, "done");
             }
             Step::LoadCsv(job) => loaded = Some(job.run(client, run, report).await?),

@@ -36,8 +36,11 @@ impl Account {
         }
         let user = CANDIDATES.iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.ok_or_else(|| {
-            Error::new(Kind::Configuration, "PostgreSQL does not run as root, and there is no user to drop to")
-                .hint("create one with 'useradd --system postgres', or run taxi as another user")
+            Error::new(
+                Kind::Configuration,
+                "PostgreSQL does not run as root, and there is no user to drop to",
+            )
+            .hint("create one with 'useradd --system postgres', or run taxi as another user")
         })?;
         Ok(Self::Other { name: user.name, uid: user.uid, gid: user.gid })
     }

@@ -75,7 +75,10 @@ impl Binaries {
             Ok(major) => Err(format!("it is PostgreSQL {major}, taxi needs {OLDEST_MAJOR} or later")),
             Err(_) => {
                 let said = String::from_utf8_lossy(&answer.stderr);
-                Err(format!("its postgres does not run: {}", said.lines().next().unwrap_or("it says nothing")))
+                Err(format!(
+                    "its postgres does not run: {}",
+                    said.lines().next().unwrap_or("it says nothing")
+                ))
             }
         }
     }
@@ -103,7 +106,8 @@ impl Places {
     /// The first server of version `major`, or where none is asked for of any that is new enough.
     pub fn find(&self, major: Option<u32>) -> Option<Binaries> {
         let fits = |found: &Binaries| major.is_none_or(|major| found.major == major);
-        let mut candidates: Vec<PathBuf> = std::env::split_paths(&self.search_path).filter_map(with_server).collect();
+        let mut candidates: Vec<PathBuf> =
+            std::env::split_paths(&self.search_path).filter_map(with_server).collect();
         candidates.extend(self.named_by_pg_config());
         if let Some(found) = candidates.iter().filter_map(|dir| Binaries::inspect(dir).ok()).find(fits) {
             return Some(found);
@@ -113,7 +117,9 @@ impl Places {
     }
 
     fn named_by_pg_config(&self) -> Option<PathBuf> {
-        let program = std::env::split_paths(&self.search_path).map(|dir| dir.join("pg_config")).find(|path| path.is_file())?;
+        let program = std::env::split_paths(&self.search_path)
+            .map(|dir| dir.join("pg_config"))
+            .find(|path| path.is_file())?;
         let answer = Command::new(program).arg("--bindir").output().ok()?;
         let dir = String::from_utf8(answer.stdout).ok()?;
         Some(PathBuf::from(dir.trim()))
@@ -185,7 +191,10 @@ mod tests {
     fn a_server_that_is_too_old_or_broken_is_named_as_such() {
         let root = tempfile::tempdir().unwrap();
         pretend(root.path(), "14.9 (Debian)");
-        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "it is PostgreSQL 14, taxi needs 15 or later");
+        assert_eq!(
+            Binaries::inspect(root.path()).unwrap_err(),
+            "it is PostgreSQL 14, taxi needs 15 or later"
+        );
         std::fs::write(root.path().join("postgres"), "#!/bin/sh\necho no library >&2\n").unwrap();
         assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "its postgres does not run: no library");
         std::fs::remove_file(root.path().join("pg_ctl")).unwrap();

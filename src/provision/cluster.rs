@@ -35,8 +35,9 @@ impl Connection {
     pub fn load(home: &Home) -> Result<Self> {
         let path = home.connection();
         let text = std::fs::read(&path).map_err(|cause| Error::file("read", &path, cause))?;
-        serde_json::from_slice(&text)
-            .map_err(|cause| Error::new(Kind::Configuration, format!("cannot read {}", path.display())).because(cause))
+        serde_json::from_slice(&text).map_err(|cause| {
+            Error::new(Kind::Configuration, format!("cannot read {}", path.display())).because(cause)
+        })
     }
 
     /// The connection of the server in `home`, made up where there is none.
@@ -91,7 +92,8 @@ pub fn major_version(home: &Home) -> Result<Option<u32>> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             if data.is_dir() {
                 let text = format!("{} exists and is no data directory of PostgreSQL", data.display());
-                return Err(Error::new(Kind::Configuration, text).hint("move it away, or set TAXI_HOME to another place"));
+                return Err(Error::new(Kind::Configuration, text)
+                    .hint("move it away, or set TAXI_HOME to another place"));
             }
             Ok(None)
         }
@@ -127,7 +129,16 @@ pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &
     let mut initdb = account.command(&binaries.program("initdb"), &unfinished);
     initdb.arg("--pgdata").arg(&unfinished);
     initdb.arg("--pwfile").arg(password.path());
-    initdb.args(["--username", &connection.user, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
+    initdb.args([
+        "--username",
+        &connection.user,
+        "--auth",
+        "scram-sha-256",
+        "--encoding",
+        "UTF8",
+        "--locale",
+        "C",
+    ]);
     let output = initdb.output().map_err(|cause| Error::file("run", &binaries.program("initdb"), cause))?;
     check("initdb failed", &unfinished, &output)?;
     // appended by the account itself: root must not write where another user could have put a link
@@ -156,7 +167,8 @@ pub fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    let said =
+        String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
     let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = said[said.len().saturating_sub(3)..].join("; ");
     Err(Error::new(Kind::Io, format!("{what} on {} ({})", path.display(), output.status)).because(last))

@@ -19,10 +19,30 @@ pub const MAJOR: u32 = 17;
 const VERSION: &str = "17.11.0";
 /// Platform, the archive's name for it, and its SHA-256.
 const PINNED: [(&str, &str, &str, &str); 4] = [
-    ("linux", "x86_64", "x86_64-unknown-linux-gnu", "b7a1ba6bae6499d8296e3e81b0171eecfd1766ca9aaa0057e41ad3e844e5e2e0"),
-    ("linux", "aarch64", "aarch64-unknown-linux-gnu", "abffda09209280ec1502b73720dc4d254fb7fff9a072e324926c600a5b16c221"),
-    ("macos", "aarch64", "aarch64-apple-darwin", "fd4b62794b160e26973a768a1eef3248aef9d2ff23ebd6d884a4299485e28e57"),
-    ("macos", "x86_64", "x86_64-apple-darwin", "e43a81b15e1cfe7f9d8fd79c6d4d0366e9001a5f690e322224dca704656602f7"),
+    (
+        "linux",
+        "x86_64",
+        "x86_64-unknown-linux-gnu",
+        "b7a1ba6bae6499d8296e3e81b0171eecfd1766ca9aaa0057e41ad3e844e5e2e0",
+    ),
+    (
+        "linux",
+        "aarch64",
+        "aarch64-unknown-linux-gnu",
+        "abffda09209280ec1502b73720dc4d254fb7fff9a072e324926c600a5b16c221",
+    ),
+    (
+        "macos",
+        "aarch64",
+        "aarch64-apple-darwin",
+        "fd4b62794b160e26973a768a1eef3248aef9d2ff23ebd6d884a4299485e28e57",
+    ),
+    (
+        "macos",
+        "x86_64",
+        "x86_64-apple-darwin",
+        "e43a81b15e1cfe7f9d8fd79c6d4d0366e9001a5f690e322224dca704656602f7",
+    ),
 ];
 
 /// An archive of server binaries: where it is, and what it must be.
@@ -42,7 +62,9 @@ impl Archive {
         let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
         let build = PINNED.iter().find(|build| build.0 == os && build.1 == architecture);
         let Some((_, _, target, sha256)) = build else {
-            let text = format!("no PostgreSQL server is installed, and there is no build for {os} on {architecture}");
+            let text = format!(
+                "no PostgreSQL server is installed, and there is no build for {os} on {architecture}"
+            );
             return Err(Error::new(Kind::Configuration, text).hint(how_to_install()));
         };
         let name = format!("postgresql-{VERSION}-{target}");
@@ -54,14 +76,16 @@ impl Archive {
     pub async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
         let installed = cache.join(&self.name);
         if !installed.is_dir() {
-            report.notice(&format!("no PostgreSQL server is installed; downloading {}", http::redact(&self.address)));
+            report.notice(&format!(
+                "no PostgreSQL server is installed; downloading {}",
+                http::redact(&self.address)
+            ));
             let mut archive = self.fetch(cache).await.map_err(|error| {
                 let text = "no PostgreSQL server is installed, and it cannot be downloaded either";
                 Error::new(error.kind(), text).because(error).hint(how_to_install())
             })?;
-            self.unpack(&mut archive, cache, &installed).map_err(|cause| {
-                Error::file("unpack the server into", &installed, cause)
-            })?;
+            self.unpack(&mut archive, cache, &installed)
+                .map_err(|cause| Error::file("unpack the server into", &installed, cause))?;
         }
         Binaries::inspect(&installed.join("bin")).map_err(|why| {
             let text = format!("the downloaded server in {} cannot be used: {why}", installed.display());
@@ -75,7 +99,9 @@ impl Archive {
         let mut file = tempfile::tempfile_in(cache).map_err(unwritable)?;
         let mut response = http::get(&http::client()?, &self.address).await?;
         let mut sha256 = Sha256::new();
-        while let Some(chunk) = response.chunk().await.map_err(|cause| http::broken_off(&self.address, cause))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|cause| http::broken_off(&self.address, cause))?
+        {
             sha256.update(&chunk);
             file.write_all(&chunk).map_err(unwritable)?;
         }
@@ -115,4 +141,3 @@ fn how_to_install() -> String {
     };
     format!("install PostgreSQL 15 or later with {command}, or use a database of yours with --database-url")
 }
-

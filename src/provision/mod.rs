@@ -154,7 +154,9 @@ impl Provisioner {
         if let Some(found) = found.filter(|found| major.is_none_or(|major| found.major == major)) {
             return Ok(found);
         }
-        if matches!(self.binaries, Choice::Directory(_)) || major.is_some_and(|major| major != download::MAJOR) {
+        if matches!(self.binaries, Choice::Directory(_))
+            || major.is_some_and(|major| major != download::MAJOR)
+        {
             return Err(cluster::other_major(home, major.unwrap_or_default(), &self.binaries));
         }
         download::Archive::pinned(&self.mirror)?.install(&home.cache(), report).await

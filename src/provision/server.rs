@@ -50,7 +50,7 @@ impl Server<'_> {
         if !running {
             self.choose_port(connection, report)?;
             self.write_settings(connection)?;
-            remove_stale_pid_file(&data)?;
+            self.remove_stale_locks(connection)?;
             self.run_pg_ctl().await?;
         }
         create_database(connection, &data).await?;
@@ -80,6 +80,21 @@ impl Server<'_> {
         self.account.share(&path)
     }
 
+    /// A server that was killed leaves its pid file and its socket's lock, and the next one refuses to start where
+    /// the number in them is a living process's, whatever that is.
+    fn remove_stale_locks(&self, connection: &Connection) -> Result<()> {
+        let socket_lock = self.home.run().join(format!(".s.PGSQL.{}.lock", connection.port));
+        for path in [self.home.data().join("postmaster.pid"), socket_lock] {
+            match std::fs::remove_file(&path) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("remove", &path, cause));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn run_pg_ctl(&self) -> Result<()> {
         let (data, log) = (self.home.data(), self.home.log());
         let program = self.binaries.program("pg_ctl");
@@ -99,7 +114,8 @@ impl Server<'_> {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
-            let said = if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said };
+            let said =
+                if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said };
             return Err(Error::new(Kind::Io, format!("the server in {} does not start", data.display()))
                 .because(said.trim().to_owned())
                 .hint(format!("its log is {}", log.display())));
@@ -123,15 +139,6 @@ pub fn postmaster(data: &Path) -> Option<Pid> {
     }
 }
 
-/// The server refuses to start where the number in its pid file is a living process's, whatever that is.
-fn remove_stale_pid_file(data: &Path) -> Result<()> {
-    let path = data.join("postmaster.pid");
-    match std::fs::remove_file(&path) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &path, cause)),
-        _ => Ok(()),
-    }
-}
-
 /// Stops the server on `data`: sessions end, their transactions roll back. No failure where none runs.
 pub async fn stop(data: &Path) -> Result<()> {
     let Some(pid) = postmaster(data) else { return Ok(()) };
@@ -139,7 +146,10 @@ pub async fn stop(data: &Path) -> Result<()> {
     let deadline = Instant::now() + STOP_TIMEOUT;
     while postmaster(data).is_some() {
         if Instant::now() > deadline {
-            return Err(Error::new(Kind::Io, format!("the server on {} (pid {pid}) does not stop", data.display())));
+            return Err(Error::new(
+                Kind::Io,
+                format!("the server on {} (pid {pid}) does not stop", data.display()),
+            ));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
@@ -153,16 +163,22 @@ async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
     let client = loop {
         match session::connect(&maintenance).await {
             Ok(client) => break client,
-            Err(error) if error.kind() != Kind::Unreachable || Instant::now() > deadline => return Err(error),
+            Err(error) if error.kind() != Kind::Unreachable || Instant::now() > deadline => {
+                return Err(error);
+            }
             Err(error) if postmaster(data).is_none() => return Err(error),
             Err(_starting) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     };
-    let failed = |cause| failure::statement(format!("cannot create the database {}", connection.database), cause);
+    let failed =
+        |cause| failure::statement(format!("cannot create the database {}", connection.database), cause);
     let exists = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
     let row = client.query_one(exists, &[&connection.database]).await.map_err(failed)?;
     if !row.get::<_, bool>(0) {
-        client.batch_execute(&format!("CREATE DATABASE {}", quote(&connection.database))).await.map_err(failed)?;
+        client
+            .batch_execute(&format!("CREATE DATABASE {}", quote(&connection.database)))
+            .await
+            .map_err(failed)?;
     }
     Ok(())
 }

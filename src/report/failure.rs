@@ -36,8 +36,16 @@ pub fn plain(error: &Error) -> String {
 }
 
 fn describe(error: &DbError, text: &mut String) {
-    let _ = write!(text, "\n  because: {}: {} (SQLSTATE {})", error.severity(), error.message(), error.code().code());
-    for (name, part) in [("detail", error.detail()), ("server's hint", error.hint()), ("where", error.where_())] {
+    let _ = write!(
+        text,
+        "\n  because: {}: {} (SQLSTATE {})",
+        error.severity(),
+        error.message(),
+        error.code().code()
+    );
+    for (name, part) in
+        [("detail", error.detail()), ("server's hint", error.hint()), ("where", error.where_())]
+    {
         if let Some(part) = part {
             let _ = write!(text, "\n  {name}: {part}");
         }

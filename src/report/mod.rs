@@ -48,5 +48,9 @@ impl dyn Report + '_ {
 
 /// Bars on a terminal, lines elsewhere.
 pub fn for_stderr() -> Box<dyn Report> {
-    if std::io::stderr().is_terminal() { Box::new(terminal::Terminal::default()) } else { Box::new(lines::Lines) }
+    if std::io::stderr().is_terminal() {
+        Box::new(terminal::Terminal::default())
+    } else {
+        Box::new(lines::Lines)
+    }
 }

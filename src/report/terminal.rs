@@ -65,9 +65,12 @@ fn stream_bar(phase: Phase, progress: &Progress) -> Drawn {
     };
     let rows = Arc::clone(&progress.rows);
     let template = "{msg} {bar:30} {bytes}/{total_bytes}  {rows} rows  {bytes_per_sec}  {eta} left";
-    bar.set_style(style(template).with_key("rows", move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-        let _ = write!(out, "{}", HumanCount(rows.load(Ordering::Relaxed)));
-    }));
+    bar.set_style(style(template).with_key(
+        "rows",
+        move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}", HumanCount(rows.load(Ordering::Relaxed)));
+        },
+    ));
     bar.set_message(phase.name());
     let bytes = Arc::clone(&progress.bytes);
     let updates = tokio::spawn(follow(bar.clone(), bytes)).abort_handle();

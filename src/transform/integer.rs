@@ -32,7 +32,9 @@ mod tests {
 
     #[test]
     fn reads_integers_and_whole_decimals() {
-        for (cell, value) in [("1", 1), ("-007", -7), ("+5", 5), ("1.0", 1), ("-0", 0), (" 2147483647 ", i32::MAX)] {
+        for (cell, value) in
+            [("1", 1), ("-007", -7), ("+5", 5), ("1.0", 1), ("-0", 0), (" 2147483647 ", i32::MAX)]
+        {
             assert_eq!(int4(cell), Some((value, value.to_string())), "{cell}");
         }
     }

@@ -108,8 +108,9 @@ impl RowEncoder {
     ) -> Result<Self, HeaderError> {
         let names: Vec<String> =
             header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase()).collect();
-        let is_computed =
-            |name: &str| name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase();
+        let is_computed = |name: &str| {
+            name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase()
+        };
         for (index, name) in names.iter().enumerate() {
             let error_name = || String::from_utf8_lossy(&header[index]).into_owned();
             if names[..index].contains(name) {
@@ -230,16 +231,26 @@ mod tests {
     #[test]
     fn refuses_a_header_that_is_not_the_tables() {
         let refusal = |header: &[&str]| encoder(header).err().map(|error| error.to_string());
-        assert_eq!(refusal(&["a"]), Some("the row key is made of \"B\", which is no column of the file".into()));
-        assert_eq!(refusal(&["a", "b", "c"]), Some("the header's column 3 is \"c\", which the table does not have".into()));
+        assert_eq!(
+            refusal(&["a"]),
+            Some("the row key is made of \"B\", which is no column of the file".into())
+        );
+        assert_eq!(
+            refusal(&["a", "b", "c"]),
+            Some("the header's column 3 is \"c\", which the table does not have".into())
+        );
         assert_eq!(refusal(&["a", "b", "A"]), Some("the header's column 3 repeats \"A\"".into()));
-        assert_eq!(refusal(&["a", "b", "key"]), Some("the header's column 3 is \"key\", which the table does not have".into()));
+        assert_eq!(
+            refusal(&["a", "b", "key"]),
+            Some("the header's column 3 is \"key\", which the table does not have".into())
+        );
     }
 
     #[test]
     fn refuses_a_row_of_another_width_or_type() {
         let mut encoder = encoder(&["a", "b"]).unwrap();
-        let mut refusal = |cells: Vec<&str>| encoder.encode(&ByteRecord::from(cells), &mut Vec::new()).unwrap_err();
+        let mut refusal =
+            |cells: Vec<&str>| encoder.encode(&ByteRecord::from(cells), &mut Vec::new()).unwrap_err();
         assert_eq!(refusal(vec!["x"]), RowError::Width { found: 1, expected: 2 });
         assert_eq!(
             refusal(vec!["x", "y"]).to_string(),

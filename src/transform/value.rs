@@ -92,7 +92,9 @@ impl ColumnType {
             Self::BigInt => append(integer::parse::<i64>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
             Self::Double => append(float8::parse(cell, text).ok_or(wrong)?.to_be_bytes(), field),
             Self::Date => append(timestamp::parse_date(cell, text).ok_or(wrong)?.to_be_bytes(), field),
-            Self::Timestamp => append(timestamp::parse_timestamp(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::Timestamp => {
+                append(timestamp::parse_timestamp(cell, text).ok_or(wrong)?.to_be_bytes(), field)
+            }
         }
         Ok(())
     }

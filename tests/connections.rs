@@ -1,0 +1,115 @@
+//! Databases that are not there, too old, or refuse the user; and every form of URL.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use crate::support::http::{Reply, Server};
+use crate::support::{Database, json, refusal, taxi, testdata};
+
+fn load_into(url: &str, source: &str) -> std::process::Output {
+    let args = ["load", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json"];
+    taxi(args).args(["--source", source, "--database-url", url]).output().unwrap()
+}
+
+#[test]
+fn every_form_of_url_reaches_the_same_database() {
+    let database = Database::new("url_forms");
+    let plain = database.url.trim_start_matches("postgresql://");
+    let (credentials, place) = plain.split_once('@').unwrap();
+    let (user, password) = credentials.split_once(':').unwrap();
+    let source = testdata();
+    let urls = [
+        format!("postgresql://{plain}"),
+        format!("postgres://{plain}"),
+        format!("jdbc:postgresql://{place}?user={user}&password={password}"),
+    ];
+    for url in &urls {
+        json(&load_into(url, source.to_str().unwrap()));
+    }
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs"), "3");
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_not_repeated() {
+    let database = Database::new("wrong_password");
+    let (before, place) = database.url.split_once('@').unwrap();
+    let (user, _) = before.rsplit_once(':').unwrap();
+    let error = refusal(&load_into(&format!("{user}:wr0ng@{place}"), "testdata"), 77);
+    assert!(error.contains("refused the user or the password") && error.contains("28P01"), "{error}");
+    assert!(!error.contains("wr0ng"), "{error}");
+}
+
+#[test]
+fn a_database_that_is_not_there_is_named() {
+    let database = Database::new("no_such_database");
+    let error = refusal(&load_into(&format!("{}_at_all", database.url), "testdata"), 78);
+    assert!(error.contains("no_such_database_at_all") && error.contains("3D000"), "{error}");
+}
+
+#[test]
+fn an_unreachable_server_is_named() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = refusal(&load_into(&format!("postgresql://ann:s3cret@{free}/trips"), "testdata"), 69);
+    assert!(error.contains(&format!("cannot connect to the database at {free}/trips")), "{error}");
+    assert!(!error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn a_url_that_cannot_be_read_is_a_configuration_error() {
+    let error = refusal(&load_into("mysql://ann:s3cret@host/trips", "testdata"), 78);
+    assert!(error.contains("cannot read the database URL") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn a_server_older_than_15_is_refused_before_anything_is_downloaded() {
+    // Debian's machine has one version only: this speaks the first messages of the protocol as 14 would.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
+        stream.read_exact(&mut startup).unwrap();
+        if startup == 80_877_103_u32.to_be_bytes() {
+            stream.write_all(b"N").unwrap(); // no TLS; the startup follows
+            stream.read_exact(&mut length).unwrap();
+            startup = vec![0; u32::from_be_bytes(length) as usize - 4];
+            stream.read_exact(&mut startup).unwrap();
+        }
+        let parameter = b"server_version\x0014.9 (Debian)\0";
+        let mut answer = b"R\0\0\0\x08\0\0\0\0S".to_vec();
+        answer.extend((parameter.len() as u32 + 4).to_be_bytes());
+        answer.extend(parameter);
+        answer.extend(b"Z\0\0\0\x05I");
+        stream.write_all(&answer).unwrap();
+        let _ = stream.read(&mut [0; 64]);
+    });
+    let source = Server::new(|_| Reply::status(500));
+    let error = refusal(&load_into(&format!("postgresql://ann@{address}/trips"), &source.address), 76);
+    assert!(error.contains("is PostgreSQL 14.9 (Debian); taxi needs 15 or later"), "{error}");
+    assert_eq!(source.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_role_without_the_right_to_create_loads_into_tables_that_exist() {
+    let database = Database::new("little_rights");
+    let source = testdata();
+    json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
+    database.sql(
+        "CREATE ROLE loader LOGIN PASSWORD 'loader'; \
+         GRANT SELECT, INSERT ON yellow_tripdata TO loader; \
+         GRANT USAGE ON SCHEMA taxi_etl TO loader; \
+         GRANT SELECT, INSERT ON taxi_etl.runs TO loader; \
+         ALTER TABLE yellow_tripdata_staging OWNER TO loader",
+    );
+    let place = database.url.split_once('@').unwrap().1;
+    let loaded = json(&load_into(&format!("postgresql://loader:loader@{place}"), source.to_str().unwrap()));
+    assert_eq!(loaded["rows_matched"], 3001);
+    database.sql("REVOKE INSERT ON yellow_tripdata FROM loader");
+    let error =
+        refusal(&load_into(&format!("postgresql://loader:loader@{place}"), source.to_str().unwrap()), 77);
+    assert!(error.contains("merge into target table public.yellow_tripdata failed"), "{error}");
+    assert!(error.contains("42501"), "{error}");
+    database.sql("REASSIGN OWNED BY loader TO CURRENT_USER; DROP OWNED BY loader; DROP ROLE loader");
+}

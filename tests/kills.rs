@@ -1,0 +1,79 @@
+//! A load that is killed leaves the target as it was or complete, and the next one completes it.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Database, json, month};
+
+const ROWS: u32 = 60_000;
+
+/// Ten points of a load: what its session must be doing, and how many looks later the kill comes.
+const POINTS: [(&str, u32); 10] = [
+    ("state = 'active' AND query LIKE '%COPY%'", 0),
+    ("state = 'active' AND query LIKE '%COPY%'", 5),
+    ("state = 'active' AND query LIKE '%COPY%'", 20),
+    ("state = 'active' AND query LIKE '%COPY%'", 60),
+    ("query LIKE '%count(DISTINCT%'", 0),
+    ("query LIKE '%MERGE INTO%'", 0),
+    ("query LIKE '%MERGE INTO%'", 5),
+    ("query LIKE '%MERGE INTO%'", 30),
+    ("query LIKE '%INSERT INTO taxi_etl.runs%'", 0),
+    ("state = 'idle in transaction'", 0),
+];
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_load_killed_at_any_point_is_none_or_all_and_the_next_completes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    month::write(folder.path(), "yellow", "2021-01", &month::yellow(ROWS));
+    let source = folder.path().to_str().unwrap();
+    let mut caught = 0;
+    for (index, (point, looks)) in POINTS.into_iter().enumerate() {
+        let database = Database::new(&format!("killed_{index}"));
+        // what was there before: a few rows that the month holds too
+        month::write(folder.path(), "yellow", "2021-02", &month::yellow(100));
+        json(&database.load("yellow", 2021, 2, source).output().unwrap());
+
+        let sessions = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'taxi-etl'",
+            database.name()
+        );
+        let mut load = database
+            .load("yellow", 2021, 1, source)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ended = false;
+        wait_until("the load is at its point", || {
+            ended = load.try_wait().unwrap().is_some();
+            ended || database.value(&format!("{sessions} AND {point}")) != "0"
+        });
+        for _ in 0..looks {
+            database.value(&sessions);
+        }
+        caught += u32::from(load.try_wait().unwrap().is_none());
+        load.kill().unwrap();
+        load.wait().unwrap();
+        wait_until("the server has let the session go", || database.value(&sessions) == "0");
+
+        let rows = database.value("SELECT count(*) FROM yellow_tripdata");
+        let recorded = database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'succeeded'");
+        let complete = ROWS.to_string();
+        assert!(
+            (rows == "100" && recorded == "1") || (rows == complete && recorded == "2"),
+            "killed at {point}: {rows} rows, {recorded} runs recorded"
+        );
+        json(&database.load("yellow", 2021, 1, source).output().unwrap());
+        let query = "SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata";
+        assert_eq!(database.value(query), format!("{ROWS} {ROWS}"), "after a kill at {point}");
+    }
+    assert!(caught >= 8, "only {caught} of the kills met a load that still ran");
+}

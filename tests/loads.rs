@@ -1,0 +1,241 @@
+//! A load gives what the reference SQL gives, whatever was there before.
+
+use std::path::Path;
+
+use crate::support::http::{Reply, Server};
+use crate::support::{Database, json, month, real_data, testdata};
+
+/// What the course's flow does with an unzipped file: staging by text COPY, UPDATE of key and name, MERGE.
+fn load_by_reference(database: &Database, taxi: &str, source: &Path, filename: &str) {
+    use futures_util::SinkExt as _;
+    use std::io::Read as _;
+    let (pickup, dropoff) = match taxi {
+        "yellow" => ("tpep_pickup_datetime", "tpep_dropoff_datetime"),
+        _ => ("lpep_pickup_datetime", "lpep_dropoff_datetime"),
+    };
+    let (table, staging) = (format!("public.{taxi}_tripdata"), format!("public.{taxi}_tripdata_staging"));
+    let gzipped = std::fs::File::open(source.join(format!("{taxi}/{filename}.gz"))).unwrap();
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(gzipped).read_to_string(&mut text).unwrap();
+    let header = text.lines().next().unwrap().to_lowercase();
+    database.sql(&format!("TRUNCATE {staging}"));
+    let (runtime, client) = database.driver();
+    runtime.block_on(async {
+        let copy = format!("COPY {staging} ({header}) FROM STDIN (FORMAT csv, HEADER)");
+        let mut sink = Box::pin(client.copy_in(&copy).await.unwrap());
+        sink.send(bytes::Bytes::from(text)).await.unwrap();
+        sink.as_mut().finish().await.unwrap();
+    });
+    database.sql(&format!(
+        "UPDATE {staging} SET filename = '{filename}', unique_row_id = md5( \
+             coalesce(vendorid::text, '') || coalesce({pickup}::text, '') || coalesce({dropoff}::text, '') || \
+             coalesce(pulocationid, '') || coalesce(dolocationid, '') || \
+             coalesce(fare_amount::text, '') || coalesce(trip_distance::text, ''))"
+    ));
+    database.sql(&format!(
+        "MERGE INTO {table} t USING {staging} s ON t.unique_row_id = s.unique_row_id \
+         WHEN NOT MATCHED THEN INSERT VALUES (s.*)"
+    ));
+}
+
+/// The tables as the course's flow creates them: plain, logged, without an index.
+fn create_by_reference(database: &Database, taxi: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sql/{taxi}_tripdata.sql"));
+    let sql = std::fs::read_to_string(file).unwrap();
+    let sql = sql.replace("UNLOGGED ", "");
+    let sql = sql.replace("{{ table }}", &format!("public.{taxi}_tripdata"));
+    database.sql(&sql.replace("{{ staging_table }}", &format!("public.{taxi}_tripdata_staging")));
+}
+
+const MONTHS: [(&str, u16, u8, &str); 2] =
+    [("yellow", 2021, 1, "yellow_tripdata_2021-01.csv"), ("green", 2020, 3, "green_tripdata_2020-03.csv")];
+
+#[test]
+fn a_load_gives_what_the_reference_sql_gives() {
+    let ours = Database::new("same_result_ours");
+    let reference = Database::new("same_result_reference");
+    for (taxi, year, month, filename) in MONTHS {
+        json(&ours.load(taxi, year, month, testdata().to_str().unwrap()).output().unwrap());
+        create_by_reference(&reference, taxi);
+        load_by_reference(&reference, taxi, &testdata(), filename);
+        let table = format!("public.{taxi}_tripdata");
+        assert_eq!(ours.digest(&table, filename), reference.digest(&table, filename), "{filename}");
+    }
+}
+
+#[test]
+fn a_second_load_inserts_nothing() {
+    let database = Database::new("second_load");
+    let source = testdata();
+    let source = source.to_str().unwrap();
+    let first = json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    let digest = database.digest("public.yellow_tripdata", "yellow_tripdata_2021-01.csv");
+    let second = json(&database.load("yellow", 2021, 1, source).arg("--force").output().unwrap());
+    assert_eq!((&first["rows_inserted"], &first["rows_matched"]), (&3001.into(), &0.into()));
+    assert_eq!((&second["rows_inserted"], &second["rows_matched"]), (&0.into(), &3001.into()));
+    assert_eq!(second["duplicate_keys"], 1, "the file holds one row twice");
+    assert_eq!(database.digest("public.yellow_tripdata", "yellow_tripdata_2021-01.csv"), digest);
+    assert_eq!(database.sql("SELECT forced FROM taxi_etl.runs ORDER BY started_at"), [["f"], ["t"]]);
+}
+
+#[test]
+fn a_target_of_the_reference_flow_is_loaded_like_our_own() {
+    let database = Database::new("reference_target");
+    let folder = tempfile::tempdir().unwrap();
+    month::write(folder.path(), "yellow", "2021-02", &month::yellow(500));
+    month::write(
+        folder.path(),
+        "yellow",
+        "2021-01",
+        &std::fs::read(testdata().join("yellow/yellow_tripdata_2021-01.csv.gz")).unwrap(),
+    );
+    create_by_reference(&database, "yellow");
+    load_by_reference(&database, "yellow", &testdata(), "yellow_tripdata_2021-01.csv");
+    let digest = database.digest("public.yellow_tripdata", "yellow_tripdata_2021-01.csv");
+
+    let source = folder.path().to_str().unwrap();
+    let same = json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    assert_eq!(same["rows_inserted"], 0, "the keys are those of the reference");
+    let other = json(&database.load("yellow", 2021, 2, source).output().unwrap());
+    assert_eq!(other["rows_inserted"], 500);
+    assert_eq!(database.digest("public.yellow_tripdata", "yellow_tripdata_2021-01.csv"), digest);
+}
+
+#[test]
+fn over_http_the_result_is_the_same_and_redirects_are_followed() {
+    let database = Database::new("over_http");
+    // as the release site does: the address that is asked for sends on to one with a signature
+    let storage = Server::folder(&testdata());
+    let signed = storage.address.clone();
+    let site = Server::new(move |path| {
+        Reply::status(302).header("Location", &format!("{signed}{path}?token=s3cret"))
+    });
+
+    let loaded = json(&database.load("yellow", 2021, 1, &site.address).output().unwrap());
+    let path = testdata().join("yellow/yellow_tripdata_2021-01.csv.gz");
+    assert_eq!(loaded["bytes_downloaded"], std::fs::metadata(&path).unwrap().len());
+    let ledger =
+        database.sql("SELECT source_etag, source_length_bytes, sha256, source_address FROM taxi_etl.runs");
+    assert_eq!(ledger[0][0], "\"v1\"");
+    assert_eq!(ledger[0][1], loaded["bytes_downloaded"].to_string());
+    assert_eq!(ledger[0][2], loaded["sha256"]);
+    assert!(ledger[0][3].starts_with(&site.address) && !ledger[0][3].contains("s3cret"));
+
+    let from_folder = Database::new("over_folder");
+    json(&from_folder.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
+    let digest =
+        |database: &Database| database.digest("public.yellow_tripdata", "yellow_tripdata_2021-01.csv");
+    assert_eq!(digest(&database), digest(&from_folder));
+}
+
+#[test]
+fn two_loads_at_once_do_not_damage_each_other() {
+    let database = Database::new("two_at_once");
+    let folder = tempfile::tempdir().unwrap();
+    month::write(folder.path(), "yellow", "2021-01", &month::yellow(20_000));
+    month::write(folder.path(), "yellow", "2021-02", &month::yellow(30_000));
+    let source = folder.path().to_str().unwrap();
+    let spawn = |month| {
+        let mut command = database.load("yellow", 2021, month, source);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let runs = [spawn(1), spawn(1), spawn(2), spawn(2)];
+    let inserted: Vec<u64> = runs
+        .map(|run| json(&run.wait_with_output().unwrap())["rows_inserted"].as_u64().unwrap())
+        .into_iter()
+        .filter(|inserted| *inserted > 0)
+        .collect();
+    // the two months share the keys of their common rows, so 30,000 keys there are in all
+    assert_eq!(inserted.iter().sum::<u64>(), 30_000);
+    assert_eq!(
+        database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata"),
+        "30000 30000"
+    );
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'succeeded'"), "4");
+}
+
+#[test]
+fn an_empty_month_loads_no_rows() {
+    let database = Database::new("header_only");
+    let folder = tempfile::tempdir().unwrap();
+    month::write(
+        folder.path(),
+        "yellow",
+        "2021-01",
+        &month::gzip(format!("{}\r\n", month::YELLOW_HEADER).as_bytes()),
+    );
+    let loaded = json(&database.load("yellow", 2021, 1, folder.path().to_str().unwrap()).output().unwrap());
+    assert_eq!((&loaded["rows_read"], &loaded["rows_inserted"]), (&0.into(), &0.into()));
+    assert_eq!(database.value("SELECT rows_inserted || status FROM taxi_etl.runs"), "0succeeded");
+}
+
+#[test]
+fn whole_decimals_are_integers_and_several_gzip_members_are_one_file() {
+    let database = Database::new("decimals_members");
+    let folder = tempfile::tempdir().unwrap();
+    let row = month::YELLOW_ROW.replace(",1,2.10,1,", ",1.0,2.10,1,").replace(",2,8,", ",2.0,8,");
+    let mut bytes = month::gzip(format!("{}\n{}\n", month::YELLOW_HEADER, month::YELLOW_ROW).as_bytes());
+    bytes.extend(month::gzip(format!("{row}\n").as_bytes()));
+    month::write(folder.path(), "yellow", "2021-01", &bytes);
+    let loaded = json(&database.load("yellow", 2021, 1, folder.path().to_str().unwrap()).output().unwrap());
+    assert_eq!((&loaded["rows_inserted"], &loaded["duplicate_keys"]), (&2.into(), &1.into()));
+    let rows = database.sql(
+        "SELECT DISTINCT passenger_count, payment_type, md5(yellow_tripdata::text) FROM yellow_tripdata",
+    );
+    assert_eq!(rows.len(), 1, "1.0 and 1 are the same integer: {rows:?}");
+}
+
+#[test]
+fn real_months_have_the_known_digests() {
+    let Some(folder) = real_data() else { return };
+    let oracle = std::fs::read_to_string(folder.join("oracle.tsv")).unwrap();
+    let source = folder.to_str().unwrap();
+    let all_green = Database::new("real_all_green");
+    for line in oracle.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let (filename, expected) = (fields[0], &fields[1..]);
+        let taxi = filename.split('_').next().unwrap();
+        let (year, month) =
+            filename.trim_end_matches(".csv").rsplit_once('_').unwrap().1.split_once('-').unwrap();
+        let (year, month) = (year.parse().unwrap(), month.parse().unwrap());
+        let table = format!("public.{taxi}_tripdata");
+
+        let alone = Database::new("real_alone");
+        let first = json(&alone.load(taxi, year, month, source).output().unwrap());
+        assert_eq!(first["rows_inserted"].to_string(), expected[0], "{filename}");
+        assert_eq!(alone.digest(&table, filename), expected, "{filename}");
+        let second = json(&alone.load(taxi, year, month, source).output().unwrap());
+        assert_eq!(second["rows_inserted"], 0, "{filename}");
+        assert_eq!(alone.digest(&table, filename), expected, "{filename} after a second load");
+
+        if taxi == "green" {
+            json(&all_green.load(taxi, year, month, source).output().unwrap());
+        }
+    }
+    for line in oracle.lines().filter(|line| line.starts_with("green")) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(
+            all_green.digest("public.green_tripdata", fields[0]),
+            &fields[1..],
+            "{} among others",
+            fields[0]
+        );
+    }
+}
+
+#[test]
+fn rows_that_repeat_a_key_within_a_file_are_all_inserted_once() {
+    let Some(folder) = real_data() else { return };
+    let database = Database::new("real_duplicates");
+    let source = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(folder.join("broken/yellow_duplicate_rows.csv.gz")).unwrap();
+    month::write(source.path(), "yellow", "2021-01", &bytes);
+    let load = || json(&database.load("yellow", 2021, 1, source.path().to_str().unwrap()).output().unwrap());
+    let first = load();
+    assert_eq!((&first["rows_inserted"], &first["duplicate_keys"]), (&108.into(), &9.into()));
+    assert_eq!(load()["rows_inserted"], 0);
+    assert_eq!(
+        database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata"),
+        "108 99"
+    );
+}

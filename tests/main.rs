@@ -1,0 +1,22 @@
+//! What taxi promises, each promise a test against a real server.
+//!
+//! The tests share one server, which the first of them brings up with `taxi up` and which goes when this process
+//! does; each test has a database of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod connections;
+mod kills;
+mod loads;
+mod readme;
+mod reports;
+mod row_keys;
+mod server;
+mod support;

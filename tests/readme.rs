@@ -1,0 +1,81 @@
+//! The README's transcript is what the program prints, and its tables are what the program has.
+
+use crate::support::{OwnServer, TAXI};
+
+const README: &str = include_str!("../README.md");
+
+/// The commands of the README's transcript with what each prints.
+fn transcript() -> Vec<(String, Vec<String>)> {
+    let block = README.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => commands.push((command.to_owned(), Vec::new())),
+            None => commands.last_mut().unwrap().1.push(line.to_owned()),
+        }
+    }
+    commands
+}
+
+/// A line without what differs from run to run: times, ports, ids, passwords, the place of the data.
+fn normal(line: &str) -> String {
+    let word = |word: &str| {
+        let digits = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let varies = word.contains("127.0.0.1:")
+            || word.contains('/')
+            || digits.parse::<f64>().is_ok_and(|_| word.contains('.'))
+            || digits.len() == 36 && digits.matches('-').count() == 4;
+        if varies { "*".to_owned() } else { word.to_owned() }
+    };
+    line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_transcript_is_what_the_commands_print() {
+    let server = OwnServer::new();
+    let commands = transcript();
+    assert!(commands.len() >= 3, "{commands:?}");
+    for (command, expected) in commands {
+        // the README builds with cargo; here the program is built already
+        let command = command.replace("cargo run --quiet --release --", "taxi");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("{command} 2>&1")]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let beside = std::path::Path::new(TAXI).parent().unwrap();
+        shell.env("PATH", format!("{}:{}", beside.display(), std::env::var("PATH").unwrap()));
+        shell.env("TAXI_HOME", server.path()).env_remove("DATABASE_URL").env_remove("TAXI_SOURCE");
+        let output = shell.output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{command}: {printed}");
+        let expected: Vec<String> = expected.iter().map(|line| normal(line)).collect();
+        let printed: Vec<String> = printed.lines().map(normal).collect();
+        assert_eq!(printed, expected, "{command}");
+    }
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_program() {
+    for kind in taxi_etl::error::Kind::ALL {
+        let row = format!("| {} | {} | {} |", kind.exit_code(), kind.name(), kind.meaning());
+        assert!(README.contains(&row), "missing: {row}");
+    }
+}
+
+#[test]
+fn every_command_and_setting_is_described() {
+    use clap::CommandFactory as _;
+    let cli = taxi_etl::cli::Cli::command();
+    for command in cli.get_subcommands() {
+        let name = format!("`taxi {}", command.get_name());
+        assert!(README.contains(&name), "missing: {name}");
+        for argument in command.get_arguments().chain(cli.get_arguments()) {
+            let names = argument.get_long().map(|long| format!("`--{long}"));
+            let variable = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
+            for name in names.into_iter().chain(variable) {
+                assert!(
+                    name.contains("--help") || name.contains("--version") || README.contains(&name),
+                    "missing: {name}"
+                );
+            }
+        }
+    }
+}

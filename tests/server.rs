@@ -1,0 +1,252 @@
+//! The embedded server: up, down, killed, moved, refused, downloaded.
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::http::{Reply, Server};
+use crate::support::{Database, OwnServer, is_root, json, open_tempdir, refusal, skipped, taxi, testdata};
+
+fn up(server: &OwnServer) -> serde_json::Value {
+    json(&server.taxi(&["up", "--output", "json"]).output().unwrap())
+}
+
+fn connect(up: &serde_json::Value) -> Database {
+    Database::connect(up["database_url"].as_str().unwrap().to_owned(), "ny_taxi".to_owned())
+}
+
+#[test]
+fn data_and_url_survive_down_and_up() {
+    let server = OwnServer::new();
+    assert_eq!(server.status()["state"], "absent");
+    let first = up(&server);
+    assert_eq!(first["state"], "running");
+    assert_eq!(first["data_dir"], server.path().join("data").to_str().unwrap());
+    connect(&first).sql("CREATE TABLE kept AS SELECT 42 AS answer");
+    assert_eq!(server.status(), first);
+
+    let down = json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    assert_eq!((&down["state"], &down["database_url"]), (&"stopped".into(), &serde_json::Value::Null));
+    assert_eq!(up(&server), first);
+    assert_eq!(connect(&first).value("SELECT answer FROM kept"), "42");
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+}
+
+#[test]
+fn a_load_brings_the_server_up_and_leaves_it_running_and_says_so_once() {
+    let server = OwnServer::new();
+    let load = || {
+        let args =
+            ["load", "--taxi", "green", "--year", "2020", "--month", "3", "--output", "json", "--source"];
+        server.taxi(&args).arg(testdata()).output().unwrap()
+    };
+    let first = load();
+    json(&first);
+    let said = String::from_utf8(first.stderr).unwrap();
+    assert!(said.contains("connect with 'taxi psql', stop it with 'taxi down'"), "{said}");
+    assert_eq!(server.status()["state"], "running");
+    let second = load();
+    json(&second);
+    assert!(!String::from_utf8(second.stderr).unwrap().contains("taxi down"));
+
+    let psql = server.taxi(&["psql", "-AtXc", "SELECT count(*) FROM green_tripdata"]).output().unwrap();
+    assert_eq!(String::from_utf8(psql.stdout).unwrap().trim(), "2001");
+}
+
+#[test]
+fn two_ups_at_once_end_with_one_server() {
+    let server = OwnServer::new();
+    let spawn = || {
+        server
+            .taxi(&["up", "--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let results = [spawn(), spawn(), spawn()].map(|child| json(&child.wait_with_output().unwrap()));
+    assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
+    assert_eq!(connect(&results[0]).value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_killed_server_comes_up_again_with_its_data() {
+    let server = OwnServer::new();
+    let first = up(&server);
+    connect(&first).sql("CREATE TABLE kept AS SELECT 42 AS answer");
+    kill(Pid::from_raw(server.postmaster()), Signal::SIGKILL).unwrap();
+    assert_eq!(up(&server), first);
+    assert_eq!(connect(&first).value("SELECT answer FROM kept"), "42");
+}
+
+#[test]
+fn a_pid_file_that_names_another_process_is_no_obstacle() {
+    let server = OwnServer::new();
+    let first = up(&server);
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    // the number is now of a living process that is no server: this one
+    let pid_file = server.path().join("data/postmaster.pid");
+    let text =
+        format!("{}\n{}\n1\n5432\n\n127.0.0.1\n", std::process::id(), server.path().join("data").display());
+    std::fs::write(&pid_file, text).unwrap();
+    assert_eq!(server.status()["state"], "stopped");
+    assert_eq!(up(&server), first);
+}
+
+#[test]
+fn a_port_that_was_taken_meanwhile_is_given_up() {
+    let server = OwnServer::new();
+    let first = up(&server);
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    let port = |up: &serde_json::Value| -> u16 {
+        let url = up["database_url"].as_str().unwrap().to_owned();
+        url.rsplit_once(':').unwrap().1.split_once('/').unwrap().0.parse().unwrap()
+    };
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port(&first))).unwrap();
+    let output = server.taxi(&["up", "--output", "json"]).output().unwrap();
+    let moved = json(&output);
+    assert_ne!(port(&moved), port(&first));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("is taken; the server moves to port"));
+    assert_eq!(connect(&moved).value("SELECT 1"), "1");
+}
+
+#[test]
+fn it_is_durable_and_listens_to_this_machine_only() {
+    let server = OwnServer::new();
+    let database = connect(&up(&server));
+    let setting = |name: &str| database.value(&format!("SHOW {name}"));
+    assert_eq!(setting("fsync"), "on");
+    assert_eq!(setting("full_page_writes"), "on");
+    assert_eq!(setting("synchronous_commit"), "on");
+    assert_eq!(setting("listen_addresses"), "127.0.0.1");
+    assert_eq!(setting("password_encryption"), "scram-sha-256");
+    assert_eq!(setting("unix_socket_directories"), server.path().join("run").to_str().unwrap());
+    let trusting = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'";
+    assert_eq!(database.value(trusting), "0");
+    let port = setting("port");
+    assert!(server.path().join(format!("run/.s.PGSQL.{port}")).exists());
+}
+
+#[test]
+fn a_data_directory_of_another_major_version_is_refused_and_kept() {
+    let server = OwnServer::new();
+    let data = server.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("PG_VERSION"), "14\n").unwrap();
+    let error = refusal(&server.taxi(&["up"]).output().unwrap(), 78);
+    assert!(error.contains("was created by PostgreSQL 14") && error.contains("pg_upgrade"), "{error}");
+    assert_eq!(std::fs::read_to_string(data.join("PG_VERSION")).unwrap(), "14\n");
+}
+
+#[test]
+fn a_server_that_does_not_start_says_why() {
+    let server = OwnServer::new();
+    up(&server);
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    let conf = server.path().join("data/postgresql.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, format!("{text}shared_buffers = nonsense\n")).unwrap();
+    let error = refusal(&server.taxi(&["up"]).output().unwrap(), 74);
+    assert!(
+        error.contains("does not start") && error.contains("nonsense") && error.contains("server.log"),
+        "{error}"
+    );
+    std::fs::write(&conf, text).unwrap();
+    assert_eq!(up(&server)["state"], "running");
+}
+
+#[test]
+fn an_interrupted_creation_is_begun_again() {
+    let server = OwnServer::new();
+    let unfinished = server.path().join("data.unfinished");
+    std::fs::create_dir_all(unfinished.join("base")).unwrap();
+    std::fs::write(unfinished.join("PG_VERSION"), "15\n").unwrap();
+    assert_eq!(up(&server)["state"], "running");
+    assert!(!unfinished.exists());
+}
+
+#[test]
+fn a_home_that_the_servers_account_cannot_reach_is_refused() {
+    if !is_root() {
+        return skipped("only root's server runs as another user");
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let closed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let output = taxi(["up"]).env("TAXI_HOME", closed.path().join("home")).output().unwrap();
+    let error = refusal(&output, 78);
+    assert!(error.contains("may not enter") && error.contains("TAXI_HOME"), "{error}");
+}
+
+#[test]
+fn an_unprivileged_user_has_a_server_of_their_own() {
+    if !is_root() {
+        return skipped("all other tests run as an unprivileged user already");
+    }
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let folder = open_tempdir();
+    // the program must be where that user can run it
+    let program = folder.path().join("taxi");
+    std::fs::copy(crate::support::TAXI, &program).unwrap();
+    let home = folder.path().join("theirs");
+    std::fs::create_dir(&home).unwrap();
+    nix::unistd::chown(&home, Some(nobody.uid), Some(nobody.gid)).unwrap();
+    let run = |args: &[&str]| {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = std::process::Command::new(&program);
+        command.args(args).env("TAXI_HOME", home.join("home")).env_remove("DATABASE_URL").current_dir("/");
+        command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+        command.output().unwrap()
+    };
+    let up = json(&run(&["up", "--output", "json"]));
+    assert_eq!(connect(&up).value("SELECT 1"), "1");
+    assert_eq!(json(&run(&["down", "--output", "json"]))["state"], "stopped");
+}
+
+/// The pinned build's archive, where a folder of such is named: `<version>/<archive>`, as the mirror lays it out.
+fn real_archives() -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("TAXI_REAL_ARCHIVES").map(std::path::PathBuf::from);
+    if folder.is_none() {
+        skipped("TAXI_REAL_ARCHIVES names no folder of the pinned build");
+    }
+    folder
+}
+
+#[test]
+fn the_pinned_build_is_downloaded_from_a_mirror_once_and_runs() {
+    let Some(folder) = real_archives() else { return };
+    let mirror = Server::folder(&folder);
+    let server = OwnServer::new();
+    let downloading = |server: &OwnServer| {
+        let mut command = server.taxi(&["up", "--output", "json"]);
+        command.env("TAXI_POSTGRES_BIN", "download").env("TAXI_POSTGRES_MIRROR", &mirror.address);
+        json(&command.output().unwrap())
+    };
+    let first = downloading(&server);
+    assert!(first["version"].as_str().unwrap().starts_with("17."), "{first}");
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    assert_eq!(downloading(&server), first);
+    assert_eq!(mirror.requests().len(), 1, "the second time it comes from the cache");
+    let args = ["load", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json", "--source"];
+    let mut load = server.taxi(&args);
+    load.arg(testdata()).env("TAXI_POSTGRES_BIN", "download").env("TAXI_POSTGRES_MIRROR", &mirror.address);
+    assert_eq!(json(&load.output().unwrap())["rows_inserted"], 3001);
+}
+
+#[test]
+fn a_download_that_is_not_the_pinned_build_is_never_unpacked() {
+    let server = OwnServer::new();
+    let refused = |mirror: &Server, code: i32, said: &str| {
+        let mut command = server.taxi(&["up"]);
+        command.env("TAXI_POSTGRES_BIN", "download").env("TAXI_POSTGRES_MIRROR", &mirror.address);
+        let error = refusal(&command.output().unwrap(), code);
+        assert!(error.contains(said), "{error}");
+        assert!(error.contains("install PostgreSQL 15 or later with"), "{error}");
+        assert_eq!(std::fs::read_dir(server.path().join("cache")).unwrap().count(), 0);
+    };
+    refused(&Server::new(|_| Reply::ok(b"not the archive".to_vec())), 65, "has the SHA-256");
+    refused(&Server::new(|_| Reply::status(404)), 66, "404");
+    refused(&Server::new(|_| Reply::ok(vec![0; 10]).announcing(100)), 69, "broke off");
+}

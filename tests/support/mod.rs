@@ -1,0 +1,206 @@
+//! The shared server, a database for each test, the program itself, and files to load.
+
+pub mod http;
+pub mod month;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+pub const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
+
+/// The test data of the repository.
+pub fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+}
+
+/// A folder that every user can enter, as the server's account must.
+pub fn open_tempdir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// `taxi` with nothing of the caller's settings.
+pub fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
+    let mut command = Command::new(TAXI);
+    command.args(args).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("TAXI_") || text.starts_with("PG") || text == "DATABASE_URL" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A server of its own, for tests that break it; stopped and removed at the end.
+pub struct OwnServer {
+    pub home: tempfile::TempDir,
+}
+
+impl OwnServer {
+    pub fn new() -> Self {
+        Self { home: open_tempdir() }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.home.path().join("home")
+    }
+
+    pub fn taxi(&self, args: &[&str]) -> Command {
+        let mut command = taxi(args);
+        command.env("TAXI_HOME", self.path());
+        command
+    }
+
+    pub fn status(&self) -> Value {
+        json(&self.taxi(&["status", "--output", "json"]).output().unwrap())
+    }
+
+    pub fn postmaster(&self) -> i32 {
+        let text = std::fs::read_to_string(self.path().join("data/postmaster.pid")).unwrap();
+        text.lines().next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        let _ = self.taxi(&["down"]).output();
+    }
+}
+
+struct Shared {
+    url: String,
+    /// Its stdin closes when this process ends, however it ends; then it takes the server down.
+    _guard: Child,
+}
+
+static SHARED: LazyLock<Shared> = LazyLock::new(|| {
+    let home = open_tempdir().keep();
+    let up = taxi(["up", "--output", "json"]).env("TAXI_HOME", home.join("home")).output().unwrap();
+    let guard = Command::new("sh")
+        .args(["-c", "cat >/dev/null; \"$0\" down; rm -rf \"$1\"", TAXI])
+        .arg(&home)
+        .env("TAXI_HOME", home.join("home"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = json(&up)["database_url"].as_str().unwrap().to_owned();
+    Shared { url, _guard: guard }
+});
+
+/// A database of the shared server.
+pub struct Database {
+    pub url: String,
+    name: String,
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+}
+
+impl Database {
+    /// An empty database of that name.
+    pub fn new(name: &str) -> Self {
+        let admin = Self::connect(SHARED.url.clone(), String::new());
+        admin.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        admin.sql(&format!("CREATE DATABASE {name}"));
+        let url = format!("{}/{name}", SHARED.url.rsplit_once('/').unwrap().0);
+        Self::connect(url, name.to_owned())
+    }
+
+    /// A connection to whatever database.
+    pub fn connect(url: String, name: String) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls)).unwrap();
+        runtime.spawn(connection);
+        Self { url, name, runtime, client }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The rows of a query as text, NULL as nothing; several statements run one after the other.
+    pub fn sql(&self, query: &str) -> Vec<Vec<String>> {
+        let messages = self.runtime.block_on(self.client.simple_query(query));
+        let messages = messages.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|column| row.get(column).unwrap_or_default().to_owned()).collect())
+            }
+            _ => None,
+        });
+        rows.collect()
+    }
+
+    /// The one value of a query.
+    pub fn value(&self, query: &str) -> String {
+        let mut rows = self.sql(query);
+        assert_eq!(rows.len(), 1, "{query}");
+        rows.remove(0).remove(0)
+    }
+
+    /// `taxi load` of a month into this database, its result as JSON.
+    pub fn load(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
+        let mut command = self::taxi(["load", "--output", "json", "--taxi", taxi]);
+        command.args(["--year", &year.to_string(), "--month", &month.to_string(), "--source", source]);
+        command.env("DATABASE_URL", &self.url);
+        command
+    }
+
+    /// Rows, distinct keys, and the digests over keys and rows of one file in a target table.
+    pub fn digest(&self, table: &str, filename: &str) -> Vec<String> {
+        let query = format!(
+            "SELECT count(*), count(DISTINCT unique_row_id), \
+                 md5(string_agg(unique_row_id, '' ORDER BY unique_row_id COLLATE \"C\")), \
+                 md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")) \
+             FROM {table} AS t WHERE filename = '{filename}'"
+        );
+        self.sql(&query).remove(0)
+    }
+
+    pub fn driver(&self) -> (&tokio::runtime::Runtime, &Client) {
+        (&self.runtime, &self.client)
+    }
+}
+
+/// The JSON object that a successful command printed, alone on stdout.
+pub fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "not one line: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What a command that must fail said, once its exit code is the expected one.
+pub fn refusal(output: &Output, code: i32) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(output.stdout.is_empty(), "a failure printed a result");
+    said
+}
+
+/// Says why a test was not run, on a terminal or in a log.
+pub fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+/// The real trips with known answers, where there are any.
+pub fn real_data() -> Option<PathBuf> {
+    let folder = std::env::var_os("TAXI_REAL_DATA").map(PathBuf::from);
+    if folder.is_none() {
+        skipped("TAXI_REAL_DATA names no folder of real trips");
+    }
+    folder
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
