@@ -55,6 +55,7 @@ pub enum Command {
     /// Stop the embedded server; its data stays
     Down(OutputArgs),
     /// Open psql on the embedded server, bringing it up first
+    #[command(disable_help_flag = true)]
     Psql {
         /// Arguments for psql
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -7,6 +7,7 @@
 //! plain 1 and 2 that any program may end with.
 
 use std::error::Error as StdError;
+use std::io::ErrorKind;
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -128,7 +129,12 @@ impl Error {
     /// A local file or folder that `action` (`"write"`, `"create"`) failed on.
     pub fn file(action: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         let kind = match cause.kind() {
-            std::io::ErrorKind::PermissionDenied => Kind::Configuration,
+            ErrorKind::PermissionDenied
+            | ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidInput => Kind::Configuration,
             _ => Kind::Io,
         };
         Self::new(kind, format!("cannot {action} {}", path.display())).because(cause)

@@ -19,7 +19,11 @@ pub fn client() -> Result<Client> {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .build()
-        .map_err(|cause| Error::new(Kind::Configuration, "cannot set up HTTP").because(cause))
+        .map_err(|cause| {
+            Error::new(Kind::Configuration, "cannot set up HTTP")
+                .because(cause)
+                .hint("where no CA certificates are found, install the package ca-certificates")
+        })
 }
 
 /// Starts a GET of `address` and checks the status of the answer.
@@ -51,7 +55,7 @@ pub fn broken_off(address: &str, cause: reqwest::Error) -> Error {
 
 /// An address as it may be shown and recorded: without user, password, and the signature in its query.
 pub fn redact(address: &str) -> String {
-    let Ok(mut url) = url::Url::parse(address) else { return address.to_owned() };
+    let Ok(mut url) = url::Url::parse(address) else { return redact_unreadable(address) };
     // both refuse only addresses that cannot have a user anyway
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -59,6 +63,13 @@ pub fn redact(address: &str) -> String {
         url.set_query(Some("…"));
     }
     url.into()
+}
+
+/// What no parser reads is shown without all that could be a user, a password or a query.
+fn redact_unreadable(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, behind)| behind);
+    format!("{scheme}://{}", rest.split('?').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -69,6 +80,7 @@ mod tests {
     fn addresses_are_shown_without_their_secrets() {
         assert_eq!(redact("https://user:secret@host/a.gz"), "https://host/a.gz");
         assert!(!redact("https://host/a.gz?X-Signature=secret").contains("secret"));
+        assert_eq!(redact("http://user:secret@host:99999/a.gz?token=secret"), "http://host:99999/a.gz");
         assert_eq!(redact("testdata/yellow"), "testdata/yellow");
     }
 }

@@ -92,6 +92,44 @@ fn a_server_older_than_15_is_refused_before_anything_is_downloaded() {
 }
 
 #[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgresql://ann@{}/trips?connect_timeout=1", mute.local_addr().unwrap());
+    let error = refusal(&load_into(&url, "testdata"), 69);
+    assert!(error.contains("accepts the connection and does not answer"), "{error}");
+}
+
+#[test]
+fn a_database_whose_text_is_not_utf8_is_refused() {
+    let admin = Database::new("latin1_admin");
+    admin.sql("DROP DATABASE IF EXISTS latin1");
+    admin.sql("CREATE DATABASE latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    let url = format!("{}/latin1", admin.url.rsplit_once('/').unwrap().0);
+    let error = refusal(&load_into(&url, "testdata"), 78);
+    assert!(error.contains("has the encoding LATIN1; taxi needs UTF8"), "{error}");
+    admin.sql("DROP DATABASE latin1");
+}
+
+#[test]
+fn passwords_in_addresses_are_not_repeated() {
+    let database = Database::new("secret_addresses");
+    for source in ["http://u:s3cret@127.0.0.1:99999", "http://u:s3cret@127.0.0.1:1", "http://u:s3cret@[::1"] {
+        let output = load_into(&database.url, source);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && !said.contains("s3cret"), "{said}");
+    }
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs r WHERE r::text LIKE '%s3cret%'"), "0");
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs"), "1");
+    let no_password = database.url.replacen(
+        &database.url[database.url.rfind("taxi:").unwrap() + 4..database.url.find('@').unwrap()],
+        "",
+        1,
+    );
+    let error = refusal(&load_into(&no_password, "testdata"), 77);
+    assert!(error.contains("password missing"), "{error}");
+}
+
+#[test]
 fn a_role_without_the_right_to_create_loads_into_tables_that_exist() {
     let database = Database::new("little_rights");
     let source = testdata();

@@ -47,7 +47,7 @@ fn off_a_terminal_each_phase_is_a_line_at_its_start_and_its_end() {
     let output = database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap();
     json(&output);
     let said = String::from_utf8(output.stderr).unwrap();
-    for phase in ["connect", "create_tables", "copy", "count_duplicates", "merge", "commit"] {
+    for phase in ["connect", "create_tables", "prepare", "copy", "count_duplicates", "merge", "commit"] {
         let lines = said.lines().filter(|line| line.starts_with(&format!("taxi: {phase} "))).count();
         assert_eq!(lines, 2, "{phase} in\n{said}");
     }

@@ -48,6 +48,7 @@ fn timestamp() -> impl Strategy<Value = String> {
         1 => date,
         1 => Just("2021-02-29 00:00:00".to_owned()),
         1 => Just("1999-12-31 23:59:59.9999999".to_owned()),
+        1 => Just("9999-12-31 23:59:59.9999999".to_owned()),
         1 => Just("1/1/2021 0:30".to_owned()),
     ]
 }

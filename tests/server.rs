@@ -148,7 +148,7 @@ fn a_server_that_does_not_start_says_why() {
     let conf = server.path().join("data/postgresql.conf");
     let text = std::fs::read_to_string(&conf).unwrap();
     std::fs::write(&conf, format!("{text}shared_buffers = nonsense\n")).unwrap();
-    let error = refusal(&server.taxi(&["up"]).output().unwrap(), 74);
+    let error = refusal(&server.taxi(&["up"]).output().unwrap(), 78);
     assert!(
         error.contains("does not start") && error.contains("nonsense") && error.contains("server.log"),
         "{error}"
@@ -205,6 +205,45 @@ fn an_unprivileged_user_has_a_server_of_their_own() {
     assert_eq!(json(&run(&["down", "--output", "json"]))["state"], "stopped");
 }
 
+#[test]
+fn a_strict_umask_does_not_lock_the_server_out() {
+    let server = OwnServer::new();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "umask 077; exec \"$0\" up --output json", crate::support::TAXI]);
+    // a folder that does not exist yet between the one that does and the home
+    let home = server.home.path().join("between/home");
+    let up = json(&shell.env("TAXI_HOME", &home).env_remove("DATABASE_URL").output().unwrap());
+    assert_eq!(connect(&up).value("SELECT 1"), "1");
+    json(&taxi(["down", "--output", "json"]).env("TAXI_HOME", &home).output().unwrap());
+}
+
+#[test]
+fn a_home_that_postgres_cannot_name_is_refused() {
+    let folder = open_tempdir();
+    for name in ["a,b", "a\"b", "a$HOME", "a`id`", "a\\b", "a\nb"] {
+        let output = taxi(["up"]).env("TAXI_HOME", folder.path().join(name)).output().unwrap();
+        assert!(refusal(&output, 78).contains("a character that PostgreSQL's tools do not take"), "{name}");
+    }
+    let home = folder.path().join("it's a home");
+    let up = json(&taxi(["up", "--output", "json"]).env("TAXI_HOME", &home).output().unwrap());
+    assert_eq!(connect(&up).value("SELECT 1"), "1");
+    json(&taxi(["down", "--output", "json"]).env("TAXI_HOME", &home).output().unwrap());
+}
+
+#[test]
+fn a_lost_password_is_not_replaced_by_another() {
+    let server = OwnServer::new();
+    up(&server);
+    json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+    let path = server.path().join("connection.json");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let error = refusal(&server.taxi(&["up"]).output().unwrap(), 78);
+    assert!(error.contains("connection.json is missing"), "{error}");
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(up(&server)["state"], "running");
+}
+
 /// The pinned build's archive, where a folder of such is named: `<version>/<archive>`, as the mirror lays it out.
 fn real_archives() -> Option<std::path::PathBuf> {
     let folder = std::env::var_os("TAXI_REAL_ARCHIVES").map(std::path::PathBuf::from);
@@ -246,7 +285,7 @@ fn a_download_that_is_not_the_pinned_build_is_never_unpacked() {
         assert!(error.contains("install PostgreSQL 15 or later with"), "{error}");
         assert_eq!(std::fs::read_dir(server.path().join("cache")).unwrap().count(), 0);
     };
-    refused(&Server::new(|_| Reply::ok(b"not the archive".to_vec())), 65, "has the SHA-256");
-    refused(&Server::new(|_| Reply::status(404)), 66, "404");
+    refused(&Server::new(|_| Reply::ok(b"not the archive".to_vec())), 78, "has the SHA-256");
+    refused(&Server::new(|_| Reply::status(404)), 78, "404");
     refused(&Server::new(|_| Reply::ok(vec![0; 10]).announcing(100)), 69, "broke off");
 }

@@ -22,7 +22,7 @@ const PIPELINE: &str = "postgres_taxi";
 /// Plans the load, connects, runs the plan, prints the summary.
 pub async fn run(args: LoadArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<()> {
     let began = Instant::now();
-    let plan = Plan::new(&Flow::builtin(PIPELINE)?, &inputs(&args))?;
+    let plan = Plan::new(&Flow::builtin(PIPELINE)?, &inputs(&args)?)?;
     let database = config::database(args.database_url.as_deref())?;
 
     let mut phases = Phases::default();
@@ -35,16 +35,16 @@ pub async fn run(args: LoadArgs, provisioner: &Provisioner, report: &dyn Report)
     args.output.output.write(&summary, Summary::text)
 }
 
-fn inputs(args: &LoadArgs) -> Vec<(String, String)> {
+fn inputs(args: &LoadArgs) -> Result<Vec<(String, String)>> {
     let mut inputs = vec![
         ("taxi".to_owned(), args.taxi.clone()),
         ("year".to_owned(), args.year.to_string()),
         ("month".to_owned(), format!("{:02}", args.month)),
     ];
-    if let Some(base) = config::source_base(args.source.as_deref()) {
+    if let Some(base) = config::source_base(args.source.as_deref())? {
         inputs.push(("source".to_owned(), base));
     }
-    inputs
+    Ok(inputs)
 }
 
 async fn connect(

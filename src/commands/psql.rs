@@ -19,15 +19,17 @@ pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Repo
             .hint("install PostgreSQL's client, or connect with the URL of 'taxi status'")
     })?;
     // in the environment and not among the arguments, which every user of the machine can read
-    let cause = Command::new(&psql)
+    let mut command = Command::new(&psql);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
+        command.env_remove(name); // meant for another server
+    }
+    let cause = command
         .args(args)
         .env("PGHOST", "127.0.0.1")
         .env("PGPORT", up.connection.port.to_string())
         .env("PGUSER", &up.connection.user)
         .env("PGPASSWORD", &up.connection.password)
         .env("PGDATABASE", &up.connection.database)
-        .env_remove("PGHOSTADDR")
-        .env_remove("PGSERVICE")
         .exec();
     Err(Error::file("run", &psql, cause))
 }

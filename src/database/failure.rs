@@ -10,7 +10,7 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = match sqlstate(&cause) {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
         Some("42501") => {
-            error.hint("the role needs to own the tables, or to be granted what the README lists")
+            error.hint("the role needs SELECT and INSERT on the target and on taxi_etl.runs, and to own the staging table")
         }
         _ => error,
     };
@@ -19,9 +19,10 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
 
 /// The failure to connect to `address`.
 pub fn connecting(address: &str, cause: Cause) -> Error {
+    let said = chain(&cause);
     let kind = match kind_of(&cause) {
         // the driver's own refusals: a password that is needed and not given, a TLS mode it does not have
-        Kind::Internal if cause.to_string().contains("password") => Kind::Authentication,
+        Kind::Internal if said.contains("password") => Kind::Authentication,
         Kind::Internal => Kind::Configuration,
         kind => kind,
     };
@@ -31,6 +32,9 @@ pub fn connecting(address: &str, cause: Cause) -> Error {
     };
     let error = Error::new(kind, what).because(cause);
     match kind {
+        _ if said.contains("TLS") => {
+            error.hint("taxi does not speak TLS yet: it reaches servers that allow plain connections")
+        }
         Kind::Unreachable => {
             error.hint("check the host and port of --database-url and that the server is running")
         }
@@ -50,10 +54,12 @@ fn kind_of(cause: &Cause) -> Kind {
     };
     match (&state[..2], state) {
         ("28", _) | (_, "42501") => Kind::Authentication,
-        ("08" | "57", _) | (_, "53300") => Kind::Unreachable,
+        // a statement timeout, a standby or a read-only role, a lock timeout
+        (_, "57014") => Kind::Configuration,
+        ("08" | "40" | "57", _) | (_, "53300" | "25P03") => Kind::Unreachable,
         ("53" | "58", _) => Kind::Io,
         ("22" | "23", _) => Kind::Data,
-        ("3D" | "3F" | "42", _) => Kind::Configuration,
+        ("0A" | "25" | "3D" | "3F" | "42" | "55", _) => Kind::Configuration,
         _ => Kind::Internal,
     }
 }
@@ -66,6 +72,17 @@ fn has_io_cause(cause: &Cause) -> bool {
         }
         link = error.source();
     }
-    // the driver's time limit has no source
-    cause.to_string().contains("timeout") || cause.to_string().contains("connecting")
+    // the driver's time limit is no I/O error
+    chain(cause).contains("timed out")
+}
+
+/// All that an error and its causes say.
+fn chain(cause: &Cause) -> String {
+    let mut said = cause.to_string();
+    let mut link = std::error::Error::source(cause);
+    while let Some(error) = link {
+        said = format!("{said}: {error}");
+        link = error.source();
+    }
+    said
 }

@@ -11,16 +11,33 @@ pub const OLDEST_MAJOR: u32 = 15;
 
 /// Connects and refuses a server that is too old, before any statement is sent.
 pub async fn connect(settings: &Settings) -> Result<Client> {
-    let (client, connection) = settings
-        .config()
-        .connect(NoTls)
-        .await
-        .map_err(|cause| failure::connecting(&settings.address(), cause))?;
+    let connecting = settings.config().connect(NoTls);
+    let (client, connection) = match tokio::time::timeout(settings.answer_timeout(), connecting).await {
+        Ok(connected) => connected.map_err(|cause| failure::connecting(&settings.address(), cause))?,
+        Err(_elapsed) => {
+            let text =
+                format!("the database at {} accepts the connection and does not answer", settings.address());
+            return Err(Error::new(Kind::Unreachable, text));
+        }
+    };
     let version = connection.parameter("server_version").unwrap_or_default().to_owned();
     check_version(&version, &settings.address())?;
+    check_encoding(connection.parameter("server_encoding").unwrap_or("UTF8"), &settings.address())?;
     // Its end shows in the statement under way: nothing is lost with the handle.
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Row keys are of the server's bytes: only where those are the file's are they the same.
+fn check_encoding(encoding: &str, address: &str) -> Result<()> {
+    match encoding {
+        "UTF8" | "SQL_ASCII" => Ok(()),
+        _ => Err(Error::new(
+            Kind::Configuration,
+            format!("the database at {address} has the encoding {encoding}; taxi needs UTF8"),
+        )
+        .hint("create one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")),
+    }
 }
 
 fn check_version(version: &str, address: &str) -> Result<()> {

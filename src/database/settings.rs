@@ -11,6 +11,8 @@ use tokio_postgres::config::Host;
 use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// For the server to greet, authenticate and begin the session, once it is connected.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The settings of one connection; they hold the password and never print it.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ impl Settings {
                 "--database-url (or DATABASE_URL) is like postgresql://user:password@host:5432/database",
             )
         })?;
-        if config.get_hosts().is_empty() {
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Error::new(Kind::Configuration, "the database URL names no host"));
         }
         if config.get_user().is_none() {
@@ -47,16 +49,30 @@ impl Settings {
         &self.config
     }
 
-    /// `host:port/database` as messages may show it.
+    /// How long connecting may take in all.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) as u32;
+        let connecting = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        (connecting + GREETING_TIMEOUT) * hosts
+    }
+
+    /// `host:port/database` as messages may show it; several hosts are joined by commas.
     pub fn address(&self) -> String {
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(name)) => name.clone(),
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => String::new(),
+        let name = |host: &Host| match host {
+            // a password with an unescaped @ spills over into what the driver takes for the host
+            Host::Tcp(name) => name.rsplit('@').next().unwrap_or_default().to_owned(),
+            Host::Unix(path) => path.display().to_string(),
         };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let mut hosts: Vec<String> = self.config.get_hosts().iter().map(name).collect();
+        if hosts.is_empty() {
+            hosts.extend(self.config.get_hostaddrs().iter().map(ToString::to_string));
+        }
+        let ports = self.config.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let places: Vec<String> =
+            hosts.iter().enumerate().map(|(index, host)| format!("{host}:{}", port(index))).collect();
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
-        format!("{host}:{port}/{database}")
+        format!("{}/{database}", places.join(","))
     }
 }
 
@@ -76,6 +92,18 @@ mod tests {
             assert_eq!(settings.address(), "db.example:5433/trips", "{url}");
             assert_eq!(settings.config.get_user(), Some("ann"), "{url}");
             assert_eq!(settings.config.get_password(), Some(&b"s3cret"[..]), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_host_is_named() {
+        for (url, address) in [
+            ("postgresql://ann@one,two:5433/trips", "one:5432,two:5433/trips"),
+            ("hostaddr=10.0.0.1 user=ann", "10.0.0.1:5432/ann"),
+            ("host=/run/postgresql user=ann dbname=trips", "/run/postgresql:5432/trips"),
+            ("postgresql://ann:s3@cret@db/trips", "db:5432/trips"),
+        ] {
+            assert_eq!(Settings::parse(url).unwrap().address(), address);
         }
     }
 

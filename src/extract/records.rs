@@ -43,7 +43,8 @@ impl Records {
         if !self.read(&mut header).await? {
             return Err(Error::new(Kind::Data, format!("{} holds no header, only nothing", self.address)));
         }
-        self.line_lag = 2_u64.saturating_sub(self.reader.position().line());
+        let lines = 1 + memchr::memchr_iter(b'\n', header.as_slice()).count() as u64;
+        self.line_lag = (lines + 1).saturating_sub(self.reader.position().line());
         Ok(header)
     }
 

@@ -52,10 +52,19 @@ enum Content {
 impl Source {
     /// Reads an address: `http://` and `https://` are fetched, `file://` and all else is a path.
     pub fn parse(address: &str) -> Result<Self> {
-        match address.split_once("://") {
-            Some(("http" | "https", _)) => Ok(Self::Http(address.to_owned())),
-            Some(("file", path)) => Ok(Self::File(PathBuf::from(path))),
-            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+        let Some((scheme, rest)) = address.split_once("://") else {
+            return Ok(Self::File(PathBuf::from(address)));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => match url::Url::parse(address) {
+                Ok(_) => Ok(Self::Http(address.to_owned())),
+                Err(cause) => {
+                    let text = format!("the source's address {} cannot be read", http::redact(address));
+                    Err(Error::new(Kind::Configuration, text).because(cause))
+                }
+            },
+            "file" => Ok(Self::File(PathBuf::from(rest))),
+            scheme if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 Err(Error::new(Kind::Configuration, format!("the source's scheme {scheme:?} is not known"))
                     .hint("--source takes a directory, http:// or https://"))
             }
@@ -85,14 +94,15 @@ impl Source {
 }
 
 async fn open_file(path: &Path) -> Result<(Description, Content)> {
-    let file = File::open(path).await.map_err(|cause| match cause.kind() {
+    // looked at first: to open a pipe would wait for whoever writes to it
+    let metadata = tokio::fs::metadata(path).await.map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => missing_file(path, cause),
         _ => Error::file("read", path, cause),
     })?;
-    let metadata = file.metadata().await.map_err(|cause| Error::file("read", path, cause))?;
     if !metadata.is_file() {
         return Err(Error::new(Kind::Configuration, format!("{} is not a file", path.display())));
     }
+    let file = File::open(path).await.map_err(|cause| Error::file("read", path, cause))?;
     let modified = metadata.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
     let description = Description {
         length_bytes: Some(metadata.len()),

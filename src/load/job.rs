@@ -66,12 +66,14 @@ impl Job {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
         let columns = columns_to_fill(client, &self.table, &self.staging_table, &self.computed).await?;
-        let body = self.source.open().await?;
-        run.source = Some((self.source.address(), body.description.clone()));
-
         let failed = |cause| failure::statement(format!("the load into {} failed", self.table), cause);
         let transaction = client.transaction().await.map_err(failed)?;
+        let phase = report.begin(Phase::Prepare, None);
         self.take_staging_table(&transaction, report).await?;
+        // opened last: a server does not keep a download waiting for as long as another load may take
+        let body = self.source.open().await?;
+        run.source = Some((self.source.address(), body.description.clone()));
+        run.phases.end(phase, "done");
 
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
         let phase = report.begin(Phase::Copy, Some(&progress));
@@ -126,7 +128,7 @@ impl Job {
             Ok(result) => result,
             Err(_elapsed) => {
                 report.notice(&format!(
-                    "waiting for another load that has staging table {}",
+                    "waiting for staging table {}, which another session has locked",
                     self.staging_table
                 ));
                 locked.await

@@ -17,8 +17,6 @@ pub struct Flow {
     pub id: String,
     /// Where the name belongs.
     pub namespace: String,
-    /// What it is for.
-    pub description: Option<String>,
     /// What a run must be given.
     pub inputs: Vec<Input>,
     /// The node under `variables`.
@@ -85,7 +83,7 @@ impl Decoder {
         let mut fields = self.fields(&document.root, "a flow")?;
         let id = self.required_text(&mut fields, "id");
         let namespace = self.required_text(&mut fields, "namespace");
-        let description = fields.take("description").and_then(|node| self.text(node));
+        fields.take("description").and_then(|node| self.text(node));
         let inputs = fields.take("inputs").map(|node| self.list(node, Self::input)).unwrap_or_default();
         let variables = fields.take("variables").cloned();
         if let Some(node) = &variables {
@@ -103,7 +101,6 @@ impl Decoder {
         Some(Flow {
             id: id?.text,
             namespace: namespace?.text,
-            description: description.map(|template| template.text),
             inputs,
             variables,
             tasks,
@@ -178,7 +175,7 @@ impl Decoder {
                 return self.refuse(type_name.position, &text);
             }
         };
-        Some(Task { id: id?.text, position: node.position, task_type })
+        Some(Task { id: id?.text, task_type })
     }
 
     fn refuse_repeated_ids(&mut self, document: &Document) {

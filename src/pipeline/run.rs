@@ -9,9 +9,9 @@ use crate::error::{Error, Kind, Result};
 use crate::load::job::Loaded;
 use crate::load::ledger::Run;
 use crate::load::tables;
-use crate::report::Report;
 use crate::report::phase::{Phase, Phases};
 use crate::report::summary::{Heading, Summary};
+use crate::report::{Report, failure};
 
 /// What happened before the run and counts as part of it.
 pub struct Before {
@@ -41,7 +41,8 @@ pub async fn run(plan: Plan, client: &mut Client, before: Before, report: &dyn R
         Err(error) => {
             // The load's own error is the one to report; that it could not be recorded is worth a notice.
             if let Err(unrecorded) = run.record_failure(client, &error).await {
-                report.notice(&format!("the failed run is not in the ledger: {unrecorded}"));
+                report
+                    .notice(&format!("the failed run is not in the ledger: {}", failure::plain(&unrecorded)));
             }
             Err(error)
         }

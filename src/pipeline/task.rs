@@ -1,6 +1,5 @@
 //! The types of task that a flow may have.
 
-use super::document::Position;
 use super::expression::Template;
 
 /// One task of a flow.
@@ -8,8 +7,6 @@ use super::expression::Template;
 pub struct Task {
     /// Its name within the flow.
     pub id: String,
-    /// Where it stands.
-    pub position: Position,
     /// What it does, and with what.
     pub task_type: TaskType,
 }

@@ -1,5 +1,6 @@
 //! Whose processes the server's are: root's never, PostgreSQL refuses that.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -29,10 +30,18 @@ pub enum Account {
 }
 
 impl Account {
-    /// The caller's account, or as root another.
-    pub fn for_server() -> Result<Self> {
+    /// The caller's account, or as root another: that which the data directory `data` belongs to, if there is one.
+    pub fn for_server(data: &Path) -> Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self::Own);
+        }
+        if let Ok(metadata) = std::fs::metadata(data)
+            && metadata.uid() != 0
+        {
+            let uid = Uid::from_raw(metadata.uid());
+            let user = User::from_uid(uid).ok().flatten();
+            let name = user.map_or_else(|| uid.to_string(), |user| user.name);
+            return Ok(Self::Other { name, uid, gid: Gid::from_raw(metadata.gid()) });
         }
         let user = CANDIDATES.iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.ok_or_else(|| {

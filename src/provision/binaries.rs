@@ -57,6 +57,7 @@ pub struct Binaries {
 impl Binaries {
     /// Looks whether `dir` holds a server that is new enough; if not, says why.
     pub fn inspect(dir: &Path) -> Result<Self, String> {
+        let dir = &std::path::absolute(dir).map_err(|cause| cause.to_string())?;
         if let Some(missing) = NEEDED.iter().find(|name| !dir.join(name).is_file()) {
             return Err(format!("it has no {missing}"));
         }

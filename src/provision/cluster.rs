@@ -1,7 +1,8 @@
 //! The server's data directory and how to connect to it: made once, kept for good.
 
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Output;
 
@@ -45,6 +46,12 @@ impl Connection {
         if home.connection().exists() {
             return Self::load(home);
         }
+        if home.data().exists() {
+            let path = home.connection();
+            return Err(Error::new(Kind::Configuration, format!("{} is missing", path.display())).hint(
+                "it holds the password of the server's data: restore it, or set TAXI_HOME to a new place",
+            ));
+        }
         let mut password = [0; PASSWORD_BYTES];
         getrandom::fill(&mut password)
             .map_err(|cause| Error::new(Kind::Io, "the system gives no random bytes").because(cause))?;
@@ -65,6 +72,8 @@ impl Connection {
         // a new file is the owner's alone from its first byte
         let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
         serde_json::to_writer(&mut file, self).map_err(|cause| failed(cause.into()))?;
+        // the server's data survives a power cut, and is worth nothing without this
+        file.as_file().sync_all().map_err(failed)?;
         file.persist(&path).map_err(|cause| failed(cause.error))?;
         Ok(())
     }
@@ -125,10 +134,11 @@ pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &
     }
     std::fs::create_dir(&unfinished).map_err(|cause| Error::file("create", &unfinished, cause))?;
     account.own(&unfinished)?;
-    let password = password_file(home, account, connection)?;
+    let password = home.initdb_password();
+    write_password(&password, account, connection)?;
     let mut initdb = account.command(&binaries.program("initdb"), &unfinished);
     initdb.arg("--pgdata").arg(&unfinished);
-    initdb.arg("--pwfile").arg(password.path());
+    initdb.arg("--pwfile").arg(&password);
     initdb.args([
         "--username",
         &connection.user,
@@ -140,6 +150,7 @@ pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &
         "C",
     ]);
     let output = initdb.output().map_err(|cause| Error::file("run", &binaries.program("initdb"), cause))?;
+    std::fs::remove_file(&password).map_err(|cause| Error::file("remove", &password, cause))?;
     check("initdb failed", &unfinished, &output)?;
     // appended by the account itself: root must not write where another user could have put a link
     let mut include = account.command(Path::new("/bin/sh"), &unfinished);
@@ -150,16 +161,20 @@ pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &
     std::fs::rename(&unfinished, &data).map_err(|cause| Error::file("create", &data, cause))
 }
 
-/// The password for `initdb`, in a file that only the owner and the server's account can read.
-fn password_file(home: &Home, account: &Account, connection: &Connection) -> Result<tempfile::NamedTempFile> {
-    let failed = |cause| Error::file("write to", home.path(), cause);
-    let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
+/// Writes the password for `initdb`, for the owner and the server's account alone.
+fn write_password(path: &Path, account: &Account, connection: &Connection) -> Result<()> {
+    let failed = |cause| Error::file("write", path, cause);
+    if path.exists() {
+        // of a creation that was cut off
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     writeln!(file, "{}", connection.password).map_err(failed)?;
     if let Account::Other { .. } = account {
-        account.share(file.path())?;
-        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o640)).map_err(failed)?;
+        account.share(path)?;
+        file.set_permissions(Permissions::from_mode(0o640)).map_err(failed)?;
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Refuses the result of a program that failed, with the last it said.
@@ -171,5 +186,10 @@ pub fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
         String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
     let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = said[said.len().saturating_sub(3)..].join("; ");
-    Err(Error::new(Kind::Io, format!("{what} on {} ({})", path.display(), output.status)).because(last))
+    Err(Error::new(kind_of(&last), format!("{what} on {} ({})", path.display(), output.status)).because(last))
+}
+
+/// Whether a program of the server's failed for want of space; all else is for the user to put right.
+pub fn kind_of(said: &str) -> Kind {
+    if said.contains("No space left") { Kind::Io } else { Kind::Configuration }
 }

@@ -76,13 +76,15 @@ impl Archive {
     pub async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
         let installed = cache.join(&self.name);
         if !installed.is_dir() {
-            report.notice(&format!(
-                "no PostgreSQL server is installed; downloading {}",
-                http::redact(&self.address)
-            ));
+            report.notice(&format!("downloading a PostgreSQL server from {}", http::redact(&self.address)));
             let mut archive = self.fetch(cache).await.map_err(|error| {
-                let text = "no PostgreSQL server is installed, and it cannot be downloaded either";
-                Error::new(error.kind(), text).because(error).hint(how_to_install())
+                // the codes for a month that is not published or damaged are not for this file
+                let kind = match error.kind() {
+                    Kind::NotPublished | Kind::Data => Kind::Configuration,
+                    kind => kind,
+                };
+                let text = "there is no PostgreSQL server to use, and none could be downloaded";
+                Error::new(kind, text).because(error).hint(how_to_install())
             })?;
             self.unpack(&mut archive, cache, &installed)
                 .map_err(|cause| Error::file("unpack the server into", &installed, cause))?;

@@ -1,8 +1,8 @@
 //! The folder that holds everything of the embedded server, and who may enter it.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
@@ -14,6 +14,8 @@ use crate::report::Report;
 /// Where root's server lives: root's own home is closed to the account that runs it.
 const ROOT_HOME: &str = "/var/lib/taxi-etl";
 const PRIVATE: u32 = 0o700;
+/// For everyone to pass through.
+const OPEN: u32 = 0o755;
 /// For the owner, and for the group of the server's account to pass through.
 const PASSABLE: u32 = 0o710;
 
@@ -37,6 +39,15 @@ impl Home {
                 .join("taxi-etl"),
         };
         let path = std::path::absolute(&path).map_err(|cause| Error::file("find", &path, cause))?;
+        // It goes through the server's settings file and pg_ctl's shell, which each read some of these.
+        let unfit = |c: char| c.is_control() || matches!(c, '"' | '$' | '`' | '\\' | ',');
+        if path.to_str().is_none_or(|text| text.contains(unfit)) {
+            let text =
+                format!("{} holds a character that PostgreSQL's tools do not take in a path", path.display());
+            return Err(Error::new(Kind::Configuration, text).hint(
+                "TAXI_HOME must be UTF-8 without quotation marks, $, `, \\, commas and control characters",
+            ));
+        }
         Ok(Self { path })
     }
 
@@ -70,6 +81,11 @@ impl Home {
         self.path.join("connection.json")
     }
 
+    /// The password for `initdb`, while it runs.
+    pub fn initdb_password(&self) -> PathBuf {
+        self.path.join("password.unfinished")
+    }
+
     /// Downloaded binaries.
     pub fn cache(&self) -> PathBuf {
         self.path.join("cache")
@@ -82,8 +98,10 @@ impl Home {
 
     /// Creates what is missing, private, and checks that the server's account can get there.
     pub fn create(&self, account: &Account) -> Result<()> {
-        if let Some(parent) = self.path.parent() {
-            std::fs::create_dir_all(parent).map_err(|cause| cannot_create(&self.path, cause))?;
+        let mut missing: Vec<&Path> =
+            self.path.ancestors().skip(1).take_while(|path| !path.exists()).collect();
+        while let Some(parent) = missing.pop() {
+            create_directory(parent, OPEN)?;
         }
         let mode = if matches!(account, Account::Own) { PRIVATE } else { PASSABLE };
         if create_directory(&self.path, mode)? {
@@ -121,7 +139,10 @@ impl Home {
 /// Whether the directory is new.
 fn create_directory(path: &Path, mode: u32) -> Result<bool> {
     match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => Ok(true),
+        // whatever the umask took away
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode))
+            .map(|()| true)
+            .map_err(|cause| cannot_create(path, cause)),
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
         Err(cause) => Err(cannot_create(path, cause)),
     }

@@ -81,7 +81,7 @@ impl Provisioner {
     /// Brings the server up, creating it first if need be. Two at once end with one server.
     pub async fn up(&self, report: &dyn Report) -> Result<Up> {
         let home = Home::resolve(self.home.as_deref())?;
-        let account = account::Account::for_server()?;
+        let account = account::Account::for_server(&home.data())?;
         home.create(&account)?;
         let _lock = home.lock(report)?;
         let created_for = cluster::major_version(&home)?;

@@ -3,9 +3,12 @@
 //! It runs until `taxi down`, detached from the terminal: `pg_ctl` sees to that. Ready means that a query
 //! succeeded.
 
+use std::fs::Permissions;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,7 +16,7 @@ use nix::unistd::Pid;
 
 use super::account::Account;
 use super::binaries::Binaries;
-use super::cluster::Connection;
+use super::cluster::{self, Connection};
 use super::home::Home;
 use crate::database::identifier::quote;
 use crate::database::settings::Settings;
@@ -76,7 +79,9 @@ impl Server<'_> {
             .replace("{port}", &connection.port.to_string())
             .replace("{socket_directory}", &socket_directory.replace('\'', "''"));
         let path = self.home.settings();
-        std::fs::write(&path, settings).map_err(|cause| Error::file("write", &path, cause))?;
+        let failed = |cause| Error::file("write", &path, cause);
+        std::fs::write(&path, settings).map_err(failed)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).map_err(failed)?;
         self.account.share(&path)
     }
 
@@ -116,7 +121,8 @@ impl Server<'_> {
             }
             let said =
                 if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said };
-            return Err(Error::new(Kind::Io, format!("the server in {} does not start", data.display()))
+            let text = format!("the server in {} does not start", data.display());
+            return Err(Error::new(cluster::kind_of(&said), text)
                 .because(said.trim().to_owned())
                 .hint(format!("its log is {}", log.display())));
         }
@@ -129,13 +135,21 @@ impl Server<'_> {
 /// working directory is its data directory.
 pub fn postmaster(data: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
-    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?);
+    let number: i32 = text.lines().next()?.trim().parse().ok()?;
+    // zero and negative numbers mean groups of processes, or a server in single-user mode
+    let pid = (number > 0).then(|| Pid::from_raw(number))?;
     // a process of somebody else's is not ours either
     kill(pid, None).ok()?;
     match std::fs::read_link(format!("/proc/{pid}/cwd")) {
         Ok(directory) => (Some(directory) == data.canonicalize().ok()).then_some(pid),
         Err(_) if Path::new("/proc/self/cwd").exists() => None,
-        Err(_) => Some(pid), // no /proc: the server itself will judge its pid file
+        // no /proc, as on macOS: the command line names the data directory
+        Err(_) => {
+            let output =
+                Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
+            let command = String::from_utf8_lossy(&output.stdout).into_owned();
+            command.contains(data.to_str()?).then_some(pid)
+        }
     }
 }
 
@@ -147,7 +161,7 @@ pub async fn stop(data: &Path) -> Result<()> {
     while postmaster(data).is_some() {
         if Instant::now() > deadline {
             return Err(Error::new(
-                Kind::Io,
+                Kind::Unreachable,
                 format!("the server on {} (pid {pid}) does not stop", data.display()),
             ));
         }

@@ -15,6 +15,8 @@ pub enum Phase {
     Connect,
     /// Creating the tables that are missing.
     CreateTables,
+    /// Taking the staging table for this load, opening the source.
+    Prepare,
     /// Download to staging table, as one stream.
     Copy,
     /// Counting the keys that the file repeats.
@@ -31,6 +33,7 @@ impl Phase {
         match self {
             Self::Connect => "connect",
             Self::CreateTables => "create_tables",
+            Self::Prepare => "prepare",
             Self::Copy => "copy",
             Self::CountDuplicates => "count_duplicates",
             Self::Merge => "merge",

@@ -22,7 +22,7 @@ pub fn parse_timestamp(cell: &[u8], text: &mut Vec<u8>) -> Option<i64> {
         return None;
     }
     let value = days * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND + microseconds;
-    append_iso(cell, rest, value, text);
+    append_iso(cell, rest, value, text)?;
     Some(value)
 }
 
@@ -89,8 +89,9 @@ fn two_digits(tens: u8, ones: u8) -> Option<i64> {
         .then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
-/// Appends the server's text: the cell itself where it is already canonical, which is nearly always.
-fn append_iso(cell: &[u8], rest: &[u8], value: i64, text: &mut Vec<u8>) {
+/// Appends the server's text: the cell itself where it is already canonical, which is nearly always. `None` where
+/// rounding leads out of the years with four digits.
+fn append_iso(cell: &[u8], rest: &[u8], value: i64, text: &mut Vec<u8>) -> Option<()> {
     match rest {
         [b' ', clock @ ..] if clock.len() == 8 => text.extend_from_slice(cell),
         [] => {
@@ -100,20 +101,21 @@ fn append_iso(cell: &[u8], rest: &[u8], value: i64, text: &mut Vec<u8>) {
         _ => {
             let microseconds = value.rem_euclid(MICROSECONDS_PER_SECOND);
             let seconds = value.div_euclid(MICROSECONDS_PER_SECOND);
-            append_civil(seconds, text);
+            append_civil(seconds, text)?;
             if microseconds > 0 {
                 let fraction = format!(".{microseconds:06}");
                 text.extend_from_slice(fraction.trim_end_matches('0').as_bytes());
             }
         }
     }
+    Some(())
 }
 
 /// Appends `YYYY-MM-DD HH:MM:SS` of the seconds since 2000-01-01: a rounded fraction may have moved the day.
-fn append_civil(seconds: i64, text: &mut Vec<u8>) {
+fn append_civil(seconds: i64, text: &mut Vec<u8>) -> Option<()> {
     let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
-    let civil = epoch.saturating_add(jiff::SignedDuration::from_secs(seconds));
-    let _ = write!(text, "{}", civil.strftime("%Y-%m-%d %H:%M:%S"));
+    let civil = epoch.checked_add(jiff::SignedDuration::from_secs(seconds)).ok()?;
+    write!(text, "{}", civil.strftime("%Y-%m-%d %H:%M:%S")).ok()
 }
 
 #[cfg(test)]
@@ -154,6 +156,7 @@ mod tests {
             "2021-01-01 00:30:10.",
             "2021-01-01 00:30:10Z",
             "2021-01-01  00:30:10",
+            "9999-12-31 23:59:59.9999999",
             "20210101",
             "2021-0",
         ] {

@@ -44,7 +44,9 @@ impl ColumnType {
     /// The type with the catalog's `oid` and type modifier; `None` for one that loads do not know.
     pub fn from_catalog(oid: u32, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
-            Type::TEXT | Type::VARCHAR => Some(Self::Text),
+            Type::TEXT => Some(Self::Text),
+            // varchar(n) drops blanks that do not fit, and the key would be of the text with them
+            Type::VARCHAR if modifier == -1 => Some(Self::Text),
             Type::INT2 => Some(Self::SmallInt),
             Type::INT4 => Some(Self::Integer),
             Type::INT8 => Some(Self::BigInt),
