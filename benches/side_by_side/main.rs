@@ -1,0 +1,203 @@
+//! `taxi load` beside everything else that does its job, in one run: interleaved, a fresh target each, medians.
+//!
+//! ```sh
+//! cargo bench --bench side_by_side              # all of it, some ten minutes
+//! cargo bench --bench side_by_side -- --short   # 100,000 rows, once: does it still work?
+//! ```
+//!
+//! Prints a table to stderr and one JSON object to stdout.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a benchmark that fails says so by panicking, and prints"
+)]
+
+#[path = "../../tests/support/http.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod http;
+mod month;
+mod rivals;
+mod server;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use month::Month;
+use rivals::{Loader, Timed};
+use server::Server;
+
+/// How much to measure.
+struct Scale {
+    rows: u32,
+    rounds: usize,
+    growth_months: u32,
+    backfill_months: u32,
+    large_rows: Option<u32>,
+}
+
+const FULL: Scale = Scale {
+    rows: 1_370_000,
+    rounds: 3,
+    growth_months: 24,
+    backfill_months: 12,
+    large_rows: Some(10_000_000),
+};
+const SHORT: Scale =
+    Scale { rows: 100_000, rounds: 1, growth_months: 6, backfill_months: 2, large_rows: None };
+
+fn main() {
+    // cargo passes --bench; a test run of all targets must not measure
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
+    }
+    let short = arguments.iter().any(|argument| argument == "--short");
+    let scale = if short { SHORT } else { FULL };
+    let months = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("months-{}", scale.rows));
+    let source = http::Server::folder(&months);
+
+    let mut results: BTreeMap<String, f64> = BTreeMap::new();
+    for stock in [false, true] {
+        let server = Server::start(stock);
+        let name = if stock { "stock" } else { "tuned" };
+        one_month(&server, &scale, &months, &source.address, name, &mut results);
+        if !stock {
+            growth(&server, &scale, &months, &source.address, &mut results);
+            backfill(&server, &scale, &months, &source.address, &mut results);
+            memory(&server, &scale, &mut results);
+        }
+    }
+    overhead(&months, &mut results);
+    println!("{}", serde_json::to_string(&results).unwrap());
+}
+
+/// One month into an empty target, and again into the loaded one, by each loader in turn.
+fn one_month(
+    server: &Server,
+    scale: &Scale,
+    months: &std::path::Path,
+    address: &str,
+    name: &str,
+    results: &mut BTreeMap<String, f64>,
+) {
+    let month = Month::nth(0, scale.rows);
+    let file = month.write(months);
+    let loaders = Loader::available();
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..scale.rounds {
+        for loader in &loaders {
+            let url = server.fresh_database();
+            let first = loader.load(&url, address, &file, &month);
+            times.entry(loader.name()).or_default().push(first.seconds);
+            if matches!(loader, Loader::Taxi) {
+                let again = loader.load(&url, address, &file, &month);
+                times.entry("taxi, the same month again").or_default().push(again.seconds);
+            }
+        }
+    }
+    eprintln!("\n{} rows into an empty table, {name} server, medians of {}:", scale.rows, scale.rounds);
+    let taxi = median(&times["taxi"]);
+    for (loader, seconds) in &times {
+        let median = median(seconds);
+        eprintln!("  {loader:<28} {median:>7.2} s   taxi / this {:.2}", taxi / median);
+        results.insert(format!("{name}: {loader}, seconds"), median);
+        if *loader != "taxi" {
+            results.insert(format!("{name}: taxi / {loader}"), taxi / median);
+        }
+    }
+}
+
+/// Month after month into one target.
+fn growth(
+    server: &Server,
+    scale: &Scale,
+    months: &std::path::Path,
+    address: &str,
+    results: &mut BTreeMap<String, f64>,
+) {
+    eprintln!("\n{} months into one table, seconds each:", scale.growth_months);
+    for loader in [Loader::Taxi, Loader::Reference] {
+        let url = server.fresh_database();
+        let mut seconds = Vec::new();
+        for index in 0..scale.growth_months {
+            let month = Month::nth(index, scale.rows);
+            let file = month.write(months);
+            seconds.push(loader.load(&url, address, &file, &month).seconds);
+        }
+        let line: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.1}")).collect();
+        eprintln!("  {:<10} {}", loader.name(), line.join(" "));
+        // the machine's noise is larger than a month's growth: the first three against the last three
+        let edge = 3;
+        let ratio = median(&seconds[seconds.len() - edge..]) / median(&seconds[..edge]);
+        results.insert(format!("growth: {}, last / first", loader.name()), ratio);
+    }
+}
+
+/// A year, in all.
+fn backfill(
+    server: &Server,
+    scale: &Scale,
+    months: &std::path::Path,
+    address: &str,
+    results: &mut BTreeMap<String, f64>,
+) {
+    let url = server.fresh_database();
+    let mut total = 0.0;
+    for index in 0..scale.backfill_months {
+        let month = Month::nth(index, scale.rows);
+        let file = month.write(months);
+        total += Loader::Taxi.load(&url, address, &file, &month).seconds;
+    }
+    eprintln!("\n{} months: {total:.1} s in all", scale.backfill_months);
+    results.insert(format!("backfill of {} months, seconds", scale.backfill_months), total);
+}
+
+/// The process's peak for months of two sizes.
+fn memory(server: &Server, scale: &Scale, results: &mut BTreeMap<String, f64>) {
+    eprintln!("\npeak memory of taxi:");
+    for rows in [Some(scale.rows), scale.large_rows].into_iter().flatten() {
+        let base = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("months-{rows}"));
+        let source = http::Server::folder(&base);
+        let month = Month::nth(0, rows);
+        let file = month.write(&base);
+        let Timed { peak_kib, .. } =
+            Loader::Taxi.load(&server.fresh_database(), &source.address, &file, &month);
+        eprintln!("  {rows:>10} rows {:>6.1} MiB", peak_kib as f64 / 1024.0);
+        results.insert(format!("peak MiB, {rows} rows"), peak_kib as f64 / 1024.0);
+    }
+}
+
+/// What a load costs besides its phases, and `--help`.
+fn overhead(months: &std::path::Path, results: &mut BTreeMap<String, f64>) {
+    let server = Server::start(false);
+    let month = Month::nth(0, SHORT.rows);
+    let base = months.with_file_name(format!("months-{}", SHORT.rows));
+    let file = month.write(&base);
+    let source = http::Server::folder(&base);
+    let url = server.fresh_database();
+    let mut outside = Vec::new();
+    let mut help = Vec::new();
+    for _ in 0..5 {
+        let timed = Loader::Taxi.load(&url, &source.address, &file, &month);
+        outside.push(timed.seconds - timed.phases);
+        help.push(rivals::time(std::process::Command::new(rivals::TAXI).arg("--help")).seconds);
+    }
+    eprintln!(
+        "\nbesides its phases a load takes {:.0} ms; --help {:.0} ms",
+        median(&outside) * 1e3,
+        median(&help) * 1e3
+    );
+    results.insert("overhead, milliseconds".to_owned(), median(&outside) * 1e3);
+    results.insert("help, milliseconds".to_owned(), median(&help) * 1e3);
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
