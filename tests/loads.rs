@@ -42,9 +42,10 @@ fn load_by_reference(database: &Database, taxi: &str, source: &Path, filename: &
 fn create_by_reference(database: &Database, taxi: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sql/{taxi}_tripdata.sql"));
     let sql = std::fs::read_to_string(file).unwrap();
-    let sql = sql.replace("UNLOGGED ", "");
-    let sql = sql.replace("{{ table }}", &format!("public.{taxi}_tripdata"));
-    database.sql(&sql.replace("{{ staging_table }}", &format!("public.{taxi}_tripdata_staging")));
+    let create = sql.split("CREATE INDEX").next().unwrap();
+    for table in [format!("public.{taxi}_tripdata"), format!("public.{taxi}_tripdata_staging")] {
+        database.sql(&create.replace("{{ table }}", &table));
+    }
 }
 
 const MONTHS: [(&str, u16, u8, &str); 2] =

@@ -13,6 +13,7 @@
 
 mod bad_input;
 mod connections;
+mod growth;
 mod kills;
 mod loads;
 mod readme;

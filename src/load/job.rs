@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::copy::copy;
 use super::ledger::Run;
-use super::merge::Merge;
+use super::merge::{Merge, Period};
 use super::schema::{column_list, columns_to_fill};
 use crate::database::failure;
 use crate::database::identifier::TableName;
@@ -29,6 +29,8 @@ const SILENT_WAIT: Duration = Duration::from_secs(1);
 pub struct Job {
     /// The gzipped CSV.
     pub source: Source,
+    /// The time in which nearly all of its rows lie.
+    pub period: Period,
     /// The name that the rows carry.
     pub filename: String,
     /// The target table.
@@ -65,7 +67,14 @@ impl Job {
     pub async fn run(&self, client: &mut Client, run: &mut Run, report: &dyn Report) -> Result<Loaded> {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
-        let columns = columns_to_fill(client, &self.table, &self.staging_table, &self.computed).await?;
+        let columns = columns_to_fill(
+            client,
+            &self.table,
+            &self.staging_table,
+            &self.computed,
+            &self.period.time_column,
+        )
+        .await?;
         let failed = |cause| failure::statement(format!("the load into {} failed", self.table), cause);
         let transaction = client.transaction().await.map_err(failed)?;
         let phase = report.begin(Phase::Prepare, None);
@@ -85,6 +94,7 @@ impl Job {
             staging_table: &self.staging_table,
             columns: &columns,
             key_column: &self.computed.key_column,
+            period: &self.period,
         };
         let phase = report.begin(Phase::CountDuplicates, None);
         let duplicate_keys = merge.count_duplicate_keys(&transaction).await?;

@@ -60,7 +60,7 @@ impl Run {
     /// Creates the ledger where the database has none.
     pub async fn create_ledger(client: &mut Client) -> Result<()> {
         let runs = TableName::parse("taxi_etl.runs")?;
-        tables::create_missing(client, &[runs], "ledger.sql", &minijinja::context! {}).await
+        tables::create_missing(client, &runs, "ledger.sql", &minijinja::context! {}).await
     }
 
     /// Records the success, in the caller's transaction.

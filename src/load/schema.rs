@@ -15,15 +15,21 @@ pub async fn columns_to_fill(
     table: &TableName,
     staging_table: &TableName,
     computed: &Computed,
+    time_column: &str,
 ) -> Result<Vec<Column>> {
     let columns = describe(client, table).await?;
     let staged = describe(client, staging_table).await?;
     compare(table, &columns, staging_table, &staged)?;
-    for name in [&computed.key_column, &computed.filename_column] {
+    for (name, column_type) in [
+        (computed.key_column.as_str(), ColumnType::Text),
+        (computed.filename_column.as_str(), ColumnType::Text),
+        (time_column, ColumnType::Timestamp),
+    ] {
         let column = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        if column.is_none_or(|column| column.column_type != ColumnType::Text) {
+        if column.is_none_or(|column| column.column_type != column_type) {
+            let type_name = column_type.name();
             let text = format!(
-                "target table {table} has no column {name} of type text, which the pipeline computes"
+                "target table {table} has no column {name} of type {type_name}, which the pipeline names"
             );
             return Err(Error::new(Kind::Configuration, text));
         }

@@ -10,22 +10,17 @@ use crate::database::identifier::TableName;
 use crate::database::statement;
 use crate::error::Result;
 
-/// Runs `sql/<file>` unless `tables` exist already.
+/// Runs `sql/<file>` unless `table` exists already.
 pub async fn create_missing(
     client: &mut Client,
-    tables: &[TableName],
+    table: &TableName,
     file: &str,
     identifiers: &minijinja::Value,
 ) -> Result<()> {
-    let names = tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-    let failed = |cause| failure::statement(format!("cannot create {names}"), cause);
+    let failed = |cause| failure::statement(format!("cannot create table {table}"), cause);
     let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
-    let mut missing = false;
-    for table in tables {
-        let row = client.query_one(&exists, &[&table.quoted()]).await.map_err(failed)?;
-        missing |= !row.get::<_, bool>(0);
-    }
-    if !missing {
+    let row = client.query_one(&exists, &[&table.quoted()]).await.map_err(failed)?;
+    if row.get(0) {
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(failed)?;

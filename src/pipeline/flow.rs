@@ -5,7 +5,7 @@ use include_dir::{Dir, include_dir};
 use super::document::{Diagnostic, Document, Node, Position, Value};
 use super::expression::Template;
 use super::inputs::{Input, InputType};
-use super::task::{Task, TaskType};
+use super::task::{LoadCsv, Task, TaskType};
 use crate::error::{Error, Kind, Result};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
@@ -154,20 +154,24 @@ impl Decoder {
                 let from = self.required_text(&mut fields, "from");
                 let table = self.required_text(&mut fields, "table");
                 let staging_table = self.required_text(&mut fields, "stagingTable");
+                let time_column = self.required_text(&mut fields, "timeColumn");
+                let period = self.required_text(&mut fields, "period");
                 let filename = self.required_text(&mut fields, "filename");
                 let filename_column = self.required_text(&mut fields, "filenameColumn");
                 let row_key_column = self.required_text(&mut fields, "rowKeyColumn");
                 let row_key = self.required(&mut fields, "rowKey").map(|node| self.list(node, Self::text));
                 self.end(fields);
-                TaskType::LoadCsv {
+                TaskType::LoadCsv(Box::new(LoadCsv {
                     from: from?,
                     table: table?,
                     staging_table: staging_table?,
+                    time_column: time_column?,
+                    period: period?,
                     filename: filename?,
                     filename_column: filename_column?,
                     row_key_column: row_key_column?,
                     row_key: row_key?,
-                }
+                }))
             }
             other => {
                 let known = [TaskType::CREATE_TABLES, TaskType::LOAD_CSV].join(" and ");

@@ -9,6 +9,7 @@ use crate::database::identifier::TableName;
 use crate::error::{Error, Result};
 use crate::extract::source::Source;
 use crate::load::job::Job;
+use crate::load::merge::Period;
 use crate::transform::row::Computed;
 
 /// What a run will do, in order.
@@ -35,7 +36,7 @@ pub enum Step {
         staging_table: TableName,
     },
     /// Load a file.
-    LoadCsv(Job),
+    LoadCsv(Box<Job>),
 }
 
 impl Plan {
@@ -73,25 +74,26 @@ impl Filler {
                 table: self.table(table)?,
                 staging_table: self.table(staging_table)?,
             }),
-            TaskType::LoadCsv {
-                from,
-                table,
-                staging_table,
-                filename,
-                filename_column,
-                row_key_column,
-                row_key,
-            } => Ok(Step::LoadCsv(Job {
-                source: Source::parse(&self.scope.fill(from)?).map_err(at(from.position))?,
-                filename: self.scope.fill(filename)?,
-                table: self.table(table)?,
-                staging_table: self.table(staging_table)?,
+            TaskType::LoadCsv(load) => Ok(Step::LoadCsv(Box::new(Job {
+                source: Source::parse(&self.scope.fill(&load.from)?).map_err(at(load.from.position))?,
+                period: Period::of_month(
+                    &self.scope.fill(&load.time_column)?,
+                    &self.scope.fill(&load.period)?,
+                )
+                .map_err(at(load.period.position))?,
+                filename: self.scope.fill(&load.filename)?,
+                table: self.table(&load.table)?,
+                staging_table: self.table(&load.staging_table)?,
                 computed: Computed {
-                    key_column: self.scope.fill(row_key_column)?,
-                    key_of: row_key.iter().map(|part| self.scope.fill(part)).collect::<Result<_, _>>()?,
-                    filename_column: self.scope.fill(filename_column)?,
+                    key_column: self.scope.fill(&load.row_key_column)?,
+                    key_of: load
+                        .row_key
+                        .iter()
+                        .map(|part| self.scope.fill(part))
+                        .collect::<Result<_, _>>()?,
+                    filename_column: self.scope.fill(&load.filename_column)?,
                 },
-            })),
+            }))),
         }
     }
 
@@ -125,6 +127,7 @@ mod tests {
         assert_eq!(job.filename, "green_tripdata_2020-03.csv");
         assert_eq!(job.table.quoted(), r#""public"."green_tripdata""#);
         assert_eq!(job.staging_table.quoted(), r#""public"."green_tripdata_staging""#);
+        assert_eq!(job.period, Period::of_month("lpep_pickup_datetime", "2020-03").unwrap());
         assert_eq!(job.computed.key_of[1], "lpep_pickup_datetime");
     }
 

@@ -64,8 +64,8 @@ async fn run_steps(
                     table => table.quoted(),
                     staging_table => staging_table.quoted(),
                 };
-                tables::create_missing(client, &[table.clone(), staging_table.clone()], sql, &identifiers)
-                    .await?;
+                tables::create_missing(client, table, sql, &identifiers).await?;
+                tables::create_missing(client, staging_table, "staging_table.sql", &identifiers).await?;
                 run.phases.end(phase, "done");
             }
             Step::LoadCsv(job) => loaded = Some(job.run(client, run, report).await?),

@@ -24,22 +24,30 @@ pub enum TaskType {
         staging_table: Template,
     },
     /// Streams a gzipped CSV into the target.
-    LoadCsv {
-        /// The file's address or path.
-        from: Template,
-        /// The target table.
-        table: Template,
-        /// The staging table.
-        staging_table: Template,
-        /// The name that the rows carry.
-        filename: Template,
-        /// The column that takes it.
-        filename_column: Template,
-        /// The column that takes the row key.
-        row_key_column: Template,
-        /// The columns that make the key, in order.
-        row_key: Vec<Template>,
-    },
+    LoadCsv(Box<LoadCsv>),
+}
+
+/// A gzipped CSV and where its rows go.
+#[derive(Clone, Debug)]
+pub struct LoadCsv {
+    /// The file's address or path.
+    pub from: Template,
+    /// The target table.
+    pub table: Template,
+    /// The staging table.
+    pub staging_table: Template,
+    /// The column that holds a row's time.
+    pub time_column: Template,
+    /// The month, `2021-01`, in which nearly all rows of the file lie.
+    pub period: Template,
+    /// The name that the rows carry.
+    pub filename: Template,
+    /// The column that takes it.
+    pub filename_column: Template,
+    /// The column that takes the row key.
+    pub row_key_column: Template,
+    /// The columns that make the key, in order.
+    pub row_key: Vec<Template>,
 }
 
 impl TaskType {

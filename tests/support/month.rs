@@ -26,14 +26,19 @@ pub fn write(base: &Path, taxi: &str, month: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// A yellow month of `rows` trips, all different.
+/// A yellow month of `rows` trips, all different, in 2021-01.
 pub fn yellow(rows: u32) -> Vec<u8> {
+    gzip(yellow_csv(rows, "2021-01").as_bytes())
+}
+
+/// The text of a yellow month of `rows` trips, all different.
+pub fn yellow_csv(rows: u32, month: &str) -> String {
     let mut text = format!("{YELLOW_HEADER}\r\n");
     for row in 0..rows {
         let (day, hour, minute, second) = (row / 86_400 % 28 + 1, row / 3600 % 24, row / 60 % 60, row % 60);
         let clock = format!("{hour:02}:{minute:02}:{second:02}");
         text.push_str(&format!(
-            "{},2021-01-{day:02} {clock},2021-01-{day:02} {clock},1,{}.{:02},1,N,{},{},2,{}.5,3,0.5,0,0,0.3,11.8,2.5\r\n",
+            "{},{month}-{day:02} {clock},{month}-{day:02} {clock},1,{}.{:02},1,N,{},{},2,{}.5,3,0.5,0,0,0.3,11.8,2.5\r\n",
             row % 2 + 1,
             row % 17,
             row % 100,
@@ -42,5 +47,5 @@ pub fn yellow(rows: u32) -> Vec<u8> {
             row % 60,
         ));
     }
-    gzip(text.as_bytes())
+    text
 }
