@@ -187,6 +187,22 @@ fn whole_decimals_are_integers_and_several_gzip_members_are_one_file() {
 }
 
 #[test]
+fn a_file_that_repeats_itself_throughout_is_counted_in_full() {
+    let database = Database::new("repeats");
+    let folder = tempfile::tempdir().unwrap();
+    let text = month::yellow_csv(30_000, "2021-01");
+    let (header, rows) = text.split_once('\n').unwrap();
+    month::write(
+        folder.path(),
+        "yellow",
+        "2021-01",
+        &month::gzip(format!("{header}\n{rows}{rows}").as_bytes()),
+    );
+    let loaded = json(&database.load("yellow", 2021, 1, folder.path().to_str().unwrap()).output().unwrap());
+    assert_eq!((&loaded["rows_inserted"], &loaded["duplicate_keys"]), (&60_000.into(), &30_000.into()));
+}
+
+#[test]
 fn real_months_have_the_known_digests() {
     let Some(folder) = real_data() else { return };
     let oracle = std::fs::read_to_string(folder.join("oracle.tsv")).unwrap();

@@ -14,6 +14,7 @@ use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::error::{Error, Kind, Result};
 use crate::extract::records::Records;
+use crate::transform::repeats::Repeats;
 use crate::transform::row::RowEncoder;
 
 /// The sink passes on what it is given at once; smaller pieces cost a message each.
@@ -24,7 +25,8 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A tuple of -1 fields.
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
-/// Reads all `records` and sends their rows; returns the rows read, which are those the server took.
+/// Reads all `records` and sends their rows; returns the rows read, which are those the server took, and which keys
+/// may stand among them more than once.
 ///
 /// `progress` counts the rows as they go.
 pub async fn copy(
@@ -33,18 +35,20 @@ pub async fn copy(
     sink: CopyInSink<Bytes>,
     staging_table: &TableName,
     progress: &AtomicU64,
-) -> Result<u64> {
+) -> Result<(u64, Repeats)> {
     let failed = |cause| failure::statement(format!("copy into staging table {staging_table} failed"), cause);
     let mut sink = Box::pin(sink);
     let mut record = ByteRecord::new();
     let mut chunk = Vec::with_capacity(2 * CHUNK_SIZE_BYTES);
     chunk.extend_from_slice(HEADER);
     let mut rows_read = 0;
+    let mut repeats = Repeats::default();
     while records.read(&mut record).await? {
-        encoder.encode(&record, &mut chunk).map_err(|error| {
+        let key = encoder.encode(&record, &mut chunk).map_err(|error| {
             let place = format!("{}, line {}", records.address(), records.line_of(&record));
             Error::new(Kind::Data, format!("{place}: {error}"))
         })?;
+        repeats.note(key);
         rows_read += 1;
         if chunk.len() >= CHUNK_SIZE_BYTES {
             progress.store(rows_read, Ordering::Relaxed);
@@ -62,5 +66,5 @@ pub async fn copy(
         let text = format!("{rows_read} rows were read, and {staging_table} took {rows_staged}");
         return Err(Error::new(Kind::Internal, text));
     }
-    Ok(rows_staged)
+    Ok((rows_staged, repeats))
 }

@@ -19,6 +19,7 @@ use crate::extract::records::Records;
 use crate::extract::source::{Body, Source};
 use crate::report::Report;
 use crate::report::phase::{Phase, Progress};
+use crate::transform::repeats::Repeats;
 use crate::transform::row::{Column, Computed, RowEncoder};
 
 /// How long a load waits for another one's staging table before it says so.
@@ -97,7 +98,7 @@ impl Job {
             period: &self.period,
         };
         let phase = report.begin(Phase::CountDuplicates, None);
-        let duplicate_keys = merge.count_duplicate_keys(&transaction).await?;
+        let duplicate_keys = merge.count_duplicate_keys(&transaction, staged.repeats).await?;
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
         let phase = report.begin(Phase::Merge, None);
@@ -172,16 +173,18 @@ impl Job {
         let sink = transaction.copy_in(&statement).await.map_err(|cause| {
             failure::statement(format!("copy into staging table {} failed", self.staging_table), cause)
         })?;
-        let rows = copy(&mut records, &mut encoder, sink, &self.staging_table, &progress.rows).await?;
+        let (rows, repeats) =
+            copy(&mut records, &mut encoder, sink, &self.staging_table, &progress.rows).await?;
         let downloaded = download
             .await
             .map_err(|cause| Error::new(Kind::Internal, "the download's task failed").because(cause))?;
-        Ok(Staged { rows, csv_bytes: records.bytes_read(), downloaded })
+        Ok(Staged { rows, repeats, csv_bytes: records.bytes_read(), downloaded })
     }
 }
 
 struct Staged {
     rows: u64,
+    repeats: Repeats,
     csv_bytes: u64,
     downloaded: Downloaded,
 }

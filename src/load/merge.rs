@@ -23,6 +23,7 @@ use crate::database::identifier::{TableName, quote};
 use crate::database::statement;
 use crate::error::{Error, Kind, Result};
 use crate::load::schema::column_list;
+use crate::transform::repeats::Repeats;
 use crate::transform::row::Column;
 
 /// Fewer times than these are listed one by one in a statement; a list that long may be cut and is not used.
@@ -66,9 +67,19 @@ pub struct Merge<'a> {
 
 impl Merge<'_> {
     /// The staged rows less the distinct keys among them.
-    pub async fn count_duplicate_keys(&self, transaction: &Transaction<'_>) -> Result<u64> {
-        let query = statement::render("count_duplicate_keys.sql", &self.identifiers())?;
-        let row = transaction.query_one(&query, &[]).await.map_err(|cause| {
+    pub async fn count_duplicate_keys(&self, transaction: &Transaction<'_>, repeats: Repeats) -> Result<u64> {
+        let counted = match repeats.suspects() {
+            Some(none) if none.is_empty() => return Ok(0),
+            Some(suspects) => {
+                let query = statement::render("count_suspect_keys.sql", &self.identifiers())?;
+                transaction.query_one(&query, &[&suspects]).await
+            }
+            None => {
+                let query = statement::render("count_duplicate_keys.sql", &self.identifiers())?;
+                transaction.query_one(&query, &[]).await
+            }
+        };
+        let row = counted.map_err(|cause| {
             failure::statement(format!("cannot count the duplicate keys of {}", self.staging_table), cause)
         })?;
         Ok(row.get::<_, i64>(0).unsigned_abs())

@@ -2,6 +2,7 @@
 
 pub mod float8;
 pub mod integer;
+pub mod repeats;
 pub mod row;
 pub mod row_key;
 pub mod timestamp;

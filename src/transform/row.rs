@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use csv_async::ByteRecord;
 
-use super::row_key::{KEY_LENGTH, row_key};
+use super::row_key::{KEY_LENGTH, RowKey};
 use super::value::{CellError, ColumnType, append_text};
 
 /// The columns of a table that are computed, not read: the row key, from which columns, and the file's name.
@@ -147,8 +147,9 @@ impl RowEncoder {
         })
     }
 
-    /// Appends `record` as one tuple of binary COPY to `tuple`; what an error leaves there is no tuple.
-    pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<(), RowError> {
+    /// Appends `record` as one tuple of binary COPY to `tuple`, and returns its key; what an error leaves there is no
+    /// tuple.
+    pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<RowKey, RowError> {
         if record.len() != self.width {
             return Err(RowError::Width { found: record.len(), expected: self.width });
         }
@@ -178,9 +179,9 @@ impl RowEncoder {
                 }
             }
         }
-        let key = row_key(self.key_parts.iter().map(|part| &self.text[part.clone()]));
-        tuple[key_at..key_at + KEY_LENGTH].copy_from_slice(&key);
-        Ok(())
+        let key = RowKey::of(self.key_parts.iter().map(|part| &self.text[part.clone()]));
+        tuple[key_at..key_at + KEY_LENGTH].copy_from_slice(&key.text());
+        Ok(key)
     }
 }
 
@@ -225,7 +226,7 @@ mod tests {
         forward.encode(&ByteRecord::from(vec!["x", "1.50"]), &mut first).unwrap();
         backward.encode(&ByteRecord::from(vec!["1.50", "x"]), &mut second).unwrap();
         assert_eq!(first, second);
-        assert!(first.windows(KEY_LENGTH).any(|text| text == row_key([&b"1.5x"[..]].into_iter())));
+        assert!(first.windows(KEY_LENGTH).any(|text| text == RowKey::of([&b"1.5x"[..]].into_iter()).text()));
     }
 
     #[test]

@@ -7,16 +7,27 @@ use md5::{Digest, Md5};
 /// The length of a key's text.
 pub const KEY_LENGTH: usize = 32;
 
-/// Hashes the parts of one row's key, one after the other without a separator.
-pub fn row_key<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; KEY_LENGTH] {
-    let mut md5 = Md5::new();
-    for part in parts {
-        md5.update(part);
+/// One row's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowKey(pub [u8; 16]);
+
+impl RowKey {
+    /// Hashes the parts of a key, one after the other without a separator.
+    pub fn of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut md5 = Md5::new();
+        for part in parts {
+            md5.update(part);
+        }
+        Self(md5.finalize().into())
     }
-    let mut key = [0; KEY_LENGTH];
-    // cannot fail: the key is twice as long as the digest
-    let _ = hex::encode_to_slice(md5.finalize(), &mut key);
-    key
+
+    /// The key as the column holds it.
+    pub fn text(self) -> [u8; KEY_LENGTH] {
+        let mut text = [0; KEY_LENGTH];
+        // cannot fail: the text is twice as long as the digest
+        let _ = hex::encode_to_slice(self.0, &mut text);
+        text
+    }
 }
 
 #[cfg(test)]
@@ -24,6 +35,6 @@ mod tests {
     #[test]
     fn hashes_the_parts_as_one_text() {
         let parts: [&[u8]; 3] = [b"ab", b"", b"c"];
-        assert_eq!(&super::row_key(parts.into_iter()), b"900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(&super::RowKey::of(parts.into_iter()).text(), b"900150983cd24fb0d6963f7d28e17f72");
     }
 }
