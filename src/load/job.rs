@@ -18,6 +18,7 @@ use crate::extract::gunzip;
 use crate::extract::records::Records;
 use crate::extract::source::{Body, Source};
 use crate::report::Report;
+use crate::report::loaded::Loaded;
 use crate::report::phase::{Phase, Progress};
 use crate::transform::repeats::Repeats;
 use crate::transform::row::{Column, Computed, RowEncoder};
@@ -40,27 +41,6 @@ pub struct Job {
     pub staging_table: TableName,
     /// The computed columns.
     pub computed: Computed,
-}
-
-/// What was loaded. Rows read are staged or rejected; rows staged are inserted or matched.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// Records of the file, the header not counted.
-    pub rows_read: u64,
-    /// Rows that the staging table took.
-    pub rows_staged: u64,
-    /// Rows that were new.
-    pub rows_inserted: u64,
-    /// Rows whose key the target held.
-    pub rows_matched: u64,
-    /// Rows that were left out.
-    pub rows_rejected: u64,
-    /// Rows staged less distinct keys among them.
-    pub duplicate_keys: u64,
-    /// Bytes of CSV.
-    pub csv_bytes: u64,
-    /// The file as it came.
-    pub downloaded: Downloaded,
 }
 
 impl Job {
@@ -113,7 +93,8 @@ impl Job {
             rows_rejected: 0,
             duplicate_keys,
             csv_bytes: staged.csv_bytes,
-            downloaded: staged.downloaded,
+            downloaded_bytes: staged.downloaded.length_bytes,
+            sha256: staged.downloaded.sha256,
         };
         let phase = report.begin(Phase::Commit, None);
         run.record_success(&transaction, &loaded).await?;

@@ -14,9 +14,8 @@ use crate::database::statement;
 use crate::error::{Error, Result};
 use crate::extract::source::Description;
 use crate::http;
-use crate::load::job::Loaded;
 use crate::load::tables;
-use crate::pipeline::inputs::Inputs;
+use crate::report::loaded::Loaded;
 use crate::report::phase::Phases;
 
 /// A run under way, and what the ledger will say of it however it ends.
@@ -26,7 +25,7 @@ pub struct Run {
     /// The pipeline's name, with its namespace.
     pub pipeline: String,
     /// The inputs as resolved.
-    pub inputs: Inputs,
+    pub inputs: Vec<(String, String)>,
     /// Whether the load was asked for whatever the ledger says.
     pub forced: bool,
     /// When the run began.
@@ -43,7 +42,7 @@ pub struct Run {
 
 impl Run {
     /// A run that begins now.
-    pub fn begin(pipeline: String, inputs: Inputs, forced: bool) -> Self {
+    pub fn begin(pipeline: String, inputs: Vec<(String, String)>, forced: bool) -> Self {
         Self {
             id: Uuid::now_v7(),
             pipeline,
@@ -80,7 +79,7 @@ impl Run {
         error: Option<&Error>,
     ) -> Result<()> {
         let inputs: serde_json::Map<String, serde_json::Value> =
-            self.inputs.iter().map(|(name, value)| (name.to_owned(), http::redact(value).into())).collect();
+            self.inputs.iter().map(|(name, value)| (name.clone(), http::redact(value).into())).collect();
         let status = if error.is_none() { "succeeded" } else { "failed" };
         let table = self.table.as_ref().map(ToString::to_string);
         let description = self.source.as_ref().map(|(_, description)| description);
@@ -101,8 +100,8 @@ impl Run {
                     &description.and_then(|source| source.etag.as_ref()),
                     &description.and_then(|source| source.last_modified.as_ref()),
                     &description.and_then(|source| source.length_bytes).map(|length| length as i64),
-                    &count(|loaded| loaded.downloaded.length_bytes),
-                    &loaded.map(|loaded| &loaded.downloaded.sha256),
+                    &count(|loaded| loaded.downloaded_bytes),
+                    &loaded.map(|loaded| &loaded.sha256),
                     &count(|loaded| loaded.rows_read),
                     &count(|loaded| loaded.rows_staged),
                     &count(|loaded| loaded.rows_inserted),

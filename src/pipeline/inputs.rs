@@ -68,6 +68,11 @@ impl Inputs {
         self.iter().find(|(name, _)| *name == id).map(|(_, value)| value)
     }
 
+    /// Names and values, for the record.
+    pub fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

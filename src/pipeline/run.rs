@@ -6,9 +6,9 @@ use tokio_postgres::Client;
 
 use super::plan::{Plan, Step};
 use crate::error::{Error, Kind, Result};
-use crate::load::job::Loaded;
 use crate::load::ledger::Run;
 use crate::load::tables;
+use crate::report::loaded::Loaded;
 use crate::report::phase::{Phase, Phases};
 use crate::report::summary::{Heading, Summary};
 use crate::report::{Report, failure};
@@ -26,13 +26,14 @@ pub struct Before {
 /// Runs the plan against the database behind `client`.
 pub async fn run(plan: Plan, client: &mut Client, before: Before, report: &dyn Report) -> Result<Summary> {
     Run::create_ledger(client).await?;
-    let mut run = Run::begin(plan.pipeline, plan.inputs, before.forced);
+    let taxi = plan.inputs.get("taxi").unwrap_or_default().to_owned();
+    let mut run = Run::begin(plan.pipeline, plan.inputs.into_pairs(), before.forced);
     run.phases = before.phases;
     match run_steps(&plan.steps, client, &mut run, report).await {
         Ok(loaded) => {
             let heading = Heading {
                 run_id: run.id,
-                taxi: run.inputs.get("taxi").unwrap_or_default().to_owned(),
+                taxi,
                 filename: run.filename.unwrap_or_default(),
                 table: run.table.map(|table| table.to_string()).unwrap_or_default(),
             };

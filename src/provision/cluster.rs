@@ -1,4 +1,4 @@
-//! The server's data directory and how to connect to it: made once, kept for good.
+//! The server's data directory: made once, kept for good.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
@@ -6,89 +6,11 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Output;
 
-use serde::{Deserialize, Serialize};
-
 use super::account::Account;
 use super::binaries::{Binaries, Choice};
+use super::connection::Connection;
 use super::home::Home;
 use crate::error::{Error, Kind, Result};
-
-const USER: &str = "taxi";
-/// The name that the course gives its database.
-const DATABASE: &str = "ny_taxi";
-const PASSWORD_BYTES: usize = 24;
-
-/// How to connect to the embedded server.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Connection {
-    /// The port on 127.0.0.1, the same at every start.
-    pub port: u16,
-    /// The server's superuser.
-    pub user: String,
-    /// Its password, in hex: it stands in a URL as it is.
-    pub password: String,
-    /// The database.
-    pub database: String,
-}
-
-impl Connection {
-    /// The connection of the server in `home`.
-    pub fn load(home: &Home) -> Result<Self> {
-        let path = home.connection();
-        let text = std::fs::read(&path).map_err(|cause| Error::file("read", &path, cause))?;
-        serde_json::from_slice(&text).map_err(|cause| {
-            Error::new(Kind::Configuration, format!("cannot read {}", path.display())).because(cause)
-        })
-    }
-
-    /// The connection of the server in `home`, made up where there is none.
-    pub fn load_or_create(home: &Home) -> Result<Self> {
-        if home.connection().exists() {
-            return Self::load(home);
-        }
-        if home.data().exists() {
-            let path = home.connection();
-            return Err(Error::new(Kind::Configuration, format!("{} is missing", path.display())).hint(
-                "it holds the password of the server's data: restore it, or set TAXI_HOME to a new place",
-            ));
-        }
-        let mut password = [0; PASSWORD_BYTES];
-        getrandom::fill(&mut password)
-            .map_err(|cause| Error::new(Kind::Io, "the system gives no random bytes").because(cause))?;
-        let connection = Self {
-            port: super::server::free_port()?,
-            user: USER.to_owned(),
-            password: hex::encode(password),
-            database: DATABASE.to_owned(),
-        };
-        connection.save(home)?;
-        Ok(connection)
-    }
-
-    /// Writes the connection where only the owner can read it.
-    pub fn save(&self, home: &Home) -> Result<()> {
-        let path = home.connection();
-        let failed = |cause| Error::file("write", &path, cause);
-        // a new file is the owner's alone from its first byte
-        let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
-        serde_json::to_writer(&mut file, self).map_err(|cause| failed(cause.into()))?;
-        // the server's data survives a power cut, and is worth nothing without this
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&path).map_err(|cause| failed(cause.error))?;
-        Ok(())
-    }
-
-    /// The URL, with the password.
-    pub fn url(&self) -> String {
-        self.url_of(&self.database)
-    }
-
-    /// The URL of another database of the server.
-    pub fn url_of(&self, database: &str) -> String {
-        let Self { port, user, password, .. } = self;
-        format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
-    }
-}
 
 /// The major version that the data directory was created by; `None` where there is none.
 pub fn major_version(home: &Home) -> Result<Option<u32>> {

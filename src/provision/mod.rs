@@ -12,6 +12,7 @@
 pub mod account;
 pub mod binaries;
 pub mod cluster;
+pub mod connection;
 pub mod download;
 pub mod home;
 pub mod server;
@@ -19,7 +20,7 @@ pub mod server;
 use std::path::PathBuf;
 
 use binaries::{Binaries, Choice, Places};
-use cluster::Connection;
+use connection::Connection;
 use home::Home;
 use serde::Serialize;
 use server::Server;

@@ -16,7 +16,8 @@ use nix::unistd::Pid;
 
 use super::account::Account;
 use super::binaries::Binaries;
-use super::cluster::{self, Connection};
+use super::cluster;
+use super::connection::{Connection, free_port};
 use super::home::Home;
 use crate::database::identifier::quote;
 use crate::database::settings::Settings;
@@ -204,14 +205,6 @@ pub async fn version(connection: &Connection) -> Result<String> {
     let row = row.map_err(|cause| failure::statement("the embedded server does not answer", cause))?;
     let version: String = row.get(0);
     Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
-}
-
-/// A port of 127.0.0.1 that nobody listens on.
-pub fn free_port() -> Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|cause| Error::new(Kind::Io, "there is no free port on 127.0.0.1").because(cause))
 }
 
 /// What a file holds from `offset` on.

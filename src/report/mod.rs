@@ -4,6 +4,7 @@
 
 pub mod failure;
 pub mod lines;
+pub mod loaded;
 pub mod output;
 pub mod phase;
 pub mod summary;

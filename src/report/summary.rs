@@ -8,8 +8,8 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::loaded::Loaded;
 use super::phase::{Phases, seconds};
-use crate::load::job::Loaded;
 
 /// What a load did. `rows_read = rows_staged + rows_rejected`, `rows_staged = rows_inserted + rows_matched`.
 #[derive(Debug, Serialize)]
@@ -59,9 +59,9 @@ impl Summary {
             rows_matched: loaded.rows_matched,
             rows_rejected: loaded.rows_rejected,
             duplicate_keys: loaded.duplicate_keys,
-            bytes_downloaded: loaded.downloaded.length_bytes,
+            bytes_downloaded: loaded.downloaded_bytes,
             bytes_csv: loaded.csv_bytes,
-            sha256: loaded.downloaded.sha256,
+            sha256: loaded.sha256,
             phases,
             seconds: seconds(elapsed),
         }

@@ -1,0 +1,93 @@
+//! How to connect to the embedded server: the port that it keeps and the password, in a file for the owner only.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use serde::{Deserialize, Serialize};
+
+use super::home::Home;
+use crate::error::{Error, Kind, Result};
+
+const USER: &str = "taxi";
+/// The name that the course gives its database.
+const DATABASE: &str = "ny_taxi";
+const PASSWORD_BYTES: usize = 24;
+
+/// How to connect to the embedded server.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Connection {
+    /// The port on 127.0.0.1, the same at every start.
+    pub port: u16,
+    /// The server's superuser.
+    pub user: String,
+    /// Its password, in hex: it stands in a URL as it is.
+    pub password: String,
+    /// The database.
+    pub database: String,
+}
+
+impl Connection {
+    /// The connection of the server in `home`.
+    pub fn load(home: &Home) -> Result<Self> {
+        let path = home.connection();
+        let text = std::fs::read(&path).map_err(|cause| Error::file("read", &path, cause))?;
+        serde_json::from_slice(&text).map_err(|cause| {
+            Error::new(Kind::Configuration, format!("cannot read {}", path.display())).because(cause)
+        })
+    }
+
+    /// The connection of the server in `home`, made up where there is none.
+    pub fn load_or_create(home: &Home) -> Result<Self> {
+        if home.connection().exists() {
+            return Self::load(home);
+        }
+        if home.data().exists() {
+            let path = home.connection();
+            return Err(Error::new(Kind::Configuration, format!("{} is missing", path.display())).hint(
+                "it holds the password of the server's data: restore it, or set TAXI_HOME to a new place",
+            ));
+        }
+        let mut password = [0; PASSWORD_BYTES];
+        getrandom::fill(&mut password)
+            .map_err(|cause| Error::new(Kind::Io, "the system gives no random bytes").because(cause))?;
+        let connection = Self {
+            port: free_port()?,
+            user: USER.to_owned(),
+            password: hex::encode(password),
+            database: DATABASE.to_owned(),
+        };
+        connection.save(home)?;
+        Ok(connection)
+    }
+
+    /// Writes the connection where only the owner can read it.
+    pub fn save(&self, home: &Home) -> Result<()> {
+        let path = home.connection();
+        let failed = |cause| Error::file("write", &path, cause);
+        // a new file is the owner's alone from its first byte
+        let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
+        serde_json::to_writer(&mut file, self).map_err(|cause| failed(cause.into()))?;
+        // the server's data survives a power cut, and is worth nothing without this
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|cause| failed(cause.error))?;
+        Ok(())
+    }
+
+    /// The URL, with the password.
+    pub fn url(&self) -> String {
+        self.url_of(&self.database)
+    }
+
+    /// The URL of another database of the server.
+    pub fn url_of(&self, database: &str) -> String {
+        let Self { port, user, password, .. } = self;
+        format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub fn free_port() -> Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|cause| Error::new(Kind::Io, "there is no free port on 127.0.0.1").because(cause))
+}
