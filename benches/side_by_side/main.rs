@@ -1,7 +1,7 @@
 //! `taxi load` beside everything else that does its job, in one run: interleaved, a fresh target each, medians.
 //!
 //! ```sh
-//! cargo bench --bench side_by_side              # all of it, about an hour
+//! cargo bench --bench side_by_side              # all of it: long, it loads 24 months twice
 //! cargo bench --bench side_by_side -- --short   # 100,000 rows, once: does it still work?
 //! ```
 //!
