@@ -15,5 +15,5 @@ SELECT
         WHERE {{ time_column }} < $1 OR {{ time_column }} >= $2
         LIMIT $3
     ),
-    EXISTS (SELECT FROM {{ table }} WHERE {{ time_column }} IS NULL),
-    EXISTS (SELECT FROM {{ staging_table }} WHERE {{ time_column }} IS NULL)
+    EXISTS (SELECT FROM {{ table }} WHERE {{ time_column }} IS NULL)
+        OR EXISTS (SELECT FROM {{ staging_table }} WHERE {{ time_column }} IS NULL)

@@ -1,11 +1,10 @@
--- As merge_times.sql, for all staged rows outside the file's own period, $1 to before $2, or without a time: where
--- their times are too many to list, their matches may lie anywhere outside of it.
+-- As merge_times.sql, for all staged rows outside the file's own period, $1 to before $2: where their times are too
+-- many to list, their matches may lie anywhere outside of it.
 MERGE INTO {{ table }} AS target
 USING (
-    SELECT * FROM {{ staging_table }}
-    WHERE {{ time_column }} < $1 OR {{ time_column }} >= $2 OR {{ time_column }} IS NULL
+    SELECT * FROM {{ staging_table }} WHERE {{ time_column }} < $1 OR {{ time_column }} >= $2
 ) AS staged
 ON target.{{ key_column }} = staged.{{ key_column }}
-    AND (target.{{ time_column }} < $1 OR target.{{ time_column }} >= $2 OR target.{{ time_column }} IS NULL)
+    AND (target.{{ time_column }} < $1 OR target.{{ time_column }} >= $2)
 WHEN NOT MATCHED THEN
     INSERT ({{ columns }}) VALUES ({{ staged_columns }})

@@ -4,6 +4,6 @@ USING (
     SELECT * FROM {{ staging_table }} WHERE {{ time_column }} >= $1 AND {{ time_column }} < $2
 ) AS staged
 ON target.{{ key_column }} = staged.{{ key_column }}
-    AND (target.{{ time_column }} >= $1 AND target.{{ time_column }} < $2 OR target.{{ time_column }} IS NULL)
+    AND target.{{ time_column }} >= $1 AND target.{{ time_column }} < $2
 WHEN NOT MATCHED THEN
     INSERT ({{ columns }}) VALUES ({{ staged_columns }})

@@ -68,6 +68,27 @@ fn rows_outside_the_files_month_are_matched_wherever_they_are() {
 }
 
 #[test]
+fn rows_without_a_time_are_matched_by_their_key_alone() {
+    let database = Database::new("without_time");
+    let folder = tempfile::tempdir().unwrap();
+    // the keys of a row without pickup and of one without drop-off are the same text
+    let no_pickup = YELLOW_ROW.replacen("2021-01-01 00:30:10,2021-01-01 00:36:12", ",2021-01-01 00:30:10", 1);
+    let no_dropoff = YELLOW_ROW.replacen("2021-01-01 00:36:12", "", 1);
+    let load = |rows: &[&str]| {
+        let text = format!("{YELLOW_HEADER}\n{}\n", rows.join("\n"));
+        write(folder.path(), "yellow", "2021-01", &gzip(text.as_bytes()));
+        json(&database.load("yellow", 2021, 1, folder.path().to_str().unwrap()).output().unwrap())
+    };
+    assert_eq!(load(&[&no_dropoff])["rows_inserted"], 1);
+    let both = load(&[&no_pickup, YELLOW_ROW]);
+    assert_eq!((&both["rows_inserted"], &both["rows_matched"]), (&1.into(), &1.into()));
+    database.sql("TRUNCATE yellow_tripdata");
+    let both = load(&[&no_pickup, &no_dropoff]);
+    assert_eq!((&both["rows_inserted"], &both["duplicate_keys"]), (&2.into(), &1.into()));
+    assert_eq!(load(&[&no_dropoff])["rows_matched"], 1);
+}
+
+#[test]
 fn a_file_that_lies_wholly_outside_its_month_loads_too() {
     let database = Database::new("all_strays");
     let folder = tempfile::tempdir().unwrap();
