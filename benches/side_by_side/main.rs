@@ -17,7 +17,7 @@
 )]
 
 #[path = "../../tests/support/http.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod http;
 mod month;
 mod rivals;
