@@ -2,4 +2,4 @@
 -- Locks: the staging table, which this load has anyway. May be run again.
 SET LOCAL default_statistics_target = 10;
 ANALYZE {{ staging_table }} ({{ time_column }}, {{ key_column }});
-SET LOCAL default_statistics_target = 100;
+SET LOCAL default_statistics_target TO DEFAULT;

@@ -54,7 +54,7 @@ fn kind_of(cause: &Cause) -> Kind {
     };
     match (&state[..2], state) {
         ("28", _) | (_, "42501") => Kind::Authentication,
-        // a statement timeout, a standby or a read-only role, a lock timeout
+        // unlike its class: the user's own statement_timeout
         (_, "57014") => Kind::Configuration,
         ("08" | "40" | "57", _) | (_, "53300" | "25P03") => Kind::Unreachable,
         ("53" | "58", _) => Kind::Io,

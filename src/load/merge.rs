@@ -4,7 +4,7 @@
 //! constants, and the target's index on the time spares the server the rest: a month's load costs the same however
 //! many others the target holds.
 //!
-//! Times are of three kinds, told apart before anything is merged:
+//! Rows are told apart by their times before anything is merged:
 //!
 //! | the file's rows | the target | merged by |
 //! |---|---|---|

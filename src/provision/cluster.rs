@@ -100,7 +100,7 @@ fn write_password(path: &Path, account: &Account, connection: &Connection) -> Re
 }
 
 /// Refuses the result of a program that failed, with the last it said.
-pub fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
+fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }

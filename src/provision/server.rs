@@ -21,7 +21,7 @@ use super::connection::{Connection, free_port};
 use super::home::Home;
 use crate::database::identifier::quote;
 use crate::database::settings::Settings;
-use crate::database::{failure, session};
+use crate::database::{failure, session, statement};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
@@ -187,13 +187,12 @@ async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
     };
     let failed =
         |cause| failure::statement(format!("cannot create the database {}", connection.database), cause);
-    let exists = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
-    let row = client.query_one(exists, &[&connection.database]).await.map_err(failed)?;
+    let exists = statement::render("database_exists.sql", &minijinja::context! {})?;
+    let row = client.query_one(&exists, &[&connection.database]).await.map_err(failed)?;
     if !row.get::<_, bool>(0) {
-        client
-            .batch_execute(&format!("CREATE DATABASE {}", quote(&connection.database)))
-            .await
-            .map_err(failed)?;
+        let database = quote(&connection.database);
+        let create = statement::render("create_database.sql", &minijinja::context! { database })?;
+        client.batch_execute(&create).await.map_err(failed)?;
     }
     Ok(())
 }
@@ -201,7 +200,8 @@ async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
 /// Asks the server for its version.
 pub async fn version(connection: &Connection) -> Result<String> {
     let client = session::connect(&Settings::parse(&connection.url())?).await?;
-    let row = client.query_one("SHOW server_version", &[]).await;
+    let query = statement::render("server_version.sql", &minijinja::context! {})?;
+    let row = client.query_one(&query, &[]).await;
     let row = row.map_err(|cause| failure::statement("the embedded server does not answer", cause))?;
     let version: String = row.get(0);
     Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
