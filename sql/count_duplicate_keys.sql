@@ -1,3 +1,10 @@
--- The staged rows less the distinct row keys among them.
--- Locks: the staging table against changes, which this load has anyway. May be run again.
-SELECT count({{ key_column }}) - count(DISTINCT {{ key_column }}) FROM {{ staging_table }}
+-- The staged rows less the distinct row keys among them; where only the keys $1 can stand in the file more than once, of
+-- those alone.
+-- Locks nothing. May be run again.
+SELECT count(key) - count(DISTINCT key)
+FROM (
+    {% for chunk in chunks %}
+    SELECT {{ key_column }} AS key FROM {{ chunk }} {% if not loop.last %} UNION ALL {% endif %}
+    {% endfor %}
+) AS staged
+{% if some_suspects %} WHERE key = ANY ($1) {% endif %}

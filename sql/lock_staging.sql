@@ -1,3 +1,3 @@
--- Takes the staging table for this load alone; waits while another load has it.
--- Locks: the staging table, until the transaction ends. May be run again.
-LOCK TABLE {{ staging_table }} IN ACCESS EXCLUSIVE MODE
+-- Makes loads of one table go one after the other; waits while another load has the table.
+-- Locks: the staging table against all but readers, until the transaction ends. May be run again.
+LOCK TABLE {{ staging_table }} IN EXCLUSIVE MODE

@@ -1,9 +1,6 @@
--- Inserts the staged rows whose key the target does not hold. It updates nothing; rows that share a key within the
--- file are all inserted, since each is matched with the target as it was. Reads all of the target: for tables with
--- rows that have no time, whose matches may have any.
--- Locks: the target against changes of its shape (ROW EXCLUSIVE). May be run again: then every row is matched.
+-- As merge_span.sql, where some of the chunk's rows have no time: their matches may have any, so all of the target is read.
 MERGE INTO {{ table }} AS target
-USING {{ staging_table }} AS staged
-ON target.{{ key_column }} = staged.{{ key_column }}
+USING {{ chunk }} AS staged
+ON target.{{ key_column }} = staged.{{ key_column }} AND target.xmin <> pg_current_xact_id()::xid
 WHEN NOT MATCHED THEN
     INSERT ({{ columns }}) VALUES ({{ staged_columns }})

@@ -1,9 +1,11 @@
--- As merge_all.sql, for the staged rows of the times $1, where every row has a time: a key is made of it, so a match
--- has the same, and the rest of the target is not read.
+-- As merge_span.sql, where all of the chunk's rows have one of the times $1.
 MERGE INTO {{ table }} AS target
-USING (
-    SELECT * FROM {{ staging_table }} WHERE {{ time_column }} = ANY ($1)
-) AS staged
-ON target.{{ key_column }} = staged.{{ key_column }} AND target.{{ time_column }} = ANY ($1)
+USING {{ chunk }} AS staged
+ON target.{{ key_column }} = staged.{{ key_column }}
+    AND (
+        target.{{ time_column }} = ANY ($1)
+        {% if some_without_time %} OR target.{{ time_column }} IS NULL {% endif %}
+    )
+    AND target.xmin <> pg_current_xact_id()::xid
 WHEN NOT MATCHED THEN
     INSERT ({{ columns }}) VALUES ({{ staged_columns }})

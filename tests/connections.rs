@@ -137,7 +137,7 @@ fn a_role_without_the_right_to_create_loads_into_tables_that_exist() {
     database.sql(
         "CREATE ROLE loader LOGIN PASSWORD 'loader'; \
          GRANT SELECT, INSERT ON yellow_tripdata TO loader; \
-         GRANT USAGE ON SCHEMA taxi_etl TO loader; \
+         GRANT USAGE, CREATE ON SCHEMA taxi_etl TO loader; \
          GRANT SELECT, INSERT ON taxi_etl.runs TO loader; \
          ALTER TABLE yellow_tripdata_staging OWNER TO loader",
     );

@@ -26,19 +26,16 @@ fn the_figures_of_a_load_add_up() {
     let phases = loaded["phases"].as_object().unwrap();
     let seconds: f64 = phases.values().map(|seconds| seconds.as_f64().unwrap()).sum();
     assert!(seconds <= loaded["seconds"].as_f64().unwrap() + 0.01, "{loaded}");
-    assert!(
-        ["connect", "copy", "merge", "commit"].iter().all(|phase| phases.contains_key(*phase)),
-        "{loaded}"
-    );
+    assert!(["connect", "load", "commit"].iter().all(|phase| phases.contains_key(*phase)), "{loaded}");
 
     let run = database.sql(&format!(
         "SELECT pipeline, inputs->>'month', rows_read, rows_staged, rows_inserted, rows_matched, duplicate_keys, \
-         tool_version, phases->>'copy' FROM taxi_etl.runs WHERE run_id = '{}'",
+         tool_version, phases->>'load' FROM taxi_etl.runs WHERE run_id = '{}'",
         loaded["run_id"].as_str().unwrap()
     ));
     let expected = ["taxi.postgres_taxi", "01", "3001", "3001", "0", "3001", "1", env!("CARGO_PKG_VERSION")];
     assert_eq!(run[0][..8], expected);
-    assert_eq!(run[0][8], phases["copy"].to_string());
+    assert_eq!(run[0][8], phases["load"].to_string());
 }
 
 #[test]
@@ -47,7 +44,7 @@ fn off_a_terminal_each_phase_is_a_line_at_its_start_and_its_end() {
     let output = database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap();
     json(&output);
     let said = String::from_utf8(output.stderr).unwrap();
-    for phase in ["connect", "create_tables", "prepare", "copy", "count_duplicates", "merge", "commit"] {
+    for phase in ["connect", "create_tables", "prepare", "load", "count_duplicates", "commit"] {
         let lines = said.lines().filter(|line| line.starts_with(&format!("taxi: {phase} "))).count();
         assert_eq!(lines, 2, "{phase} in\n{said}");
     }

@@ -120,7 +120,7 @@ fn keys_and_values_are_those_of_the_server() {
     let mut texts = String::new();
     let mut accepted = 0;
     for (id, row) in rows.iter().enumerate() {
-        let mut encoder = RowEncoder::new(&columns, &computed, &header, &format!("f{id}")).unwrap();
+        let mut encoder = RowEncoder::new(&columns, &computed, "b", &header, &format!("f{id}")).unwrap();
         let mut tuple = Vec::new();
         if encoder.encode(&ByteRecord::from(row.to_vec()), &mut tuple).is_ok() {
             tuples.extend(tuple);

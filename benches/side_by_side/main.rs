@@ -61,14 +61,13 @@ fn main() {
     let source = http::Server::folder(&months);
 
     let mut results: BTreeMap<String, f64> = BTreeMap::new();
-    for stock in [false, true] {
+    for (name, stock) in [("stock", true), ("tuned", false)] {
         let server = Server::start(stock);
-        let name = if stock { "stock" } else { "tuned" };
         one_month(&server, &scale, &months, &source.address, name, &mut results);
         if !stock {
+            memory(&server, &scale, &mut results);
             growth(&server, &scale, &months, &source.address, &mut results);
             backfill(&server, &scale, &months, &source.address, &mut results);
-            memory(&server, &scale, &mut results);
         }
     }
     overhead(&months, &mut results);

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use tokio_postgres::Client;
-
 use crate::cli::LoadArgs;
 use crate::config;
 use crate::database::session;
 use crate::database::settings::Settings;
 use crate::error::Result;
+use crate::load::job::Sessions;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::plan::Plan;
 use crate::pipeline::run::{self, Before};
@@ -27,11 +26,11 @@ pub async fn run(args: LoadArgs, provisioner: &Provisioner, report: &dyn Report)
 
     let mut phases = Phases::default();
     let phase = report.begin(Phase::Connect, None);
-    let mut client = connect(database, provisioner, report).await?;
+    let mut sessions = connect(database, provisioner, report).await?;
     phases.end(phase, "done");
 
     let before = Before { began, phases, forced: args.force };
-    let summary = run::run(plan, &mut client, before, report).await?;
+    let summary = run::run(plan, &mut sessions, before, report).await?;
     args.output.output.write(&summary, Summary::text)
 }
 
@@ -51,7 +50,7 @@ async fn connect(
     database: Option<Settings>,
     provisioner: &Provisioner,
     report: &dyn Report,
-) -> Result<Client> {
+) -> Result<Sessions> {
     let settings = match database {
         Some(settings) => settings,
         None => {
@@ -65,5 +64,5 @@ async fn connect(
             Settings::parse(&up.connection.url())?
         }
     };
-    session::connect(&settings).await
+    Ok(Sessions { load: session::connect(&settings).await?, staging: session::connect(&settings).await? })
 }

@@ -3,28 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Transaction};
 
-use super::copy::copy;
+use super::duplicates;
 use super::ledger::Run;
-use super::merge::{Merge, Period};
+use super::merge::Merge;
 use super::schema::{column_list, columns_to_fill};
-use crate::database::failure;
-use crate::database::identifier::TableName;
+use super::staging::Staging;
+use crate::database::failure::statement as database_failure;
+use crate::database::identifier::{TableName, quote};
 use crate::database::statement;
 use crate::error::{Error, Kind, Result};
 use crate::extract::download::{self, Downloaded};
 use crate::extract::gunzip;
 use crate::extract::records::Records;
 use crate::extract::source::{Body, Source};
-use crate::report::Report;
 use crate::report::loaded::Loaded;
 use crate::report::phase::{Phase, Progress};
-use crate::transform::repeats::Repeats;
+use crate::report::{Report, failure};
+use crate::transform::batch::{self, Batch, Sorting, Transformed};
 use crate::transform::row::{Column, Computed, RowEncoder};
+use crate::transform::times::Period;
 
-/// How long a load waits for another one's staging table before it says so.
+/// How long a load waits for another one of its table before it says so.
 const SILENT_WAIT: Duration = Duration::from_secs(1);
+/// Chunks that may be staged before they are moved: they cost the server's disk, not memory.
+const CHUNKS_AHEAD: usize = 8;
 
 /// What to load, and where to.
 #[derive(Clone, Debug)]
@@ -43,78 +49,134 @@ pub struct Job {
     pub computed: Computed,
 }
 
+/// The two connections of a load.
+pub struct Sessions {
+    /// The one of the load's transaction.
+    pub load: Client,
+    /// The one that stages.
+    pub staging: Client,
+}
+
 impl Job {
     /// Loads the file in one transaction and records `run` in it.
-    pub async fn run(&self, client: &mut Client, run: &mut Run, report: &dyn Report) -> Result<Loaded> {
+    pub async fn run(&self, sessions: &mut Sessions, run: &mut Run, report: &dyn Report) -> Result<Loaded> {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
         let columns = columns_to_fill(
-            client,
+            &sessions.load,
             &self.table,
             &self.staging_table,
             &self.computed,
             &self.period.time_column,
         )
         .await?;
-        let failed = |cause| failure::statement(format!("the load into {} failed", self.table), cause);
+        let names = Names { identifiers: self.identifiers(&columns), columns };
+        let mut staging =
+            Staging::new(&mut sessions.staging, &self.staging_table, run.id, &names.identifiers);
+        let loaded = self.load(&mut sessions.load, &mut staging, &names, run, report).await;
+        // the transaction has ended by now, and lets its chunks go
+        let dropped = staging.drop_chunks().await;
+        match loaded {
+            Ok(loaded) => {
+                if let Err(error) = dropped {
+                    report.notice(&format!("{}; the next load does", failure::plain(&error)));
+                }
+                Ok(loaded)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load(
+        &self,
+        client: &mut Client,
+        staging: &mut Staging<'_>,
+        names: &Names,
+        run: &mut Run,
+        report: &dyn Report,
+    ) -> Result<Loaded> {
+        let failed = |cause| database_failure(format!("the load into {} failed", self.table), cause);
         let transaction = client.transaction().await.map_err(failed)?;
         let phase = report.begin(Phase::Prepare, None);
-        self.take_staging_table(&transaction, report).await?;
+        self.take_table(&transaction, staging.run(), names, report).await?;
+        staging.begin().await?;
+        let mut merge = Merge::begin(&transaction, &self.table, &self.period, &names.identifiers).await?;
         // opened last: a server does not keep a download waiting for as long as another load may take
         let body = self.source.open().await?;
         run.source = Some((self.source.address(), body.description.clone()));
         run.phases.end(phase, "done");
 
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
-        let phase = report.begin(Phase::Copy, Some(&progress));
-        let staged = self.copy(&transaction, &columns, body, &progress).await?;
-        run.phases.end(phase, &format!("{} rows staged", staged.rows));
-
-        let merge = Merge {
-            table: &self.table,
-            staging_table: &self.staging_table,
-            columns: &columns,
-            key_column: &self.computed.key_column,
-            period: &self.period,
+        let phase = report.begin(Phase::Load, Some(&progress));
+        let (stream, batches) = self.start_stream(body, names, merge.sorting(), &progress).await?;
+        let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let stage = staging.fill(batches, merge.chunk_rows(), &progress.rows, sender);
+        let move_chunks = async {
+            while let Some(chunk) = chunks.recv().await {
+                merge.chunk(&chunk).await?;
+            }
+            merge.finish().await
         };
+        let (rows_staged, rows_inserted) = tokio::try_join!(stage, move_chunks)?;
+        let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
+        let downloaded = stream.download.await.map_err(task_failed)?;
+        let transformed = stream.transform.await.map_err(task_failed)?;
+        run.phases.end(phase, &format!("{rows_staged} rows staged, {rows_inserted} inserted"));
+
         let phase = report.begin(Phase::CountDuplicates, None);
-        let duplicate_keys = merge.count_duplicate_keys(&transaction, staged.repeats).await?;
+        let duplicate_keys =
+            duplicates::count(&transaction, staging, &names.identifiers, transformed.repeats).await?;
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
-        let phase = report.begin(Phase::Merge, None);
-        let rows_inserted = merge.run(&transaction).await?;
-        run.phases.end(phase, &format!("{rows_inserted} rows inserted"));
-
         let loaded = Loaded {
-            rows_read: staged.rows,
-            rows_staged: staged.rows,
+            rows_read: rows_staged,
+            rows_staged,
             rows_inserted,
-            rows_matched: staged.rows - rows_inserted,
+            rows_matched: rows_staged - rows_inserted,
             rows_rejected: 0,
             duplicate_keys,
-            csv_bytes: staged.csv_bytes,
-            downloaded_bytes: staged.downloaded.length_bytes,
-            sha256: staged.downloaded.sha256,
+            csv_bytes: transformed.csv_bytes,
+            downloaded_bytes: downloaded.length_bytes,
+            sha256: downloaded.sha256,
         };
         let phase = report.begin(Phase::Commit, None);
         run.record_success(&transaction, &loaded).await?;
         transaction.commit().await.map_err(|cause| {
-            failure::statement(format!("the commit of the load into {} failed", self.table), cause)
+            database_failure(format!("the commit of the load into {} failed", self.table), cause)
                 .hint("whether it took effect is in taxi_etl.runs; loading again is safe in either case")
         })?;
         run.phases.end(phase, "done");
         Ok(loaded)
     }
 
-    /// Locks and empties the staging table.
-    async fn take_staging_table(&self, transaction: &Transaction<'_>, report: &dyn Report) -> Result<()> {
-        let what = format!("cannot empty staging table {}", self.staging_table);
-        let failed = |cause| failure::statement(what.clone(), cause);
-        let identifiers = minijinja::context! { staging_table => self.staging_table.quoted() };
-        let settings = statement::render("session.sql", &identifiers)?;
-        transaction.batch_execute(&settings).await.map_err(failed)?;
+    /// The names that statements are filled with, quoted.
+    fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
+        minijinja::context! {
+            table => self.table.quoted(),
+            staging_table => self.staging_table.quoted(),
+            key_column => quote(&self.computed.key_column.to_lowercase()),
+            time_column => quote(&self.period.time_column.to_lowercase()),
+            columns => column_list(columns, ""),
+            staged_columns => column_list(columns, "staged."),
+        }
+    }
 
-        let lock = statement::render("lock_staging.sql", &identifiers)?;
+    /// Keeps other loads of the table away until the transaction ends.
+    async fn take_table(
+        &self,
+        transaction: &Transaction<'_>,
+        run: &str,
+        names: &Names,
+        report: &dyn Report,
+    ) -> Result<()> {
+        let what = format!("cannot lock staging table {}", self.staging_table);
+        let failed = |cause| database_failure(what.clone(), cause);
+        let settings = statement::render("session.sql", &names.identifiers)?;
+        transaction.batch_execute(&settings).await.map_err(failed)?;
+        let mark = statement::render("mark_run.sql", &names.identifiers)?;
+        transaction.execute(&mark, &[&run]).await.map_err(failed)?;
+
+        let lock = statement::render("lock_staging.sql", &names.identifiers)?;
         let mut locked = std::pin::pin!(transaction.batch_execute(&lock));
         match tokio::time::timeout(SILENT_WAIT, &mut locked).await {
             Ok(result) => result,
@@ -126,46 +188,37 @@ impl Job {
                 locked.await
             }
         }
-        .map_err(failed)?;
-        let truncate = statement::render("truncate_staging.sql", &identifiers)?;
-        transaction.batch_execute(&truncate).await.map_err(failed)
+        .map_err(failed)
     }
 
-    /// Streams the file into the staging table.
-    async fn copy(
+    /// Starts the stages from download to row.
+    async fn start_stream(
         &self,
-        transaction: &Transaction<'_>,
-        columns: &[Column],
         body: Body,
+        names: &Names,
+        sorting: Sorting,
         progress: &Progress,
-    ) -> Result<Staged> {
+    ) -> Result<(Stream, mpsc::Receiver<Result<Batch>>)> {
         let address = body.address.clone();
         let (download, compressed) = download::start(body, Arc::clone(&progress.bytes));
         let mut records = Records::new(gunzip::start(compressed, address.clone()), address.clone());
         let header = records.header().await?;
-        let mut encoder = RowEncoder::new(columns, &self.computed, &header, &self.filename)
+        let time_column = &self.period.time_column;
+        let encoder = RowEncoder::new(&names.columns, &self.computed, time_column, &header, &self.filename)
             .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))?;
-
-        let identifiers = minijinja::context! {
-            staging_table => self.staging_table.quoted(),
-            columns => column_list(columns, ""),
-        };
-        let statement = statement::render("copy_into_staging.sql", &identifiers)?;
-        let sink = transaction.copy_in(&statement).await.map_err(|cause| {
-            failure::statement(format!("copy into staging table {} failed", self.staging_table), cause)
-        })?;
-        let (rows, repeats) =
-            copy(&mut records, &mut encoder, sink, &self.staging_table, &progress.rows).await?;
-        let downloaded = download
-            .await
-            .map_err(|cause| Error::new(Kind::Internal, "the download's task failed").because(cause))?;
-        Ok(Staged { rows, repeats, csv_bytes: records.bytes_read(), downloaded })
+        let (transform, batches) = batch::start(records, encoder, sorting);
+        Ok((Stream { download, transform }, batches))
     }
 }
 
-struct Staged {
-    rows: u64,
-    repeats: Repeats,
-    csv_bytes: u64,
-    downloaded: Downloaded,
+/// The columns to fill, and the names that statements are filled with.
+struct Names {
+    columns: Vec<Column>,
+    identifiers: minijinja::Value,
+}
+
+/// The stages under way.
+struct Stream {
+    download: JoinHandle<Downloaded>,
+    transform: JoinHandle<Transformed>,
 }

@@ -9,8 +9,8 @@ use crate::database::identifier::TableName;
 use crate::error::{Error, Result};
 use crate::extract::source::Source;
 use crate::load::job::Job;
-use crate::load::merge::Period;
 use crate::transform::row::Computed;
+use crate::transform::times::Period;
 
 /// What a run will do, in order.
 #[derive(Clone, Debug)]

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use tokio_postgres::Client;
-
 use super::plan::{Plan, Step};
 use crate::error::{Error, Kind, Result};
+use crate::load::job::Sessions;
 use crate::load::ledger::Run;
 use crate::load::tables;
 use crate::report::loaded::Loaded;
@@ -23,13 +22,18 @@ pub struct Before {
     pub forced: bool,
 }
 
-/// Runs the plan against the database behind `client`.
-pub async fn run(plan: Plan, client: &mut Client, before: Before, report: &dyn Report) -> Result<Summary> {
-    Run::create_ledger(client).await?;
+/// Runs the plan against the database behind `sessions`.
+pub async fn run(
+    plan: Plan,
+    sessions: &mut Sessions,
+    before: Before,
+    report: &dyn Report,
+) -> Result<Summary> {
+    Run::create_ledger(&mut sessions.load).await?;
     let taxi = plan.inputs.get("taxi").unwrap_or_default().to_owned();
     let mut run = Run::begin(plan.pipeline, plan.inputs.into_pairs(), before.forced);
     run.phases = before.phases;
-    match run_steps(&plan.steps, client, &mut run, report).await {
+    match run_steps(&plan.steps, sessions, &mut run, report).await {
         Ok(loaded) => {
             let heading = Heading {
                 run_id: run.id,
@@ -41,7 +45,7 @@ pub async fn run(plan: Plan, client: &mut Client, before: Before, report: &dyn R
         }
         Err(error) => {
             // The load's own error is the one to report; that it could not be recorded is worth a notice.
-            if let Err(unrecorded) = run.record_failure(client, &error).await {
+            if let Err(unrecorded) = run.record_failure(&sessions.load, &error).await {
                 report
                     .notice(&format!("the failed run is not in the ledger: {}", failure::plain(&unrecorded)));
             }
@@ -52,7 +56,7 @@ pub async fn run(plan: Plan, client: &mut Client, before: Before, report: &dyn R
 
 async fn run_steps(
     steps: &[Step],
-    client: &mut Client,
+    sessions: &mut Sessions,
     run: &mut Run,
     report: &dyn Report,
 ) -> Result<Loaded> {
@@ -65,11 +69,12 @@ async fn run_steps(
                     table => table.quoted(),
                     staging_table => staging_table.quoted(),
                 };
-                tables::create_missing(client, table, sql, &identifiers).await?;
-                tables::create_missing(client, staging_table, "staging_table.sql", &identifiers).await?;
+                tables::create_missing(&mut sessions.load, table, sql, &identifiers).await?;
+                tables::create_missing(&mut sessions.load, staging_table, "staging_table.sql", &identifiers)
+                    .await?;
                 run.phases.end(phase, "done");
             }
-            Step::LoadCsv(job) => loaded = Some(job.run(client, run, report).await?),
+            Step::LoadCsv(job) => loaded = Some(job.run(sessions, run, report).await?),
         }
     }
     loaded.ok_or_else(|| Error::new(Kind::Configuration, "the pipeline loads nothing"))

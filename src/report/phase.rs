@@ -15,14 +15,12 @@ pub enum Phase {
     Connect,
     /// Creating the tables that are missing.
     CreateTables,
-    /// Taking the staging table for this load, opening the source.
+    /// Taking the staging table for this load, looking at the target, opening the source.
     Prepare,
-    /// Download to staging table, as one stream.
-    Copy,
+    /// Download to staging table to target, as one stream.
+    Load,
     /// Counting the keys that the file repeats.
     CountDuplicates,
-    /// Staging table to target.
-    Merge,
     /// The ledger's row and the commit.
     Commit,
 }
@@ -34,9 +32,8 @@ impl Phase {
             Self::Connect => "connect",
             Self::CreateTables => "create_tables",
             Self::Prepare => "prepare",
-            Self::Copy => "copy",
+            Self::Load => "load",
             Self::CountDuplicates => "count_duplicates",
-            Self::Merge => "merge",
             Self::Commit => "commit",
         }
     }

@@ -11,11 +11,18 @@ use std::fmt::Write as _;
 /// stripped of superfluous zeros, *is* the shortest form.
 const EXACT_DIGITS: usize = 15;
 
-/// Reads `cell` as the server reads a `double precision` and appends to `text` what the server prints for it.
+/// Up to these a power of ten is a double exactly.
+const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Reads `cell` as the server reads a `double precision`.
 ///
 /// `None` where the cell is no number, or one too large or too small to be held.
-pub fn parse(cell: &[u8], text: &mut Vec<u8>) -> Option<f64> {
+pub fn parse(cell: &[u8]) -> Option<f64> {
     let cell = cell.trim_ascii();
+    if let Some(value) = parse_plain(cell) {
+        return Some(value);
+    }
     let value: f64 = std::str::from_utf8(cell).ok()?.parse().ok()?;
     if value.is_infinite() && cell.iter().any(u8::is_ascii_digit) {
         return None; // out of range: the server refuses to make it infinite
@@ -23,10 +30,36 @@ pub fn parse(cell: &[u8], text: &mut Vec<u8>) -> Option<f64> {
     if value == 0.0 && mantissa(cell).iter().any(|byte| matches!(byte, b'1'..=b'9')) {
         return None; // out of range: the server refuses to make it zero
     }
-    if !append_exact(cell, text) {
+    Some(value)
+}
+
+/// Reads a plain decimal of so few digits that they and their power of ten are doubles exactly: then one division
+/// rounds as it should. This is nearly every cell of a real file, at a third of the cost of the general way.
+fn parse_plain(cell: &[u8]) -> Option<f64> {
+    let (sign, digits) = match cell {
+        [b'-', rest @ ..] => (-1.0, rest),
+        _ => (1.0, cell),
+    };
+    let (mut number, mut count, mut point) = (0_u64, 0, None);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' if count < EXACT_DIGITS => {
+                number = number * 10 + u64::from(byte - b'0');
+                count += 1;
+            }
+            b'.' if point.is_none() => point = Some(count),
+            _ => return None,
+        }
+    }
+    let scale = point.map_or(0, |point| count - point);
+    (count > 0).then(|| sign * (number as f64 / POWERS_OF_TEN[scale]))
+}
+
+/// Appends what the server prints for the `value` that [`parse`] has read from `cell`.
+pub fn append_text(cell: &[u8], value: f64, text: &mut Vec<u8>) {
+    if !append_exact(cell.trim_ascii(), text) {
         append_shortest(value, text);
     }
-    Some(value)
 }
 
 fn mantissa(cell: &[u8]) -> &[u8] {
@@ -179,7 +212,8 @@ mod tests {
 
     fn printed(cell: &str) -> Option<String> {
         let mut text = Vec::new();
-        parse(cell.as_bytes(), &mut text).map(|_| String::from_utf8(text).unwrap())
+        append_text(cell.as_bytes(), parse(cell.as_bytes())?, &mut text);
+        Some(String::from_utf8(text).unwrap())
     }
 
     #[test]
@@ -204,6 +238,19 @@ mod tests {
             ("-inf", "-Infinity"),
         ] {
             assert_eq!(printed(cell).as_deref(), Some(text), "{cell}");
+        }
+    }
+
+    #[test]
+    fn the_short_way_reads_what_the_long_way_does() {
+        for cell in
+            ["0", "-0", ".2", "8.", "-11.80", "999999999999999", "0.00000000000001", "123456.789012345"]
+        {
+            let bits = cell.parse::<f64>().unwrap().to_bits();
+            assert_eq!(parse_plain(cell.as_bytes()).map(f64::to_bits), Some(bits), "{cell}");
+        }
+        for cell in ["", ".", "-", "1.2.3", "1e3", "0000000000000001", "+1"] {
+            assert_eq!(parse_plain(cell.as_bytes()), None, "{cell}");
         }
     }
 

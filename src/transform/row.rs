@@ -8,6 +8,7 @@ use std::ops::Range;
 use csv_async::ByteRecord;
 
 use super::row_key::{KEY_LENGTH, RowKey};
+use super::timestamp::Timestamp;
 use super::value::{CellError, ColumnType, append_text};
 
 /// The columns of a table that are computed, not read: the row key, from which columns, and the file's name.
@@ -87,22 +88,35 @@ enum Field {
     Cell { position: usize, column_type: ColumnType, key_part: Option<usize> },
 }
 
+/// What a load has to know of a row besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The row's key.
+    pub key: RowKey,
+    /// The row's time, if it has one.
+    pub time: Option<Timestamp>,
+}
+
 /// Turns records into rows.
 pub struct RowEncoder {
     columns: Vec<Column>,
     fields: Vec<Field>,
     width: usize,
     filename: String,
-    /// The server's text of the row's cells, one after the other, and where each part of the key lies in it.
+    /// Which of the cells is the row's time.
+    time_position: Option<usize>,
+    /// The server's text of the cells that make the key, one after the other, and where each part of it lies.
     text: Vec<u8>,
     key_parts: Vec<Range<usize>>,
 }
 
 impl RowEncoder {
-    /// Matches the `header` of the file `filename` with the table's `columns`, ignoring case.
+    /// Matches the `header` of the file `filename` with the table's `columns`, ignoring case. `time_column` holds the
+    /// rows' time; one that the file lacks is refused as any other column is.
     pub fn new(
         columns: &[Column],
         computed: &Computed,
+        time_column: &str,
         header: &ByteRecord,
         filename: &str,
     ) -> Result<Self, HeaderError> {
@@ -142,19 +156,19 @@ impl RowEncoder {
             fields: columns.iter().map(field).collect::<Result<_, _>>()?,
             width: names.len(),
             filename: filename.to_owned(),
+            time_position: names.iter().position(|name| *name == time_column.to_lowercase()),
             text: Vec::new(),
             key_parts: vec![0..0; key_of.len()],
         })
     }
 
-    /// Appends `record` as one tuple of binary COPY to `tuple`, and returns its key; what an error leaves there is no
-    /// tuple.
-    pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<RowKey, RowError> {
+    /// Appends `record` as one tuple of binary COPY to `tuple`; what an error leaves there is no tuple.
+    pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<Encoded, RowError> {
         if record.len() != self.width {
             return Err(RowError::Width { found: record.len(), expected: self.width });
         }
         self.text.clear();
-        let mut key_at = 0;
+        let (mut key_at, mut time) = (0, None);
         tuple.extend_from_slice(&(self.fields.len() as i16).to_be_bytes());
         for (index, field) in self.fields.iter().enumerate() {
             match field {
@@ -164,15 +178,19 @@ impl RowEncoder {
                     key_at = tuple.len();
                     tuple.resize(key_at + KEY_LENGTH, 0);
                 }
-                Field::Filename => append_text(&self.filename, tuple),
+                Field::Filename => append_text(self.filename.as_bytes(), tuple),
                 Field::Cell { position, column_type, key_part } => {
                     let start = self.text.len();
                     let cell = &record[*position];
-                    column_type.encode(cell, tuple, &mut self.text).map_err(|error| RowError::Cell {
+                    let text = key_part.is_some().then_some(&mut self.text);
+                    column_type.encode(cell, tuple, text).map_err(|error| RowError::Cell {
                         column: self.columns[index].name.clone(),
                         text: excerpt(cell),
                         error,
                     })?;
+                    if self.time_position == Some(*position) {
+                        time = timestamp_at_end(cell, tuple);
+                    }
                     if let Some(part) = key_part {
                         self.key_parts[*part] = start..self.text.len();
                     }
@@ -181,8 +199,16 @@ impl RowEncoder {
         }
         let key = RowKey::of(self.key_parts.iter().map(|part| &self.text[part.clone()]));
         tuple[key_at..key_at + KEY_LENGTH].copy_from_slice(&key.text());
-        Ok(key)
+        Ok(Encoded { key, time })
     }
+}
+
+/// The timestamp that `cell` has just become at the end of `tuple`.
+fn timestamp_at_end(cell: &[u8], tuple: &[u8]) -> Option<Timestamp> {
+    if cell.is_empty() {
+        return None;
+    }
+    tuple.last_chunk().map(|value| Timestamp(i64::from_be_bytes(*value)))
 }
 
 /// At most forty characters of a cell, for an error's text.
@@ -215,7 +241,7 @@ mod tests {
             key_of: vec!["B".to_owned(), "A".to_owned()],
             filename_column: "file".to_owned(),
         };
-        RowEncoder::new(&columns(), &computed, &ByteRecord::from(header.to_vec()), "f.csv")
+        RowEncoder::new(&columns(), &computed, "at", &ByteRecord::from(header.to_vec()), "f.csv")
     }
 
     #[test]

@@ -3,17 +3,46 @@
 //! Only `YYYY-MM-DD` and `YYYY-MM-DD HH:MM:SS[.ffffff]` (a `T` may stand between) are read. What else the server
 //! would accept (`1/2/2021`, month names, time zones) depends on its settings, so it is refused, not guessed.
 
+use std::error::Error;
 use std::io::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Days from 1970-01-01 to 2000-01-01, where the server's count begins.
 const SERVER_EPOCH_DAYS: i64 = 10_957;
+/// `YYYY-MM-DD`
+const DATE_LENGTH: usize = 10;
+/// 10000-01-01, the first instant that takes more.
+const YEAR_10000: Timestamp = Timestamp(2_921_940 * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND);
 
-/// Reads a `timestamp` in microseconds since 2000-01-01 and appends the server's ISO text for it.
-pub fn parse_timestamp(cell: &[u8], text: &mut Vec<u8>) -> Option<i64> {
-    let cell = cell.trim_ascii();
-    let (date, rest) = cell.split_at_checked(10)?;
+/// A `timestamp` without time zone as the server counts it: in microseconds since 2000-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl ToSql for Timestamp {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_i64(self.0);
+        Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMP);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Timestamp {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    accepts!(TIMESTAMP);
+}
+
+/// Reads a `timestamp`.
+pub fn parse_timestamp(cell: &[u8]) -> Option<Timestamp> {
+    let (date, rest) = cell.trim_ascii().split_at_checked(DATE_LENGTH)?;
     let days = days_since_server_epoch(date)?;
     let mut microseconds = 0;
     if let [b' ' | b'T', time @ ..] = rest {
@@ -21,17 +50,32 @@ pub fn parse_timestamp(cell: &[u8], text: &mut Vec<u8>) -> Option<i64> {
     } else if !rest.is_empty() {
         return None;
     }
-    let value = days * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND + microseconds;
-    append_iso(cell, rest, value, text)?;
-    Some(value)
+    let value = Timestamp(days * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND + microseconds);
+    // rounding may lead out of the years with four digits
+    (value < YEAR_10000).then_some(value)
 }
 
-/// Reads a `date` in days since 2000-01-01 and appends the server's ISO text for it.
-pub fn parse_date(cell: &[u8], text: &mut Vec<u8>) -> Option<i32> {
+/// Appends the server's text for the `value` that [`parse_timestamp`] has read from `cell`: the cell itself where it is
+/// already canonical, which is nearly always.
+pub fn append_timestamp(cell: &[u8], value: Timestamp, text: &mut Vec<u8>) {
     let cell = cell.trim_ascii();
-    let days = days_since_server_epoch(cell)?;
-    text.extend_from_slice(cell);
-    i32::try_from(days).ok()
+    match &cell[DATE_LENGTH..] {
+        [b' ', clock @ ..] if clock.len() == 8 => text.extend_from_slice(cell),
+        [] => {
+            text.extend_from_slice(cell);
+            text.extend_from_slice(b" 00:00:00");
+        }
+        _ => {
+            let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
+            let civil = epoch.saturating_add(jiff::SignedDuration::from_micros(value.0));
+            let _ = write!(text, "{}", civil.strftime("%Y-%m-%d %H:%M:%S%.f"));
+        }
+    }
+}
+
+/// Reads a `date` in days since 2000-01-01; the server's text for it is the cell, trimmed.
+pub fn parse_date(cell: &[u8]) -> Option<i32> {
+    i32::try_from(days_since_server_epoch(cell.trim_ascii())?).ok()
 }
 
 /// `YYYY-MM-DD` of a day that exists; the year 0 does not.
@@ -89,42 +133,15 @@ fn two_digits(tens: u8, ones: u8) -> Option<i64> {
         .then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
-/// Appends the server's text: the cell itself where it is already canonical, which is nearly always. `None` where
-/// rounding leads out of the years with four digits.
-fn append_iso(cell: &[u8], rest: &[u8], value: i64, text: &mut Vec<u8>) -> Option<()> {
-    match rest {
-        [b' ', clock @ ..] if clock.len() == 8 => text.extend_from_slice(cell),
-        [] => {
-            text.extend_from_slice(cell);
-            text.extend_from_slice(b" 00:00:00");
-        }
-        _ => {
-            let microseconds = value.rem_euclid(MICROSECONDS_PER_SECOND);
-            let seconds = value.div_euclid(MICROSECONDS_PER_SECOND);
-            append_civil(seconds, text)?;
-            if microseconds > 0 {
-                let fraction = format!(".{microseconds:06}");
-                text.extend_from_slice(fraction.trim_end_matches('0').as_bytes());
-            }
-        }
-    }
-    Some(())
-}
-
-/// Appends `YYYY-MM-DD HH:MM:SS` of the seconds since 2000-01-01: a rounded fraction may have moved the day.
-fn append_civil(seconds: i64, text: &mut Vec<u8>) -> Option<()> {
-    let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
-    let civil = epoch.checked_add(jiff::SignedDuration::from_secs(seconds)).ok()?;
-    write!(text, "{}", civil.strftime("%Y-%m-%d %H:%M:%S")).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn timestamp(cell: &str) -> Option<(i64, String)> {
         let mut text = Vec::new();
-        parse_timestamp(cell.as_bytes(), &mut text).map(|value| (value, String::from_utf8(text).unwrap()))
+        let value = parse_timestamp(cell.as_bytes())?;
+        append_timestamp(cell.as_bytes(), value, &mut text);
+        Some((value.0, String::from_utf8(text).unwrap()))
     }
 
     #[test]
@@ -137,6 +154,7 @@ mod tests {
             ("2000-01-01 00:00:00.250000", 250_000, "2000-01-01 00:00:00.25"),
             ("2000-01-01 00:00:00.0000005", 0, "2000-01-01 00:00:00"),
             ("1999-12-31 23:59:59.9999999", 0, "2000-01-01 00:00:00"),
+            ("9999-12-31 23:59:59.999999", YEAR_10000.0 - 1, "9999-12-31 23:59:59.999999"),
         ] {
             assert_eq!(timestamp(cell), Some((value, text.to_owned())), "{cell}");
         }

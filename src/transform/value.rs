@@ -71,10 +71,15 @@ impl ColumnType {
         }
     }
 
-    /// Appends the cell as a field of binary COPY to `field` and as the server's text to `text`.
+    /// Appends the cell as a field of binary COPY to `field`, and as the server's text to `text` where that is wanted.
     ///
     /// A cell that is empty is NULL: no text, and the length -1 that stands for it.
-    pub fn encode(self, cell: &[u8], field: &mut Vec<u8>, text: &mut Vec<u8>) -> Result<(), CellError> {
+    pub fn encode(
+        self,
+        cell: &[u8],
+        field: &mut Vec<u8>,
+        text: Option<&mut Vec<u8>>,
+    ) -> Result<(), CellError> {
         if cell.is_empty() {
             field.extend_from_slice(&(-1_i32).to_be_bytes());
             return Ok(());
@@ -82,24 +87,55 @@ impl ColumnType {
         let wrong = CellError::NotOfType(self);
         match self {
             Self::Text => {
-                let checked = std::str::from_utf8(cell).map_err(|_| CellError::NotUtf8)?;
-                if memchr::memchr(0, cell).is_some() {
-                    return Err(CellError::HasNul);
+                check_text(cell)?;
+                append_text(cell, field);
+                if let Some(text) = text {
+                    text.extend_from_slice(cell);
                 }
-                append_text(checked, field);
-                text.extend_from_slice(cell);
             }
-            Self::SmallInt => append(integer::parse::<i16>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
-            Self::Integer => append(integer::parse::<i32>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
-            Self::BigInt => append(integer::parse::<i64>(cell, text).ok_or(wrong)?.to_be_bytes(), field),
-            Self::Double => append(float8::parse(cell, text).ok_or(wrong)?.to_be_bytes(), field),
-            Self::Date => append(timestamp::parse_date(cell, text).ok_or(wrong)?.to_be_bytes(), field),
+            Self::SmallInt | Self::Integer | Self::BigInt => {
+                let value = integer::parse(cell).ok_or(wrong)?;
+                match self {
+                    Self::SmallInt => append(i16::try_from(value).map_err(|_| wrong)?.to_be_bytes(), field),
+                    Self::Integer => append(i32::try_from(value).map_err(|_| wrong)?.to_be_bytes(), field),
+                    _ => append(value.to_be_bytes(), field),
+                }
+                if let Some(text) = text {
+                    text.extend_from_slice(value.to_string().as_bytes());
+                }
+            }
+            Self::Double => {
+                let value = float8::parse(cell).ok_or(wrong)?;
+                append(value.to_be_bytes(), field);
+                if let Some(text) = text {
+                    float8::append_text(cell, value, text);
+                }
+            }
+            Self::Date => {
+                append(timestamp::parse_date(cell).ok_or(wrong)?.to_be_bytes(), field);
+                if let Some(text) = text {
+                    text.extend_from_slice(cell.trim_ascii());
+                }
+            }
             Self::Timestamp => {
-                append(timestamp::parse_timestamp(cell, text).ok_or(wrong)?.to_be_bytes(), field)
+                let value = timestamp::parse_timestamp(cell).ok_or(wrong)?;
+                append(value.0.to_be_bytes(), field);
+                if let Some(text) = text {
+                    timestamp::append_timestamp(cell, value, text);
+                }
             }
         }
         Ok(())
     }
+}
+
+fn check_text(cell: &[u8]) -> Result<(), CellError> {
+    // a cell of a few plain letters is not worth two calls
+    if cell.iter().all(|byte| matches!(byte, 1..=0x7f)) {
+        return Ok(());
+    }
+    std::str::from_utf8(cell).map_err(|_| CellError::NotUtf8)?;
+    if memchr::memchr(0, cell).is_some() { Err(CellError::HasNul) } else { Ok(()) }
 }
 
 fn append<const WIDTH: usize>(value: [u8; WIDTH], field: &mut Vec<u8>) {
@@ -108,7 +144,7 @@ fn append<const WIDTH: usize>(value: [u8; WIDTH], field: &mut Vec<u8>) {
 }
 
 /// Appends `text` as a field of binary COPY; a cell is bounded far below the 2 GiB that a length can say.
-pub fn append_text(text: &str, field: &mut Vec<u8>) {
+pub fn append_text(text: &[u8], field: &mut Vec<u8>) {
     field.extend_from_slice(&(text.len() as i32).to_be_bytes());
-    field.extend_from_slice(text.as_bytes());
+    field.extend_from_slice(text);
 }

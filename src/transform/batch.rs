@@ -1,0 +1,142 @@
+//! The stage between the parser and COPY: records in, batches of encoded rows out, as a task of its own.
+//!
+//! Rows are sorted on the way: nearly all go on as they come; the few that may match rows anywhere in the target, by their
+//! time, are kept back and follow at the end.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use csv_async::ByteRecord;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::repeats::Repeats;
+use super::row::RowEncoder;
+use super::times::Times;
+use super::timestamp::Timestamp;
+use crate::error::{Error, Kind, Result};
+use crate::extract::records::Records;
+
+/// Smaller pieces cost a message to the server each, larger ones were not faster.
+const BATCH_SIZE_BYTES: usize = 64 * 1024;
+/// What is kept back of a file whose rows lie anywhere.
+const KEPT_BACK_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// Batches that may wait for the server.
+const CHANNEL_DEPTH: usize = 32;
+
+const KEYS_AT_ONCE: usize = 256;
+
+/// Which rows go on as they come: those of the file's period, but for some times.
+#[derive(Clone, Debug)]
+pub struct Sorting {
+    /// The file's period.
+    pub period: Range<Timestamp>,
+    /// The times whose rows are kept back.
+    pub except: BTreeSet<Timestamp>,
+}
+
+impl Sorting {
+    fn is_inside(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| self.period.contains(&time) && !self.except.contains(&time))
+    }
+}
+
+/// Some rows, one after the other, of one sort.
+#[derive(Debug)]
+pub struct Batch {
+    /// The tuples of binary COPY.
+    pub tuples: Vec<u8>,
+    /// How many they are.
+    pub rows: u64,
+    /// Where they lie in time.
+    pub times: Times,
+}
+
+impl Batch {
+    fn empty(times: Times) -> Self {
+        Self { tuples: Vec::new(), rows: 0, times }
+    }
+}
+
+/// What is known of the rows once all have passed.
+pub struct Transformed {
+    /// Which keys may stand among them more than once.
+    pub repeats: Repeats,
+    /// The bytes of CSV that they were.
+    pub csv_bytes: u64,
+}
+
+/// Starts to encode `records`; the task ends when they do, or when nobody takes its batches any more.
+pub fn start(
+    records: Records,
+    encoder: RowEncoder,
+    sorting: Sorting,
+) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
+    let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
+    let finished = tokio::spawn(async move {
+        let mut stage = Stage { records, encoder, sorting, repeats: Repeats::default(), batches: sender };
+        if let Err(error) = stage.run().await {
+            let _ = stage.batches.send(Err(error)).await;
+        }
+        Transformed { repeats: stage.repeats, csv_bytes: stage.records.bytes_read() }
+    });
+    (finished, receiver)
+}
+
+struct Stage {
+    records: Records,
+    encoder: RowEncoder,
+    sorting: Sorting,
+    repeats: Repeats,
+    batches: mpsc::Sender<Result<Batch>>,
+}
+
+impl Stage {
+    async fn run(&mut self) -> Result<()> {
+        let mut record = ByteRecord::new();
+        let mut inside = Batch::empty(Times::inside());
+        let mut anywhere = Batch::empty(Times::anywhere());
+        let mut keys = Vec::with_capacity(KEYS_AT_ONCE);
+        while self.records.read(&mut record).await? {
+            let start = inside.tuples.len();
+            let row = self.encoder.encode(&record, &mut inside.tuples).map_err(|error| {
+                let place = format!("{}, line {}", self.records.address(), self.records.line_of(&record));
+                Error::new(Kind::Data, format!("{place}: {error}"))
+            })?;
+            keys.push(row.key);
+            let batch = if self.sorting.is_inside(row.time) {
+                &mut inside
+            } else {
+                anywhere.tuples.extend(inside.tuples.drain(start..));
+                &mut anywhere
+            };
+            batch.times.note(row.time);
+            batch.rows += 1;
+            if keys.len() == KEYS_AT_ONCE {
+                self.repeats.note_all(&keys);
+                keys.clear();
+            }
+            if inside.tuples.len() >= BATCH_SIZE_BYTES && !self.send(&mut inside, Times::inside()).await
+                || anywhere.tuples.len() >= KEPT_BACK_LIMIT_BYTES
+                    && !self.send(&mut anywhere, Times::anywhere()).await
+            {
+                return Ok(());
+            }
+        }
+        self.repeats.note_all(&keys);
+        if inside.rows > 0 {
+            self.send(&mut inside, Times::inside()).await;
+        }
+        if anywhere.rows > 0 {
+            self.send(&mut anywhere, Times::anywhere()).await;
+        }
+        Ok(())
+    }
+
+    /// Sends the batch and begins another; `false` where nobody takes it any more.
+    async fn send(&mut self, batch: &mut Batch, times: Times) -> bool {
+        let mut next = Batch::empty(times);
+        next.tuples.reserve(BATCH_SIZE_BYTES + BATCH_SIZE_BYTES / 16);
+        self.batches.send(Ok(std::mem::replace(batch, next))).await.is_ok()
+    }
+}
