@@ -1,5 +1,7 @@
 //! A month's load reads that month's part of the target and no other, and misses no match for it.
 
+use taxi_etl::database::statement;
+
 use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
 use crate::support::{Database, json, month};
 
@@ -44,6 +46,43 @@ fn the_merge_of_a_month_reads_only_that_months_rows() {
     let read = |from: (u64, u64), to: (u64, u64)| to.0 - from.0 + to.1 - from.1;
     assert!(read(before, first) < 7 * ROWS, "{} rows read for a new month of {ROWS}", read(before, first));
     assert!(read(first, again) < 7 * ROWS, "{} rows read for a loaded month of {ROWS}", read(first, again));
+
+    let scan = plan_of_the_merge(&database, "2020-12-01", "2020-12-31 23:59:59");
+    let rows = |name: &str| scan[name].as_u64().unwrap_or_default();
+    assert_eq!(rows("Actual Rows"), ROWS, "{scan}");
+    assert_eq!(scan["Node Type"], "Bitmap Heap Scan", "{scan}");
+    assert!(rows("Rows Removed by Index Recheck") < 3 * ROWS, "{scan}");
+}
+
+/// How the server reads the target when the rows of a span, staged again, are merged into it.
+fn plan_of_the_merge(database: &Database, first: &str, last: &str) -> serde_json::Value {
+    database.sql(&format!(
+        "CREATE UNLOGGED TABLE chunk (LIKE yellow_tripdata); \
+         INSERT INTO chunk SELECT * FROM yellow_tripdata WHERE tpep_pickup_datetime BETWEEN '{first}' AND '{last}'"
+    ));
+    let identifiers = minijinja::context! {
+        table => "yellow_tripdata",
+        chunk => "chunk",
+        key_column => "unique_row_id",
+        time_column => "tpep_pickup_datetime",
+        columns => "unique_row_id",
+        staged_columns => "staged.unique_row_id",
+        some_without_time => false,
+    };
+    let merge = statement::render("merge_span.sql", &identifiers).unwrap();
+    let merge = merge.replace("$1", &format!("'{first}'")).replace("$2", &format!("'{last}'"));
+    let settings = statement::render("session.sql", &identifiers).unwrap();
+    let explained =
+        database.sql(&format!("BEGIN; {settings}; EXPLAIN (ANALYZE, FORMAT JSON) {merge}; ROLLBACK"));
+    let plan: serde_json::Value = serde_json::from_str(&explained[0][0]).unwrap();
+    scan_of("yellow_tripdata", &plan[0]["Plan"]["Plans"]).expect("the merge reads the target")
+}
+
+/// The node that reads `table`, wherever it is among `nodes`.
+fn scan_of(table: &str, nodes: &serde_json::Value) -> Option<serde_json::Value> {
+    nodes.as_array()?.iter().find_map(|node| {
+        if node["Relation Name"] == table { Some(node.clone()) } else { scan_of(table, &node["Plans"]) }
+    })
 }
 
 #[test]
@@ -89,11 +128,15 @@ fn rows_without_a_time_are_matched_by_their_key_alone() {
 }
 
 #[test]
-fn a_file_that_lies_wholly_outside_its_month_loads_too() {
-    let database = Database::new("all_strays");
+fn a_file_that_lies_half_outside_its_month_loads_too() {
+    const ROWS: u32 = 30_000; // of each half: more than are kept back
+    let database = Database::new("half_strays");
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "yellow", "2020-05", &month::yellow(3000));
+    let (inside, outside) = (month::yellow_csv(ROWS, "2020-05"), month::yellow_csv(ROWS, "2021-01"));
+    let rows = inside.lines().skip(1).zip(outside.lines().skip(1));
+    let text: String = rows.map(|(one, other)| format!("{one}\n{other}\n")).collect();
+    write(folder.path(), "yellow", "2020-05", &gzip(format!("{YELLOW_HEADER}\n{text}").as_bytes()));
     let load = || json(&database.load("yellow", 2020, 5, folder.path().to_str().unwrap()).output().unwrap());
-    assert_eq!(load()["rows_inserted"], 3000);
-    assert_eq!(load()["rows_matched"], 3000);
+    assert_eq!(load()["rows_inserted"], 2 * ROWS);
+    assert_eq!(load()["rows_matched"], 2 * ROWS);
 }

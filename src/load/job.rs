@@ -43,7 +43,7 @@ pub struct Job {
     pub filename: String,
     /// The target table.
     pub table: TableName,
-    /// The table that takes the file's rows first.
+    /// The table whose shape the chunks have that take the file's rows first.
     pub staging_table: TableName,
     /// The computed columns.
     pub computed: Computed,
@@ -76,15 +76,10 @@ impl Job {
         let loaded = self.load(&mut sessions.load, &mut staging, &names, run, report).await;
         // the transaction has ended by now, and lets its chunks go
         let dropped = staging.drop_chunks().await;
-        match loaded {
-            Ok(loaded) => {
-                if let Err(error) = dropped {
-                    report.notice(&format!("{}; the next load does", failure::plain(&error)));
-                }
-                Ok(loaded)
-            }
-            Err(error) => Err(error),
+        if let (Ok(_), Err(error)) = (&loaded, dropped) {
+            report.notice(&format!("{}; the next load does", failure::plain(&error)));
         }
+        loaded
     }
 
     async fn load(

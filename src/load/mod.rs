@@ -1,9 +1,9 @@
 //! From records to rows in the target, all or nothing:
 //!
 //! ```text
-//!                   ┌─► COPY into a chunk, COMMIT ─► the next ─► ...                     ─► drop chunks
-//!                   │        └──────┐
-//! BEGIN ─► lock ────┴─► INSERT or MERGE the chunk ─► the next ─► ... ─► ledger row ─► COMMIT
+//! staging:        COPY a chunk ─► COPY the next ───► ...                                      ─► drop the chunks
+//!                       └─────────────┐
+//! load:     BEGIN, lock ─► INSERT or MERGE the chunk ─► the next ─► ... ─► ledger row ─► COMMIT
 //! ```
 //!
 //! Two connections: one stages, the other moves what is staged into the target, in one transaction that ends with the
