@@ -95,38 +95,39 @@ impl<'a> Staging<'a> {
         let mut rows = 0;
         let mut next = batches.recv().await.transpose()?;
         while let Some(first) = next {
-            let copied = self.copy_chunk(first, &mut batches, chunk_rows, progress).await?;
-            rows += copied.rows;
-            next = copied.next;
-            let table = self.tables.last().cloned().unwrap_or_default();
-            if chunks.send(Chunk { table, rows: copied.rows, times: copied.times }).await.is_err() {
+            let (chunk, behind) = self.copy_chunk(first, &mut batches, chunk_rows, progress).await?;
+            rows += chunk.rows;
+            next = behind;
+            if chunks.send(chunk).await.is_err() {
                 break;
             }
         }
         Ok(rows)
     }
 
+    /// Copies the rows from `first` on into a new chunk; returns it, and the batch that comes next.
     async fn copy_chunk(
         &mut self,
         first: Batch,
         batches: &mut mpsc::Receiver<Result<Batch>>,
         chunk_rows: u64,
         progress: &AtomicU64,
-    ) -> Result<Copied> {
+    ) -> Result<(Chunk, Option<Batch>)> {
         let what = format!("copy into staging table {} failed", self.staging_table);
         let failed = |cause| failure::statement(what.clone(), cause);
-        let chunk = chunk_table(&format!("staging_{}_{}", self.run, self.tables.len()))?;
-        let identifiers = minijinja::context! { chunk => chunk.clone(), ..self.identifiers.clone() };
+        let table = chunk_table(&format!("staging_{}_{}", self.run, self.tables.len()))?;
+        let identifiers = minijinja::context! { chunk => table.clone(), ..self.identifiers.clone() };
         let create = statement::render("create_chunk.sql", &identifiers)?;
         let into = statement::render("copy_into_chunk.sql", &identifiers)?;
 
-        self.tables.push(chunk);
+        self.tables.push(table.clone());
         let transaction = self.client.transaction().await.map_err(failed)?;
         transaction.batch_execute(&create).await.map_err(failed)?;
         let sink = transaction.copy_in(&into).await.map_err(failed)?;
-        let copied = copy(first, batches, chunk_rows, sink, self.staging_table, progress).await?;
+        let Copied { rows, times, next } =
+            copy(first, batches, chunk_rows, sink, self.staging_table, progress).await?;
         transaction.commit().await.map_err(failed)?;
-        Ok(copied)
+        Ok((Chunk { table, rows, times }, next))
     }
 
     /// Drops the chunks. To be called when the load's transaction has ended: it holds them until then.
