@@ -130,7 +130,7 @@ fn passwords_in_addresses_are_not_repeated() {
 }
 
 #[test]
-fn a_role_without_the_right_to_create_loads_into_tables_that_exist() {
+fn a_role_that_may_create_only_chunks_loads_into_tables_that_exist() {
     let database = Database::new("little_rights");
     let source = testdata();
     json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());

@@ -1,9 +1,9 @@
 //! Staging: the rows of one file, chunk by chunk, each in a table of its own.
 //!
-//! A chunk is committed as soon as it is complete, so that the load's transaction, on another connection, moves its rows
-//! into the target while the next is copied: both cores of a small machine are busy, and a month of 1.37 million rows
-//! takes 3.9 s where one connection took 4.4 s. Chunks are not logged, nobody else's, and dropped when the load has ended however it
-//! has; those of a run that was killed are dropped by the next.
+//! A chunk is committed as soon as it is complete, so that the load's transaction, on another connection, moves its
+//! rows into the target while the next is copied: both cores of a small machine are busy, and a month of 1.37 million
+//! rows took 3.9 s where one connection took 4.4 s. Chunks are not logged, belong to one run, and are dropped when the
+//! load has ended, well or not; those of a run that was killed are dropped by the next.
 
 use std::sync::atomic::AtomicU64;
 

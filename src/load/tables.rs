@@ -1,7 +1,7 @@
 //! Creates the tables that do not exist yet.
 //!
 //! What exists is not touched and its creation not even attempted: a role that may only load needs no right to
-//! create.
+//! create tables beside the target.
 
 use tokio_postgres::Client;
 

@@ -1,7 +1,7 @@
 //! The stage between the parser and COPY: records in, batches of encoded rows out, as a task of its own.
 //!
-//! Rows are sorted on the way: nearly all go on as they come; the few that may match rows anywhere in the target, by their
-//! time, are kept back and follow at the end.
+//! Rows are sorted on the way: nearly all go on as they come; the few whose matches may lie anywhere in the target are
+//! kept back and follow at the end.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -17,13 +17,13 @@ use super::timestamp::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::extract::records::Records;
 
-/// Smaller pieces cost a message to the server each, larger ones were not faster.
+/// The connection passes on what it is given at once: smaller pieces cost a message each.
 const BATCH_SIZE_BYTES: usize = 64 * 1024;
 /// What is kept back of a file whose rows lie anywhere.
 const KEPT_BACK_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// Batches that may wait for the server.
 const CHANNEL_DEPTH: usize = 32;
-
+/// See [`Repeats::note_all`].
 const KEYS_AT_ONCE: usize = 256;
 
 /// Which rows go on as they come: those of the file's period, but for some times.
