@@ -1,5 +1,7 @@
 -- What decides how staged rows are moved: how many rows of the file's own period, $1 to before $2, the target holds,
--- counted no further than to $3, and their times; and whether it holds rows without a time.
+-- counted no further than to $3, and their times; whether it holds rows without a time; and, to find out later who has
+-- committed since: the oldest transaction whose rows may not be seen here yet, and the runs into the table $4 that are no
+-- older than that and are seen.
 -- Locks nothing. May be run again.
 WITH present AS MATERIALIZED (
     SELECT {{ time_column }} AS time FROM {{ table }}
@@ -9,4 +11,10 @@ WITH present AS MATERIALIZED (
 SELECT
     (SELECT count(*) FROM present),
     ARRAY(SELECT DISTINCT time FROM present),
-    EXISTS (SELECT FROM {{ table }} WHERE {{ time_column }} IS NULL)
+    EXISTS (SELECT FROM {{ table }} WHERE {{ time_column }} IS NULL),
+    pg_snapshot_xmin(pg_current_snapshot())::xid::text,
+    ARRAY(
+        SELECT run_id FROM taxi_etl.runs
+        WHERE target_table = $4 AND status = 'succeeded'
+            AND age(xmin) <= age(pg_snapshot_xmin(pg_current_snapshot())::xid)
+    )

@@ -1,12 +1,19 @@
 //! The command line: types only.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
 
+use crate::config;
 use crate::error::Kind;
+use crate::ledger::Status;
+use crate::load::IfLoaded;
+use crate::pipeline::months::{Last, Month, MonthOfYear};
 use crate::provision::binaries::Choice;
 use crate::provision::download::RELEASES;
+use crate::report::LogFormat;
 use crate::report::output::Output;
 
 /// Loads the NYC taxi CSVs into PostgreSQL.
@@ -48,6 +55,12 @@ pub struct ServerArgs {
 pub enum Command {
     /// Load one month
     Load(LoadArgs),
+    /// Load what is missing of a range of months
+    Backfill(BackfillArgs),
+    /// List the runs, or show one
+    Runs(RunsArgs),
+    /// Compare the target's rows by file with the ledger and with what was published
+    Verify(VerifyArgs),
     /// Bring the embedded server up and print its URL
     Up(OutputArgs),
     /// Print the embedded server's state and URL
@@ -69,28 +82,172 @@ pub struct LoadArgs {
     /// The taxi type: yellow or green
     #[arg(long)]
     pub taxi: String,
-    /// The year
+    /// The year; not with `--month previous`
     #[arg(long)]
-    pub year: u16,
-    /// The month, 1 to 12
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
-    pub month: u8,
+    pub year: Option<u16>,
+    /// The month, 1 to 12, or "previous" for the one before this
+    #[arg(long)]
+    pub month: MonthOfYear,
+    /// How to load.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What `taxi backfill` takes.
+#[derive(Args, Debug)]
+pub struct BackfillArgs {
+    /// The taxi type: yellow, green or all
+    #[arg(long)]
+    pub taxi: String,
+    /// The first month, like 2019-01
+    #[arg(long, value_name = "MONTH")]
+    pub from: Month,
+    /// The last month, or "latest" for the one before this
+    #[arg(long, value_name = "MONTH")]
+    pub to: Last,
+    /// Months to load side by side; each takes two connections and some 40 MB
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Begin no further month once one has failed
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Load only the n-th month of the range, counted from 0
+    #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
+    pub index: Option<usize>,
+    /// How to load.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What a command that loads takes.
+#[derive(Args, Debug)]
+pub struct RunArgs {
     /// Directory or address that holds yellow/ and green/ [default: the course's release address]
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
     pub source: Option<String>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Load even what is loaded already
+    #[arg(long)]
+    pub force: bool,
+    /// What to do with a file that is loaded, where the source has another by now
+    #[arg(long, value_enum, default_value_t)]
+    pub if_loaded: IfLoaded,
+    /// How long to wait for another run of the same month, or for a locked table: 90, 90s, 5m
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = "60s", value_parser = config::duration)]
+    pub lock_timeout: Duration,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Print nothing on success
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// How to write the log on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", env = "TAXI_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// The exit code where there was nothing to do, instead of 0
+    #[arg(long, value_name = "CODE")]
+    pub skip_exit_code: Option<u8>,
+    /// Where orchestrators look for the result.
+    #[command(flatten)]
+    pub orchestrator: OrchestratorArgs,
+}
+
+/// Where orchestrators look for the result.
+#[derive(Args, Clone, Debug)]
+pub struct OrchestratorArgs {
+    /// Airflow's folder for results; where there is none, nothing is written
+    #[arg(long, value_name = "DIR", env = "TAXI_XCOM_DIR", default_value = "/airflow/xcom")]
+    pub xcom_dir: PathBuf,
+    /// Kubernetes' file for the last words; where there is none, nothing is written
+    #[arg(long, value_name = "FILE", env = "TAXI_TERMINATION_LOG", default_value = "/dev/termination-log")]
+    pub termination_log: PathBuf,
+}
+
+/// Which database.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseArgs {
     /// An existing database instead of the embedded server
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Load even what the ledger says is loaded (every load does so far; the ledger keeps that it was asked for)
+}
+
+/// What `taxi runs` takes.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct RunsArgs {
+    /// Show one run.
+    #[command(subcommand)]
+    pub show: Option<RunsCommand>,
+    /// Only runs of this taxi type
     #[arg(long)]
-    pub force: bool,
+    pub taxi: Option<String>,
+    /// Only runs that stand so
+    #[arg(long, value_enum)]
+    pub status: Option<Status>,
+    /// No more than the latest N
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl RunsArgs {
+    /// How to print the result, of the list or of the one run.
+    pub fn output(&self) -> &OutputArgs {
+        match &self.show {
+            Some(RunsCommand::Show { output, .. }) => output,
+            None => &self.output,
+        }
+    }
+}
+
+/// What `taxi runs` does besides listing.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Show one run: inputs, source, counts, phases, error, log
+    Show {
+        /// The run, as the list and the summaries name it
+        run_id: Uuid,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseArgs,
+        /// How to print the result.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+/// What `taxi verify` takes.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The taxi type: yellow, green or all
+    #[arg(long)]
+    pub taxi: String,
+    /// The year
+    #[arg(long)]
+    pub year: u16,
+    /// The month, 1 to 12; all of the year without
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
+    pub month: Option<u8>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
     /// How to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
 /// How a command prints its result.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, Default)]
 pub struct OutputArgs {
     /// How to print the result on stdout
     #[arg(long, value_enum, default_value_t)]
@@ -98,7 +255,10 @@ pub struct OutputArgs {
 }
 
 fn exit_codes() -> String {
-    let line = |kind: &Kind| format!("  {:>2}  {}", kind.exit_code(), kind.meaning());
+    let line = |kind: &Kind| {
+        let retry = if kind.is_worth_retrying() { " (worth retrying)" } else { "" };
+        format!(" {:>3}  {}{retry}", kind.exit_code(), kind.meaning())
+    };
     let lines: Vec<String> = Kind::ALL.iter().map(line).collect();
-    format!("Exit codes:\n   0  done\n{}", lines.join("\n"))
+    format!("Exit codes:\n   0  done, or nothing to do\n{}", lines.join("\n"))
 }

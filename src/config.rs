@@ -1,8 +1,14 @@
 //! The settings of one invocation: what was typed, else the environment, else the default; resolved once.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::cli::RunArgs;
 use crate::database::settings::Settings;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::extract::source::Source;
+use crate::load::{IfLoaded, Options};
 
 /// The database of `--database-url` or `DATABASE_URL`; `None` is taxi's own, and an empty URL as good as none.
 pub fn database(url: Option<&str>) -> Result<Option<Settings>> {
@@ -16,4 +22,21 @@ pub fn source_base(source: Option<&str>) -> Result<Option<String>> {
     let base = given.trim_end_matches('/');
     // "/" is a directory too
     Ok(Some(if base.is_empty() { "/." } else { base }.to_owned()))
+}
+
+/// How to load, with what cannot be meant refused.
+pub fn options(args: &RunArgs) -> Result<Options> {
+    if args.force && args.if_loaded == IfLoaded::Skip {
+        return Err(Error::new(Kind::Usage, "--force and --if-loaded skip contradict each other"));
+    }
+    Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout })
+}
+
+/// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let duration: SignedDuration = text.parse().map_err(|_| "this is no time like 90s or 5m".to_owned())?;
+    duration.try_into().map_err(|_| "a time is not negative".to_owned())
 }

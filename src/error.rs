@@ -4,7 +4,7 @@
 //! which stands behind it as `source`. The chain is printed once, by [`crate::report::failure`].
 //!
 //! The exit codes follow `sysexits.h`, so that they do not collide with a shell's (126 and up) or with the
-//! plain 1 and 2 that any program may end with.
+//! plain 1 and 2 that any program may end with; a run that a signal has ended says so as a shell would.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -21,32 +21,44 @@ pub enum Kind {
     Data,
     /// The month does not exist at the source.
     NotPublished,
+    /// The target, the ledger and the published counts do not agree.
+    Mismatch,
     /// A server cannot be reached, or broke off.
     Unreachable,
     /// A bug in this program.
     Internal,
     /// A local disk, or the database server's, refuses to write.
     Io,
+    /// Another run, or another session, holds what this one needs.
+    LockHeld,
     /// The database server is older than PostgreSQL 15.
     ServerTooOld,
     /// A name, a password or a permission was refused.
     Authentication,
     /// A setting, a pipeline or the target's tables do not fit.
     Configuration,
+    /// SIGINT, as from Ctrl-C.
+    Interrupted,
+    /// SIGTERM, as from an orchestrator.
+    Terminated,
 }
 
 impl Kind {
     /// Every kind, in the order of their exit codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Usage,
         Self::Data,
         Self::NotPublished,
+        Self::Mismatch,
         Self::Unreachable,
         Self::Internal,
         Self::Io,
+        Self::LockHeld,
         Self::ServerTooOld,
         Self::Authentication,
         Self::Configuration,
+        Self::Interrupted,
+        Self::Terminated,
     ];
 
     /// The process's exit code for this kind.
@@ -55,12 +67,17 @@ impl Kind {
             Self::Usage => 64,
             Self::Data => 65,
             Self::NotPublished => 66,
+            Self::Mismatch => 67,
             Self::Unreachable => 69,
             Self::Internal => 70,
             Self::Io => 74,
+            Self::LockHeld => 75,
             Self::ServerTooOld => 76,
             Self::Authentication => 77,
             Self::Configuration => 78,
+            // as a shell reports a process that the signal has ended
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 
@@ -70,12 +87,16 @@ impl Kind {
             Self::Usage => "usage",
             Self::Data => "data",
             Self::NotPublished => "not_published",
+            Self::Mismatch => "mismatch",
             Self::Unreachable => "unreachable",
             Self::Internal => "internal",
             Self::Io => "io",
+            Self::LockHeld => "lock_held",
             Self::ServerTooOld => "server_too_old",
             Self::Authentication => "authentication",
             Self::Configuration => "configuration",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
         }
     }
 
@@ -85,12 +106,32 @@ impl Kind {
             Self::Usage => "the command line asks for something that does not exist",
             Self::Data => "the file is damaged, or a row of it is not what the table takes",
             Self::NotPublished => "the source has no such month",
+            Self::Mismatch => "verify found rows missing or too many",
             Self::Unreachable => "the source or the database cannot be reached, or broke off",
             Self::Internal => "a bug in taxi",
             Self::Io => "a disk is full or refuses to write, here or at the database server",
+            Self::LockHeld => "another run loads the same month, or a table is locked",
             Self::ServerTooOld => "the database server is older than PostgreSQL 15",
             Self::Authentication => "a password or a permission was refused",
             Self::Configuration => "a setting, a pipeline or the target's tables do not fit",
+            Self::Interrupted => "cancelled by SIGINT",
+            Self::Terminated => "cancelled by SIGTERM",
+        }
+    }
+
+    /// Whether the same command may well succeed if it is run again in a while, with nothing else changed.
+    pub const fn is_worth_retrying(self) -> bool {
+        match self {
+            Self::Unreachable | Self::LockHeld | Self::Interrupted | Self::Terminated => true,
+            Self::Usage
+            | Self::Data
+            | Self::NotPublished
+            | Self::Mismatch
+            | Self::Internal
+            | Self::Io
+            | Self::ServerTooOld
+            | Self::Authentication
+            | Self::Configuration => false,
         }
     }
 }
@@ -159,6 +200,8 @@ mod tests {
     fn exit_codes_are_distinct_and_leave_the_shells_alone() {
         let codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
         assert!(codes.is_sorted_by(|a, b| a < b), "not ascending and distinct: {codes:?}");
-        assert!(codes.iter().all(|code| (64..=78).contains(code)), "outside sysexits: {codes:?}");
+        let (signals, others): (Vec<u8>, Vec<u8>) = codes.into_iter().partition(|code| *code > 128);
+        assert!(others.iter().all(|code| (64..=78).contains(code)), "outside sysexits: {others:?}");
+        assert_eq!(signals, [128 + 2, 128 + 15], "SIGINT and SIGTERM");
     }
 }

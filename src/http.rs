@@ -1,8 +1,10 @@
 //! The one HTTP client: for the source's months and for the server's binaries.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, Response, StatusCode};
 
 use crate::error::{Error, Kind, Result};
 
@@ -10,8 +12,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest silence in the middle of a transfer; the transfer as a whole may take as long as it needs.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Makes a client that follows redirects, honours the proxy variables, and gives up on silence.
+static CLIENT: OnceLock<Client> = OnceLock::new();
+
+/// The client: it follows redirects, honours the proxy variables, keeps connections, and gives up on silence.
 pub fn client() -> Result<Client> {
+    match CLIENT.get() {
+        Some(client) => Ok(client.clone()),
+        None => make_client().map(|client| CLIENT.get_or_init(|| client).clone()),
+    }
+}
+
+fn make_client() -> Result<Client> {
     // No other provider can have been installed: this is the one place that does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
@@ -28,11 +39,20 @@ pub fn client() -> Result<Client> {
 
 /// Starts a GET of `address` and checks the status of the answer.
 pub async fn get(client: &Client, address: &str) -> Result<Response> {
-    let named = redact(address);
-    let response = client.get(address).send().await.map_err(|cause| {
+    let response = send(client, Method::GET, address, HeaderMap::new()).await?;
+    accept(address, response)
+}
+
+/// Sends a request and returns whatever is answered.
+pub async fn send(client: &Client, method: Method, address: &str, headers: HeaderMap) -> Result<Response> {
+    client.request(method, address).headers(headers).send().await.map_err(|cause| {
         let kind = if cause.is_builder() { Kind::Configuration } else { Kind::Unreachable };
-        Error::new(kind, format!("cannot reach {named}")).because(cause.without_url())
-    })?;
+        Error::new(kind, format!("cannot reach {}", redact(address))).because(cause.without_url())
+    })
+}
+
+/// Refuses an answer that is no success.
+pub fn accept(address: &str, response: Response) -> Result<Response> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -44,7 +64,7 @@ pub async fn get(client: &Client, address: &str) -> Result<Response> {
         }
         _ => Kind::Unreachable,
     };
-    Err(Error::new(kind, format!("{named} answered {status}")))
+    Err(Error::new(kind, format!("{} answered {status}", redact(address))))
 }
 
 /// The failure of a transfer that had begun.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use taxi_etl::cli::Cli;
-use taxi_etl::error::{Error, Kind, Result};
+use taxi_etl::error::{Error, Kind};
 use taxi_etl::{commands, report};
 
 fn main() -> ExitCode {
@@ -17,21 +17,17 @@ fn main() -> ExitCode {
             return code.into();
         }
     };
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(commands::run(cli));
+            // a thread that waits for a silent source is not waited for
+            runtime.shutdown_background();
+            code.into()
+        }
+        Err(cause) => {
+            let error = Error::new(Kind::Io, "cannot start the runtime").because(cause);
             let _ = writeln!(anstream::stderr(), "{}", report::failure::text(&error));
             error.kind().exit_code().into()
         }
     }
-}
-
-/// Two threads besides the one that decompresses: one for the rows, one for the connections.
-fn run(cli: Cli) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|cause| Error::new(Kind::Io, "cannot start the runtime").because(cause))?
-        .block_on(commands::run(cli))
 }

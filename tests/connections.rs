@@ -7,7 +7,7 @@ use crate::support::http::{Reply, Server};
 use crate::support::{Database, json, refusal, taxi, testdata};
 
 fn load_into(url: &str, source: &str) -> std::process::Output {
-    let args = ["load", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json"];
+    let args = ["load", "--force", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json"];
     taxi(args).args(["--source", source, "--database-url", url]).output().unwrap()
 }
 
@@ -138,7 +138,8 @@ fn a_role_that_may_create_only_chunks_loads_into_tables_that_exist() {
         "CREATE ROLE loader LOGIN PASSWORD 'loader'; \
          GRANT SELECT, INSERT ON yellow_tripdata TO loader; \
          GRANT USAGE, CREATE ON SCHEMA taxi_etl TO loader; \
-         GRANT SELECT, INSERT ON taxi_etl.runs TO loader; \
+         GRANT SELECT, INSERT, UPDATE ON taxi_etl.runs TO loader; \
+         GRANT SELECT ON taxi_etl.ledger_version TO loader; \
          ALTER TABLE yellow_tripdata_staging OWNER TO loader",
     );
     let place = database.url.split_once('@').unwrap().1;

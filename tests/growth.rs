@@ -23,7 +23,7 @@ fn the_merge_of_a_month_reads_only_that_months_rows() {
     let source = folder.path().to_str().unwrap();
     let load = |number: u8| {
         let (year, month) = (2019 + u16::from(number / 12), number % 12 + 1);
-        json(&database.load("yellow", year, month, source).output().unwrap())
+        json(&database.reload("yellow", year, month, source).output().unwrap())
     };
     for number in 0..MONTHS {
         let name = format!("{}-{:02}", 2019 + u32::from(number / 12), number % 12 + 1);
@@ -136,7 +136,7 @@ fn a_file_that_lies_half_outside_its_month_loads_too() {
     let rows = inside.lines().skip(1).zip(outside.lines().skip(1));
     let text: String = rows.map(|(one, other)| format!("{one}\n{other}\n")).collect();
     write(folder.path(), "yellow", "2020-05", &gzip(format!("{YELLOW_HEADER}\n{text}").as_bytes()));
-    let load = || json(&database.load("yellow", 2020, 5, folder.path().to_str().unwrap()).output().unwrap());
+    let load = || json(&database.reload("yellow", 2020, 5, folder.path().to_str().unwrap()).output().unwrap());
     assert_eq!(load()["rows_inserted"], 2 * ROWS);
     assert_eq!(load()["rows_matched"], 2 * ROWS);
 }

@@ -71,7 +71,7 @@ fn a_second_load_inserts_nothing() {
     let source = source.to_str().unwrap();
     let first = json(&database.load("yellow", 2021, 1, source).output().unwrap());
     let digest = database.digest("public.yellow_tripdata", "yellow_tripdata_2021-01.csv");
-    let second = json(&database.load("yellow", 2021, 1, source).arg("--force").output().unwrap());
+    let second = json(&database.reload("yellow", 2021, 1, source).output().unwrap());
     assert_eq!((&first["rows_inserted"], &first["rows_matched"]), (&3001.into(), &0.into()));
     assert_eq!((&second["rows_inserted"], &second["rows_matched"]), (&0.into(), &3001.into()));
     assert_eq!(second["duplicate_keys"], 1, "the file holds one row twice");
@@ -137,7 +137,7 @@ fn two_loads_at_once_do_not_damage_each_other() {
     month::write(folder.path(), "yellow", "2021-02", &month::yellow(30_000));
     let source = folder.path().to_str().unwrap();
     let spawn = |month| {
-        let mut command = database.load("yellow", 2021, month, source);
+        let mut command = database.reload("yellow", 2021, month, source);
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     let runs = [spawn(1), spawn(1), spawn(2), spawn(2)];
@@ -221,7 +221,7 @@ fn real_months_have_the_known_digests() {
         let first = json(&alone.load(taxi, year, month, source).output().unwrap());
         assert_eq!(first["rows_inserted"].to_string(), expected[0], "{filename}");
         assert_eq!(alone.digest(&table, filename), expected, "{filename}");
-        let second = json(&alone.load(taxi, year, month, source).output().unwrap());
+        let second = json(&alone.reload(taxi, year, month, source).output().unwrap());
         assert_eq!(second["rows_inserted"], 0, "{filename}");
         assert_eq!(alone.digest(&table, filename), expected, "{filename} after a second load");
 
@@ -247,7 +247,7 @@ fn rows_that_repeat_a_key_within_a_file_are_all_inserted_once() {
     let source = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(folder.join("broken/yellow_duplicate_rows.csv.gz")).unwrap();
     month::write(source.path(), "yellow", "2021-01", &bytes);
-    let load = || json(&database.load("yellow", 2021, 1, source.path().to_str().unwrap()).output().unwrap());
+    let load = || json(&database.reload("yellow", 2021, 1, source.path().to_str().unwrap()).output().unwrap());
     let first = load();
     assert_eq!((&first["rows_inserted"], &first["duplicate_keys"]), (&108.into(), &9.into()));
     assert_eq!(load()["rows_inserted"], 0);

@@ -7,7 +7,7 @@ fn the_figures_of_a_load_add_up() {
     let database = Database::new("figures");
     let source = testdata();
     json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
-    let loaded = json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
+    let loaded = json(&database.reload("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
     let figure = |name: &str| loaded[name].as_u64().unwrap_or_else(|| panic!("no {name} in {loaded}"));
     assert_eq!(figure("rows_read"), figure("rows_staged") + figure("rows_rejected"));
     assert_eq!(figure("rows_staged"), figure("rows_inserted") + figure("rows_matched"));

@@ -1,68 +1,66 @@
 //! `taxi load`: one month through the built-in pipeline.
 
-use std::time::Instant;
+use std::sync::Arc;
 
+use super::target;
 use crate::cli::LoadArgs;
 use crate::config;
-use crate::database::session;
-use crate::database::settings::Settings;
-use crate::error::Result;
-use crate::load::job::Sessions;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 use crate::pipeline::flow::Flow;
+use crate::pipeline::months::{Month, MonthOfYear};
 use crate::pipeline::plan::Plan;
-use crate::pipeline::run::{self, Before};
+use crate::pipeline::run::Execution;
 use crate::provision::Provisioner;
 use crate::report::Report;
-use crate::report::phase::{Phase, Phases};
+use crate::report::output::End;
 use crate::report::summary::Summary;
 
-const PIPELINE: &str = "postgres_taxi";
+/// The pipeline that loads a month.
+pub const PIPELINE: &str = "postgres_taxi";
 
-/// Plans the load, connects, runs the plan, prints the summary.
-pub async fn run(args: LoadArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<()> {
-    let began = Instant::now();
-    let plan = Plan::new(&Flow::builtin(PIPELINE)?, &inputs(&args)?)?;
-    let database = config::database(args.database_url.as_deref())?;
-
-    let mut phases = Phases::default();
-    let phase = report.begin(Phase::Connect, None);
-    let mut sessions = connect(database, provisioner, report).await?;
-    phases.end(phase, "done");
-
-    let before = Before { began, phases, forced: args.force };
-    let summary = run::run(plan, &mut sessions, before, report).await?;
-    args.output.output.write(&summary, Summary::text)
-}
-
-fn inputs(args: &LoadArgs) -> Result<Vec<(String, String)>> {
-    let mut inputs = vec![
-        ("taxi".to_owned(), args.taxi.clone()),
-        ("year".to_owned(), args.year.to_string()),
-        ("month".to_owned(), format!("{:02}", args.month)),
-    ];
-    if let Some(base) = config::source_base(args.source.as_deref())? {
-        inputs.push(("source".to_owned(), base));
-    }
-    Ok(inputs)
-}
-
-async fn connect(
-    database: Option<Settings>,
+/// Plans the load, connects, runs the plan; returns the summary.
+pub async fn run(
+    args: LoadArgs,
     provisioner: &Provisioner,
-    report: &dyn Report,
-) -> Result<Sessions> {
-    let settings = match database {
-        Some(settings) => settings,
-        None => {
-            let up = provisioner.up(report).await?;
-            if up.started {
-                let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);
-                report.notice(&format!(
-                    "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
-                ));
-            }
-            Settings::parse(&up.connection.url())?
-        }
+    interrupt: &Interrupt,
+    report: Arc<dyn Report>,
+) -> Result<End> {
+    let options = config::options(&args.run)?;
+    let source = config::source_base(args.run.source.as_deref())?;
+    let plan = plan(&Flow::builtin(PIPELINE)?, &args.taxi, month(&args)?, source.as_deref())?;
+    let database = config::database(args.run.database.database_url.as_deref())?;
+    let mut execution = Execution::new(plan, options, false, report);
+    let connected = execution
+        .connect(async |report| interrupt.or(target::open(database, provisioner, report)).await)
+        .await;
+    let (summary, error) = match connected {
+        Ok((_, mut sessions)) => execution.finish(&mut sessions, interrupt).await,
+        Err(error) => execution.fail(error),
     };
-    Ok(Sessions { load: session::connect(&settings).await?, staging: session::connect(&settings).await? })
+    let text = |summary: &Summary| if error.is_none() { summary.text() } else { String::new() };
+    Ok(End::new(&summary, text)?.with_error(error).with_files(vec![summary]))
+}
+
+/// The plan for a month of a taxi type.
+pub fn plan(flow: &Flow, taxi: &str, month: Month, source: Option<&str>) -> Result<Plan> {
+    let mut inputs = vec![
+        ("taxi".to_owned(), taxi.to_owned()),
+        ("year".to_owned(), month.year()),
+        ("month".to_owned(), month.month()),
+    ];
+    inputs.extend(source.map(|base| ("source".to_owned(), base.to_owned())));
+    Plan::new(flow, &inputs)
+}
+
+fn month(args: &LoadArgs) -> Result<Month> {
+    let refuse = |text: &str| Error::new(Kind::Usage, text);
+    match (args.month, args.year) {
+        (MonthOfYear::Previous, None) => Ok(Month::previous()),
+        (MonthOfYear::Previous, Some(_)) => Err(refuse("--month previous says the year itself: leave --year away")),
+        (MonthOfYear::Number(_), None) => Err(refuse("--month needs --year")),
+        (MonthOfYear::Number(month), Some(year)) => {
+            Month::new(year, month).ok_or_else(|| refuse("there is no such year"))
+        }
+    }
 }

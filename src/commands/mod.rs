@@ -1,25 +1,45 @@
-//! The subcommands: settings resolved, the stages called, the result printed.
+//! The subcommands: settings resolved, the stages called, the result handed on.
 
+mod backfill;
 mod load;
 mod psql;
+mod runs;
 mod server;
+mod target;
+mod verify;
 
 use crate::cli::{Cli, Command, ServerArgs};
-use crate::error::Result;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::orchestrator::Delivery;
 use crate::provision::Provisioner;
-use crate::report;
+use crate::report::output::End;
 
-/// Runs the command.
-pub async fn run(cli: Cli) -> Result<()> {
+/// Runs the command, prints what it came to, and returns the exit code.
+pub async fn run(cli: Cli) -> u8 {
+    match Delivery::new(&cli.command) {
+        Ok(delivery) => {
+            let end = dispatch(cli, &delivery).await;
+            delivery.deliver(end.unwrap_or_else(End::failed))
+        }
+        Err(error) => Delivery::default().deliver(End::failed(error)),
+    }
+}
+
+async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<End, Error> {
     let provisioner = provisioner(cli.server);
-    let report = report::for_stderr();
-    let report = report.as_ref();
+    let report = delivery.report();
+    let interrupt = Interrupt::listen()?;
+    let looking = report.as_ref();
     match cli.command {
-        Command::Load(args) => load::run(args, &provisioner, report).await,
-        Command::Up(args) => server::up(&provisioner, args.output, report).await,
-        Command::Status(args) => server::status(&provisioner, args.output).await,
-        Command::Down(args) => server::down(&provisioner, args.output, report).await,
-        Command::Psql { args } => psql::run(&args, &provisioner, report).await,
+        Command::Load(args) => load::run(args, &provisioner, &interrupt, report).await,
+        Command::Backfill(args) => backfill::run(args, &provisioner, &interrupt, report).await,
+        Command::Runs(args) => interrupt.or(runs::run(args, &provisioner, looking)).await,
+        Command::Verify(args) => interrupt.or(verify::run(args, &provisioner, looking)).await,
+        Command::Up(_) => interrupt.or(server::up(&provisioner, looking)).await,
+        Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
+        Command::Down(_) => interrupt.or(server::down(&provisioner, looking)).await,
+        Command::Psql { args } => psql::run(&args, &provisioner, looking).await,
     }
 }
 

@@ -9,9 +9,10 @@ use crate::error::{Error, Kind, Result};
 use crate::provision::Provisioner;
 use crate::provision::binaries::Binaries;
 use crate::report::Report;
+use crate::report::output::End;
 
 /// Brings the server up and becomes psql.
-pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Report) -> Result<()> {
+pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
     let up = provisioner.up(report).await?;
     let psql = find(&up.binaries).ok_or_else(|| {
         let text = format!("there is no psql in {} nor on the search path", up.binaries.dir.display());

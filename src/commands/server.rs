@@ -3,22 +3,22 @@
 use crate::error::Result;
 use crate::provision::{Provisioner, State, Status};
 use crate::report::Report;
-use crate::report::output::Output;
+use crate::report::output::End;
 
-/// Brings the server up and prints its URL.
-pub async fn up(provisioner: &Provisioner, output: Output, report: &dyn Report) -> Result<()> {
+/// Brings the server up and returns its URL.
+pub async fn up(provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
     let up = provisioner.up(report).await?;
-    output.write(&up.status, |status| status.database_url.clone().unwrap_or_default())
+    End::new(&up.status, |status| status.database_url.clone().unwrap_or_default())
 }
 
-/// Prints the server's state.
-pub async fn status(provisioner: &Provisioner, output: Output) -> Result<()> {
-    output.write(&provisioner.status().await?, text)
+/// Returns the server's state.
+pub async fn status(provisioner: &Provisioner) -> Result<End> {
+    End::new(&provisioner.status().await?, text)
 }
 
-/// Stops the server and prints its state.
-pub async fn down(provisioner: &Provisioner, output: Output, report: &dyn Report) -> Result<()> {
-    output.write(&provisioner.down(report).await?, text)
+/// Stops the server and returns its state.
+pub async fn down(provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
+    End::new(&provisioner.down(report).await?, text)
 }
 
 fn text(status: &Status) -> String {

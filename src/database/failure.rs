@@ -9,8 +9,9 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = Error::new(kind_of(&cause), what);
     let error = match sqlstate(&cause) {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
+        Some("55P03") => error.hint("--lock-timeout waits longer, and running again later is safe"),
         Some("42501") => {
-            error.hint("the role needs SELECT and INSERT on the target and on taxi_etl.runs, and to own the staging table")
+            error.hint("the role needs SELECT and INSERT on the target, SELECT, INSERT and UPDATE on taxi_etl.runs, and to own the staging table")
         }
         _ => error,
     };
@@ -42,6 +43,11 @@ pub fn connecting(address: &str, cause: Cause) -> Error {
     }
 }
 
+/// Whether a statement gave up because it had waited for a lock for too long.
+pub fn is_lock_timeout(cause: &Cause) -> bool {
+    sqlstate(cause) == Some("55P03")
+}
+
 fn sqlstate(cause: &Cause) -> Option<&str> {
     cause.code().map(|state| state.code())
 }
@@ -56,6 +62,7 @@ fn kind_of(cause: &Cause) -> Kind {
         ("28", _) | (_, "42501") => Kind::Authentication,
         // unlike its class: the user's own statement_timeout
         (_, "57014") => Kind::Configuration,
+        (_, "55P03") => Kind::LockHeld,
         ("08" | "40" | "57", _) | (_, "53300" | "25P03") => Kind::Unreachable,
         ("53" | "58", _) => Kind::Io,
         ("22" | "23", _) => Kind::Data,

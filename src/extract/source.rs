@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
+use reqwest::header::{
+    CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use reqwest::{Method, StatusCode};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
@@ -25,7 +28,7 @@ pub enum Source {
 }
 
 /// What a source says of a file before its first byte.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
     /// The file's length in bytes, where it is announced.
     pub length_bytes: Option<u64>,
@@ -33,6 +36,44 @@ pub struct Description {
     pub etag: Option<String>,
     /// `Last-Modified` as the web server wrote it, or the file's modification time.
     pub last_modified: Option<String>,
+}
+
+/// What opening a file that is known already comes to.
+pub enum Opened {
+    /// It is the file that is known.
+    Unchanged,
+    /// It is another.
+    Body(Body),
+}
+
+impl Description {
+    /// Whether both say that they are of the same file: by `ETag`, else by length and modification time.
+    pub fn is_of_same_file(&self, other: &Self) -> bool {
+        let strong = |etag: &str| etag.trim_start_matches("W/").to_owned();
+        match (&self.etag, &other.etag) {
+            (Some(one), Some(another)) => strong(one) == strong(another),
+            _ => {
+                self.last_modified.is_some()
+                    && self.length_bytes.is_some()
+                    && self.last_modified == other.last_modified
+                    && self.length_bytes == other.length_bytes
+            }
+        }
+    }
+
+    /// The headers that ask for the file only if it is another.
+    fn conditions(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let (name, value) = match (&self.etag, &self.last_modified) {
+            (Some(etag), _) => (IF_NONE_MATCH, etag),
+            (None, Some(time)) => (IF_MODIFIED_SINCE, time),
+            (None, None) => return headers,
+        };
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+        headers
+    }
 }
 
 /// An opened file.
@@ -80,16 +121,38 @@ impl Source {
         }
     }
 
-    /// Opens the file; its first byte is not read yet.
-    pub async fn open(&self) -> Result<Body> {
+    /// Opens the file, unless it is the one `known`; its first byte is not read yet.
+    ///
+    /// A web server is asked once, with a condition: it sends no body where it has no other file.
+    pub async fn open(&self, known: Option<&Description>) -> Result<Opened> {
         let (description, content) = match self {
             Self::File(path) => open_file(path).await?,
             Self::Http(address) => {
-                let response = http::get(&http::client()?, address).await?;
-                (describe(&response), Content::Http(Box::new(response), address.clone()))
+                let conditions = known.map(Description::conditions).unwrap_or_default();
+                let response = http::send(&http::client()?, Method::GET, address, conditions).await?;
+                if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+                    return Ok(Opened::Unchanged);
+                }
+                let response = http::accept(address, response)?;
+                (describe(response.headers()), Content::Http(Box::new(response), address.clone()))
             }
         };
-        Ok(Body { description, address: self.address(), content })
+        if known.is_some_and(|known| known.is_of_same_file(&description)) {
+            return Ok(Opened::Unchanged);
+        }
+        Ok(Opened::Body(Body { description, address: self.address(), content }))
+    }
+
+    /// What the source says of the file, which is not opened.
+    pub async fn look(&self) -> Result<Description> {
+        match self {
+            Self::File(path) => Ok(open_file(path).await?.0),
+            Self::Http(address) => {
+                let client = http::client()?;
+                let response = http::send(&client, Method::HEAD, address, HeaderMap::new()).await?;
+                Ok(describe(http::accept(address, response)?.headers()))
+            }
+        }
     }
 }
 
@@ -122,11 +185,11 @@ fn missing_file(path: &Path, cause: std::io::Error) -> Error {
         .hint("--source (or TAXI_SOURCE) names the directory that holds yellow/ and green/")
 }
 
-fn describe(response: &reqwest::Response) -> Description {
+fn describe(headers: &HeaderMap) -> Description {
     Description {
-        length_bytes: response.content_length(),
-        etag: header(response.headers(), ETAG),
-        last_modified: header(response.headers(), LAST_MODIFIED),
+        length_bytes: header(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        etag: header(headers, ETAG),
+        last_modified: header(headers, LAST_MODIFIED),
     }
 }
 

@@ -1,25 +1,26 @@
 //! One file into one table: the stages put together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, IsolationLevel, NoTls, Transaction};
 
-use super::duplicates;
-use super::ledger::Run;
 use super::merge::Merge;
+use super::{IfLoaded, Options, duplicates, locks};
 use super::schema::{column_list, columns_to_fill};
 use super::staging::Staging;
 use crate::database::failure::statement as database_failure;
 use crate::database::identifier::{TableName, quote};
-use crate::database::statement;
+use crate::database::settings::Settings;
+use crate::database::{session, statement};
 use crate::error::{Error, Kind, Result};
 use crate::extract::download::{self, Downloaded};
 use crate::extract::gunzip;
 use crate::extract::records::Records;
-use crate::extract::source::{Body, Source};
+use crate::extract::source::{Body, Opened, Source};
+use crate::ledger::history::{self, Earlier};
+use crate::ledger::run::Run;
 use crate::report::loaded::Loaded;
 use crate::report::phase::{Phase, Progress};
 use crate::report::{Report, failure};
@@ -27,8 +28,6 @@ use crate::transform::batch::{self, Batch, Sorting, Transformed};
 use crate::transform::row::{Column, Computed, RowEncoder};
 use crate::transform::times::Period;
 
-/// How long a load waits for another one of its table before it says so.
-const SILENT_WAIT: Duration = Duration::from_secs(1);
 /// Chunks that may be staged before they are moved: they cost the server's disk, not memory.
 const CHUNKS_AHEAD: usize = 8;
 
@@ -57,9 +56,54 @@ pub struct Sessions {
     pub staging: Client,
 }
 
+impl Sessions {
+    /// Connects both.
+    pub async fn open(settings: &Settings) -> Result<Self> {
+        Ok(Self { load: session::connect(settings).await?, staging: session::connect(settings).await? })
+    }
+
+    /// Whether the server or the network has ended one of them.
+    pub fn is_closed(&self) -> bool {
+        self.load.is_closed() || self.staging.is_closed()
+    }
+
+    /// Ends the statements under way; returns once the sessions have nothing more to do. Both are usable then.
+    pub async fn cancel(&self) {
+        for client in [&self.load, &self.staging] {
+            // where the server cannot be reached, it will notice that the sessions have ended
+            let _ = client.cancel_token().cancel_query(NoTls).await;
+            // what a request that comes late may hit instead of the statements that follow
+            let _ = client.batch_execute("").await;
+        }
+    }
+}
+
+/// How a job ended that did not fail.
+pub enum Ended {
+    /// The file's rows are in the target.
+    Loaded(Loaded),
+    /// They were already.
+    Skipped(Skipped),
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// The run that loaded the file.
+    pub loaded_by: uuid::Uuid,
+    /// Whether the source was asked and has the same file still; else it was not asked.
+    pub unchanged: bool,
+}
+
 impl Job {
-    /// Loads the file in one transaction and records `run` in it.
-    pub async fn run(&self, sessions: &mut Sessions, run: &mut Run, report: &dyn Report) -> Result<Loaded> {
+    /// Loads the file in one transaction and records `run` in it, unless the ledger says that there is nothing to do.
+    pub async fn run(
+        &self,
+        sessions: &mut Sessions,
+        run: &mut Run,
+        options: &Options,
+        report: &dyn Report,
+    ) -> Result<Ended> {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
         let columns = columns_to_fill(
@@ -71,15 +115,16 @@ impl Job {
         )
         .await?;
         let names = Names { identifiers: self.identifiers(&columns), columns };
+        locks::bound(&sessions.staging, options.lock_timeout, false).await?;
         let mut staging =
             Staging::new(&mut sessions.staging, &self.staging_table, run.id, &names.identifiers);
-        let loaded = self.load(&mut sessions.load, &mut staging, &names, run, report).await;
+        let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
         // the transaction has ended by now, and lets its chunks go
         let dropped = staging.drop_chunks().await;
-        if let (Ok(_), Err(error)) = (&loaded, dropped) {
+        if let (Ok(_), Err(error)) = (&ended, dropped) {
             report.notice(&format!("{}; the next load does", failure::plain(&error)));
         }
-        loaded
+        ended
     }
 
     async fn load(
@@ -88,17 +133,33 @@ impl Job {
         staging: &mut Staging<'_>,
         names: &Names,
         run: &mut Run,
+        options: &Options,
         report: &dyn Report,
-    ) -> Result<Loaded> {
+    ) -> Result<Ended> {
         let failed = |cause| database_failure(format!("the load into {} failed", self.table), cause);
-        let transaction = client.transaction().await.map_err(failed)?;
+        // the others' commits are to be seen as they come, whatever the database's default is
+        let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+        let transaction = transaction.start().await.map_err(failed)?;
         let phase = report.begin(Phase::Prepare, None);
-        self.take_table(&transaction, staging.run(), names, report).await?;
-        staging.begin().await?;
-        let mut merge = Merge::begin(&transaction, &self.table, &self.period, &names.identifiers).await?;
-        // opened last: a server does not keep a download waiting for as long as another load may take
-        let body = self.source.open().await?;
+        let wait = options.lock_timeout;
+        run.server_pid = Some(self.begin(&transaction, run.id, names, options).await?);
+        let month = format!("the month of {} in {}", self.filename, self.table);
+        locks::take(&transaction, staging.client(), &self.month_lock(), &month, wait, report).await?;
+        let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
+        // after the locks: a server does not keep a download waiting for as long as another load may take
+        let body = match self.open(&transaction, earlier.as_ref(), names, options).await? {
+            Ok(body) => body,
+            Err(skipped) => {
+                run.phases.end(phase, "nothing to do");
+                return Ok(Ended::Skipped(skipped));
+            }
+        };
         run.source = Some((self.source.address(), body.description.clone()));
+        run.record_start(staging.client()).await?;
+        staging.begin().await?;
+        let replaces = options.if_loaded == IfLoaded::Replace;
+        let rows_deleted = if replaces { self.delete_file(&transaction, names).await? } else { 0 };
+        let mut merge = Merge::begin(&transaction, &self.table, &self.period, &names.identifiers).await?;
         run.phases.end(phase, "done");
 
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
@@ -108,82 +169,157 @@ impl Job {
         let stage = staging.fill(batches, merge.chunk_rows(), &progress.rows, sender);
         let move_chunks = async {
             while let Some(chunk) = chunks.recv().await {
-                merge.chunk(&chunk).await?;
+                merge.chunk(chunk).await?;
             }
-            merge.finish().await
+            Ok(())
         };
-        let (rows_staged, rows_inserted) = tokio::try_join!(stage, move_chunks)?;
+        let (rows_staged, ()) = tokio::try_join!(stage, move_chunks)?;
         let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
         let downloaded = stream.download.await.map_err(task_failed)?;
         let transformed = stream.transform.await.map_err(task_failed)?;
-        run.phases.end(phase, &format!("{rows_staged} rows staged, {rows_inserted} inserted"));
+        run.phases.end(phase, &format!("{rows_staged} rows staged"));
 
         let phase = report.begin(Phase::CountDuplicates, None);
         let duplicate_keys =
             duplicates::count(&transaction, staging, &names.identifiers, transformed.repeats).await?;
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
+        let phase = report.begin(Phase::Commit, None);
+        let table = format!("the end of a load into {}", self.table);
+        locks::take(&transaction, staging.client(), &self.table_lock(), &table, wait, report).await?;
+        let rows_inserted = merge.finish().await?;
+        let rows_matched = rows_staged - rows_inserted;
+        let held = earlier.and_then(|earlier| earlier.rows_in_period).filter(|_| !replaces);
+        let rows_in_period = match held {
+            // what is known spares a look at the month
+            Some(rows) if rows_inserted == 0 => rows,
+            None if rows_matched == 0 => transformed.rows_in_period,
+            _ => self.count_held(&transaction, &names.identifiers).await?,
+        };
         let loaded = Loaded {
             rows_read: rows_staged,
             rows_staged,
             rows_inserted,
-            rows_matched: rows_staged - rows_inserted,
+            rows_matched,
             rows_rejected: 0,
+            rows_deleted,
+            rows_in_period,
             duplicate_keys,
             csv_bytes: transformed.csv_bytes,
             downloaded_bytes: downloaded.length_bytes,
             sha256: downloaded.sha256,
         };
-        let phase = report.begin(Phase::Commit, None);
         run.record_success(&transaction, &loaded).await?;
         transaction.commit().await.map_err(|cause| {
             database_failure(format!("the commit of the load into {} failed", self.table), cause)
                 .hint("whether it took effect is in taxi_etl.runs; loading again is safe in either case")
         })?;
-        run.phases.end(phase, "done");
-        Ok(loaded)
+        run.phases.end(phase, &format!("{rows_inserted} rows inserted"));
+        Ok(Ended::Loaded(loaded))
+    }
+
+    /// Opens the source, or says why that is not needed.
+    async fn open(
+        &self,
+        transaction: &Transaction<'_>,
+        earlier: Option<&Earlier>,
+        names: &Names,
+        options: &Options,
+    ) -> Result<Result<Body, Skipped>> {
+        let mut known = None;
+        if let Some(earlier) = earlier.filter(|_| !options.force)
+            && self.is_held(transaction, earlier, &names.identifiers).await?
+        {
+            if options.if_loaded == IfLoaded::Skip {
+                return Ok(Err(Skipped { loaded_by: earlier.run_id, unchanged: false }));
+            }
+            known = Some(earlier);
+        }
+        let description =
+            known.filter(|known| known.address == self.source.address()).map(|known| &known.description);
+        Ok(match (self.source.open(description).await?, known) {
+            (Opened::Body(body), _) => Ok(body),
+            (Opened::Unchanged, Some(known)) => {
+                Err(Skipped { loaded_by: known.run_id, unchanged: true })
+            }
+            (Opened::Unchanged, None) => {
+                return Err(Error::new(Kind::Unreachable, format!("{} sent no file", self.source.address())));
+            }
+        })
+    }
+
+    /// Whether the target still holds what an earlier run left of the file.
+    pub(super) async fn is_held(
+        &self,
+        client: &impl GenericClient,
+        earlier: &Earlier,
+        identifiers: &minijinja::Value,
+    ) -> Result<bool> {
+        Ok(match earlier.rows_in_period {
+            Some(rows) => self.count_held(client, identifiers).await? >= rows,
+            None => false,
+        })
+    }
+
+    async fn count_held(
+        &self,
+        client: &impl GenericClient,
+        identifiers: &minijinja::Value,
+    ) -> Result<u64> {
+        let count = statement::render("count_held.sql", identifiers)?;
+        let range = &self.period.range;
+        let counted = client.query_one(&count, &[&self.filename, &range.start, &range.end]).await;
+        let what = format!("cannot count the rows of {} in {}", self.filename, self.table);
+        Ok(counted.map_err(|cause| database_failure(what, cause))?.get::<_, i64>(0).unsigned_abs())
+    }
+
+    async fn delete_file(&self, transaction: &Transaction<'_>, names: &Names) -> Result<u64> {
+        let delete = statement::render("delete_file.sql", &names.identifiers)?;
+        let what = format!("cannot delete the rows of {} from {}", self.filename, self.table);
+        transaction
+            .execute(&delete, &[&self.filename])
+            .await
+            .map_err(|cause| database_failure(what, cause))
+    }
+
+    /// The name of the lock that keeps two loads of the month apart.
+    fn month_lock(&self) -> String {
+        format!("taxi_etl: load {} into {}", self.period.range.start.0, self.table.quoted())
+    }
+
+    /// The name of the lock under which loads into the table end.
+    fn table_lock(&self) -> String {
+        format!("taxi_etl: end a load into {}", self.table.quoted())
     }
 
     /// The names that statements are filled with, quoted.
-    fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
+    pub(super) fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
         minijinja::context! {
             table => self.table.quoted(),
             staging_table => self.staging_table.quoted(),
             key_column => quote(&self.computed.key_column.to_lowercase()),
             time_column => quote(&self.period.time_column.to_lowercase()),
+            filename_column => quote(&self.computed.filename_column.to_lowercase()),
             columns => column_list(columns, ""),
             staged_columns => column_list(columns, "staged."),
         }
     }
 
-    /// Keeps other loads of the table away until the transaction ends.
-    async fn take_table(
+    /// Sets the transaction up and tells others that the run is alive; returns the session's number.
+    async fn begin(
         &self,
         transaction: &Transaction<'_>,
-        run: &str,
+        run: uuid::Uuid,
         names: &Names,
-        report: &dyn Report,
-    ) -> Result<()> {
-        let what = format!("cannot lock staging table {}", self.staging_table);
-        let failed = |cause| database_failure(what.clone(), cause);
+        options: &Options,
+    ) -> Result<i32> {
+        let failed = |cause| database_failure("cannot prepare the session that loads", cause);
         let settings = statement::render("session.sql", &names.identifiers)?;
         transaction.batch_execute(&settings).await.map_err(failed)?;
+        locks::bound(transaction, options.lock_timeout, true).await?;
         let mark = statement::render("mark_run.sql", &names.identifiers)?;
-        transaction.execute(&mark, &[&run]).await.map_err(failed)?;
-
-        let lock = statement::render("lock_staging.sql", &names.identifiers)?;
-        let mut locked = std::pin::pin!(transaction.batch_execute(&lock));
-        match tokio::time::timeout(SILENT_WAIT, &mut locked).await {
-            Ok(result) => result,
-            Err(_elapsed) => {
-                report.notice(&format!(
-                    "waiting for staging table {}, which another session has locked",
-                    self.staging_table
-                ));
-                locked.await
-            }
-        }
-        .map_err(failed)
+        let row = transaction.query_one(&mark, &[&locks::of_run(run)]).await.map_err(failed)?;
+        Ok(row.get(1))
     }
 
     /// Starts the stages from download to row.

@@ -3,18 +3,55 @@
 //! ```text
 //! staging:        COPY a chunk ─► COPY the next ───► ...                                      ─► drop the chunks
 //!                       └─────────────┐
-//! load:     BEGIN, lock ─► INSERT or MERGE the chunk ─► the next ─► ... ─► ledger row ─► COMMIT
+//! load:     BEGIN, lock ─► INSERT or MERGE the chunk ─► the next ─► ... ─► strays, ledger row ─► COMMIT
 //! ```
 //!
 //! Two connections: one stages, the other moves what is staged into the target, in one transaction that ends with the
-//! ledger's row. Its locks keep two loads of a table apart, and the server drops them with the transaction when the
+//! ledger's row. Its [locks] keep two loads of a month apart, and the server drops them with the transaction when the
 //! client dies, so a load that is killed leaves no rows and no locks; the chunks that it leaves the next load drops.
 
 pub mod copy;
 pub mod duplicates;
 pub mod job;
-pub mod ledger;
+pub mod locks;
 pub mod merge;
+pub mod outlook;
 pub mod schema;
 pub mod staging;
 pub mod tables;
+
+use std::time::Duration;
+
+/// What to do with a file that the ledger knows as loaded, where the source has another one by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum IfLoaded {
+    /// Leave the target as it is.
+    Skip,
+    /// Insert the rows that are new.
+    #[default]
+    Merge,
+    /// Swap the file's rows for those that it has now, in one transaction.
+    Replace,
+}
+
+impl IfLoaded {
+    /// The stable name that the ledger uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Merge => "merge",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// How to load, whatever is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Load even what is loaded already.
+    pub force: bool,
+    /// What to do with a file that has changed.
+    pub if_loaded: IfLoaded,
+    /// How long to wait for another run, or for whoever holds a table.
+    pub lock_timeout: Duration,
+}

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
 use super::copy::{Copied, copy};
+use super::locks;
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
@@ -50,13 +51,13 @@ impl<'a> Staging<'a> {
         run: uuid::Uuid,
         identifiers: &minijinja::Value,
     ) -> Self {
-        let run = run.simple().to_string();
+        let run = locks::of_run(run);
         Self { client, staging_table, run, identifiers: identifiers.clone(), tables: Vec::new() }
     }
 
-    /// The run as the server's locks know it.
-    pub fn run(&self) -> &str {
-        &self.run
+    /// The session.
+    pub fn client(&self) -> &Client {
+        self.client
     }
 
     /// The names of the chunks' tables, quoted.
@@ -64,22 +65,12 @@ impl<'a> Staging<'a> {
         &self.tables
     }
 
-    /// Prepares the session, and drops what runs that were killed have left.
+    /// Prepares the session, and clears away what runs that were killed have left.
     pub async fn begin(&mut self) -> Result<()> {
         let settings = statement::render("staging_session.sql", &self.identifiers)?;
         let failed = |cause| failure::statement("cannot prepare the session that stages", cause);
         self.client.batch_execute(&settings).await.map_err(failed)?;
-
-        let failed = |cause| failure::statement("cannot drop the chunks that a killed run has left", cause);
-        let transaction = self.client.transaction().await.map_err(failed)?;
-        let find = statement::render("find_leftovers.sql", &self.identifiers)?;
-        let rows = transaction.query(&find, &[]).await.map_err(failed)?;
-        let chunks: Vec<String> = rows.iter().map(|row| chunk_table(row.get(0))).collect::<Result<_>>()?;
-        if !chunks.is_empty() {
-            let drop = statement::render("drop_chunks.sql", &minijinja::context! { chunks })?;
-            transaction.batch_execute(&drop).await.map_err(failed)?;
-        }
-        transaction.commit().await.map_err(failed)
+        clear_leftovers(self.client).await
     }
 
     /// Stages all `batches` in chunks of `chunk_rows` and hands each on to `chunks`; returns how many rows they were.
@@ -131,17 +122,37 @@ impl<'a> Staging<'a> {
     }
 
     /// Drops the chunks. To be called when the load's transaction has ended: it holds them until then.
+    ///
+    /// The run's lock is free by then, and another run may be about to do the same.
     pub async fn drop_chunks(&mut self) -> Result<()> {
         if self.tables.is_empty() {
             return Ok(());
         }
-        let identifiers = minijinja::context! { chunks => self.tables.clone() };
-        let drop = statement::render("drop_chunks.sql", &identifiers)?;
-        self.client
-            .batch_execute(&drop)
-            .await
-            .map_err(|cause| failure::statement("cannot drop the chunks of the load", cause))
+        let failed = |cause| failure::statement("cannot drop the chunks of the load", cause);
+        let chunks = self.tables.clone();
+        let drop = statement::render("drop_chunks.sql", &minijinja::context! { chunks })?;
+        let lock = statement::render("take_lock.sql", &minijinja::context! {})?;
+        let transaction = self.client.transaction().await.map_err(failed)?;
+        transaction.execute(&lock, &[&self.run]).await.map_err(failed)?;
+        transaction.batch_execute(&drop).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
+}
+
+/// Marks the runs that were killed as lost, and drops their chunks.
+pub async fn clear_leftovers(client: &mut Client) -> Result<()> {
+    let failed = |cause| failure::statement("cannot clear away what a killed run has left", cause);
+    let transaction = client.transaction().await.map_err(failed)?;
+    let mark_lost = statement::render("ledger/mark_lost.sql", &minijinja::context! {})?;
+    transaction.execute(&mark_lost, &[]).await.map_err(failed)?;
+    let find = statement::render("find_leftovers.sql", &minijinja::context! {})?;
+    let rows = transaction.query(&find, &[]).await.map_err(failed)?;
+    let chunks: Vec<String> = rows.iter().map(|row| chunk_table(row.get(0))).collect::<Result<_>>()?;
+    if !chunks.is_empty() {
+        let drop = statement::render("drop_chunks.sql", &minijinja::context! { chunks })?;
+        transaction.batch_execute(&drop).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
 }
 
 fn chunk_table(name: &str) -> Result<String> {

@@ -52,6 +52,17 @@ impl Flow {
         format!("{}.{}", self.namespace, self.id)
     }
 
+    /// The taxi types that `given` stands for: all that the flow knows, or the one.
+    pub fn taxi_types<'a>(&'a self, given: &'a str) -> Vec<&'a str> {
+        let declared = self.inputs.iter().find(|input| input.id == "taxi").map(|input| &input.input_type);
+        match declared {
+            Some(InputType::Select { values, .. }) if given == "all" => {
+                values.iter().map(String::as_str).collect()
+            }
+            _ => vec![given],
+        }
+    }
+
     /// An error for faults that show only when the flow is planned.
     pub fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
         self.document.faults(diagnostics)
@@ -115,11 +126,19 @@ impl Decoder {
         fields.take("displayName").and_then(|name| self.text(name));
         let default = fields.take("defaults").and_then(|value| self.text(value));
         let values = fields.take("values").map(|values| (values.position, self.list(values, Self::text)));
+        let custom = fields.take("allowCustomValue").map(|node| (node.position, self.boolean(node)));
+        let allow_custom_value = custom.is_some_and(|(_, allowed)| allowed == Some(true));
+        if let (Some((at, _)), Some(name)) = (custom, &type_name)
+            && name.text != "SELECT"
+        {
+            self.refuse::<()>(at, "only an input of type SELECT has allowCustomValue");
+        }
         let input_type = type_name.and_then(|name| match (name.text.as_str(), values) {
             ("STRING", None) => Some(InputType::String),
             ("INT", None) => Some(InputType::Int),
             ("SELECT", Some((_, values))) => {
-                Some(InputType::Select(values.into_iter().map(|value| value.text).collect()))
+                let values = values.into_iter().map(|value| value.text).collect();
+                Some(InputType::Select { values, allow_custom_value })
             }
             ("SELECT", None) => self.refuse(name.position, "an input of type SELECT needs values"),
             ("STRING" | "INT", Some((at, _))) => self.refuse(at, "only an input of type SELECT has values"),
@@ -242,6 +261,13 @@ impl Decoder {
                 Some(Template { text: text.clone(), position: node.position })
             }
             other => self.refuse(node.position, &format!("this must be text, it is {}", other.kind())),
+        }
+    }
+
+    fn boolean(&mut self, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Bool(value) => Some(*value),
+            other => self.refuse(node.position, &format!("this must be true or false, it is {}", other.kind())),
         }
     }
 

@@ -20,8 +20,13 @@ pub enum InputType {
     String,
     /// A whole number.
     Int,
-    /// One of these.
-    Select(Vec<String>),
+    /// One of some values.
+    Select {
+        /// These.
+        values: Vec<String>,
+        /// Whether any other is as good.
+        allow_custom_value: bool,
+    },
 }
 
 impl InputType {
@@ -31,8 +36,9 @@ impl InputType {
             Self::String => None,
             Self::Int if value.parse::<i64>().is_ok() => None,
             Self::Int => Some(format!("{value:?} is not a whole number")),
-            Self::Select(values) if values.iter().any(|one| one == value) => None,
-            Self::Select(values) => Some(format!("{value:?} is not one of {}", values.join(", "))),
+            Self::Select { allow_custom_value: true, .. } => None,
+            Self::Select { values, .. } if values.iter().any(|one| one == value) => None,
+            Self::Select { values, .. } => Some(format!("{value:?} is not one of {}", values.join(", "))),
         }
     }
 }

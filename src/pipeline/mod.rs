@@ -9,10 +9,12 @@
 //!
 //! Each step refuses what it can judge, so that a fault is reported before the first byte moves.
 
+pub mod backfill;
 pub mod document;
 pub mod expression;
 pub mod flow;
 pub mod inputs;
+pub mod months;
 pub mod plan;
 pub mod run;
 pub mod task;

@@ -9,6 +9,9 @@ use crate::database::identifier::TableName;
 use crate::error::{Error, Result};
 use crate::extract::source::Source;
 use crate::load::job::Job;
+use crate::report::loaded::Loaded;
+use crate::report::phase::Phases;
+use crate::report::summary::{Outcome, Summary};
 use crate::transform::row::Computed;
 use crate::transform::times::Period;
 
@@ -59,6 +62,29 @@ impl Plan {
             return Err(flow.faults(diagnostics));
         }
         Ok(Self { pipeline: flow.name(), inputs, steps })
+    }
+
+    /// The load of the plan.
+    pub fn job(&self) -> Option<&Job> {
+        self.steps.iter().find_map(|step| match step {
+            Step::LoadCsv(job) => Some(&**job),
+            Step::CreateTables { .. } => None,
+        })
+    }
+
+    /// The summary of a run of it that has not begun.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            status: Outcome::NotBegun,
+            run_id: None,
+            taxi: self.inputs.get("taxi").unwrap_or_default().to_owned(),
+            filename: self.job().map(|job| job.filename.clone()).unwrap_or_default(),
+            table: self.job().map(|job| job.table.to_string()).unwrap_or_default(),
+            rows: Loaded::default(),
+            phases: Phases::default(),
+            seconds: 0.0,
+            error: None,
+        }
     }
 }
 

@@ -1,81 +1,140 @@
 //! A run: the steps of a plan, one after the other, recorded however they end.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::plan::{Plan, Step};
 use crate::error::{Error, Kind, Result};
-use crate::load::job::Sessions;
-use crate::load::ledger::Run;
-use crate::load::tables;
-use crate::report::loaded::Loaded;
-use crate::report::phase::{Phase, Phases};
-use crate::report::summary::{Heading, Summary};
+use crate::interrupt::Interrupt;
+use crate::ledger::run::Run;
+use crate::load::job::{Ended, Sessions};
+use crate::load::{Options, staging, tables};
+use crate::report::failure::Failure;
+use crate::report::log::{Log, RunReport};
+use crate::report::phase::{Phase, seconds};
+use crate::report::summary::{Outcome, Summary};
 use crate::report::{Report, failure};
 
-/// What happened before the run and counts as part of it.
-pub struct Before {
-    /// When the command began.
-    pub began: Instant,
-    /// The phases so far.
-    pub phases: Phases,
-    /// Whether the load was asked for whatever the ledger says.
-    pub forced: bool,
+/// How long a run that is cancelled may take to roll back and to say so: with what a signal may find under way, less than
+/// the five seconds in which the process has to be gone.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A plan on its way.
+pub struct Execution {
+    steps: Vec<Step>,
+    summary: Summary,
+    run: Run,
+    options: Options,
+    began: Instant,
+    report: RunReport,
 }
 
-/// Runs the plan against the database behind `sessions`.
-pub async fn run(
-    plan: Plan,
-    sessions: &mut Sessions,
-    before: Before,
-    report: &dyn Report,
-) -> Result<Summary> {
-    Run::create_ledger(&mut sessions.load).await?;
-    let taxi = plan.inputs.get("taxi").unwrap_or_default().to_owned();
-    let mut run = Run::begin(plan.pipeline, plan.inputs.into_pairs(), before.forced);
-    run.phases = before.phases;
-    match run_steps(&plan.steps, sessions, &mut run, report).await {
-        Ok(loaded) => {
-            let heading = Heading {
-                run_id: run.id,
-                taxi,
-                filename: run.filename.unwrap_or_default(),
-                table: run.table.map(|table| table.to_string()).unwrap_or_default(),
-            };
-            Ok(Summary::new(heading, loaded, run.phases, before.began.elapsed()))
-        }
-        Err(error) => {
-            // The load's own error is the one to report; that it could not be recorded is worth a notice.
-            if let Err(unrecorded) = run.record_failure(&sessions.load, &error).await {
-                report
-                    .notice(&format!("the failed run is not in the ledger: {}", failure::plain(&unrecorded)));
-            }
-            Err(error)
-        }
+impl Execution {
+    /// Will run `plan`; what it says goes to `report`, under the file's name where it is `one_of_several`.
+    pub fn new(plan: Plan, options: Options, one_of_several: bool, report: Arc<dyn Report>) -> Self {
+        let log = Log::default();
+        let summary = plan.summary();
+        let file = one_of_several.then(|| summary.filename.clone());
+        let report = RunReport { outer: report, file, log: log.clone() };
+        let inputs = plan.inputs.into_pairs();
+        let run = Run::begin(plan.pipeline, inputs, options.force, options.if_loaded, log);
+        Self { steps: plan.steps, summary, run, options, began: Instant::now(), report }
     }
-}
 
-async fn run_steps(
-    steps: &[Step],
-    sessions: &mut Sessions,
-    run: &mut Run,
-    report: &dyn Report,
-) -> Result<Loaded> {
-    let mut loaded = None;
-    for step in steps {
-        match step {
-            Step::CreateTables { sql, table, staging_table } => {
-                let phase = report.begin(Phase::CreateTables, None);
-                let identifiers = minijinja::context! {
-                    table => table.quoted(),
-                    staging_table => staging_table.quoted(),
-                };
-                tables::create_missing(&mut sessions.load, table, sql, &identifiers).await?;
-                tables::create_missing(&mut sessions.load, staging_table, "staging_table.sql", &identifiers)
-                    .await?;
-                run.phases.end(phase, "done");
+    /// Does what belongs to the run and comes before its steps.
+    pub async fn connect<T>(&mut self, connecting: impl AsyncFnOnce(&dyn Report) -> Result<T>) -> Result<T> {
+        let report: &dyn Report = &self.report;
+        let phase = report.begin(Phase::Connect, None);
+        let connected = connecting(report).await?;
+        self.run.phases.end(phase, "done");
+        Ok(connected)
+    }
+
+    /// Ends before the first step.
+    pub fn fail(self, error: Error) -> (Summary, Option<Error>) {
+        let status = Outcome::of(&error);
+        let seconds = seconds(self.began.elapsed());
+        (Summary { status, seconds, error: Some(Failure::of(&error)), ..self.summary }, Some(error))
+    }
+
+    /// Runs the steps against the database behind `sessions`; what came of them is the summary, with the error, if any.
+    pub async fn finish(mut self, sessions: &mut Sessions, interrupt: &Interrupt) -> (Summary, Option<Error>) {
+        let ended = interrupt.or(self.run_steps(sessions)).await;
+        let mut summary = self.summary.clone();
+        let error = match ended {
+            Ok(Ended::Loaded(loaded)) => {
+                summary.status = Outcome::Loaded;
+                summary.run_id = Some(self.run.id);
+                summary.rows = loaded;
+                None
             }
-            Step::LoadCsv(job) => loaded = Some(job.run(sessions, run, report).await?),
+            Ok(Ended::Skipped(skipped)) => {
+                summary.status = Outcome::Skipped;
+                summary.run_id = Some(skipped.loaded_by);
+                None
+            }
+            Err(error) => {
+                summary.status = Outcome::of(&error);
+                // that the source has no such file is no run: a daily line for cron would fill the history
+                if summary.status != Outcome::NotPublished {
+                    summary.run_id = Some(self.run.id);
+                    self.record_failure(sessions, &error).await;
+                }
+                summary.error = Some(Failure::of(&error));
+                Some(error)
+            }
+        };
+        summary.phases = self.run.phases;
+        summary.seconds = seconds(self.began.elapsed());
+        (summary, error)
+    }
+
+    /// Leaves nothing behind on the server but the record.
+    async fn record_failure(&self, sessions: &mut Sessions, error: &Error) {
+        let cancelled = matches!(error.kind(), Kind::Interrupted | Kind::Terminated);
+        let record = async {
+            if cancelled {
+                sessions.cancel().await;
+                staging::clear_leftovers(&mut sessions.staging).await?;
+            }
+            match self.run.record_failure(&sessions.load, error).await {
+                // the load's connection may be what has failed
+                Err(_) => self.run.record_failure(&sessions.staging, error).await,
+                recorded => recorded,
+            }
+        };
+        let recorded = match tokio::time::timeout(CANCEL_TIMEOUT, record).await {
+            Ok(recorded) => recorded,
+            Err(_elapsed) => Err(Error::new(Kind::Unreachable, "the database does not answer")),
+        };
+        // The run's own error is the one to report; that it could not be recorded is worth a notice.
+        if let Err(unrecorded) = recorded {
+            let report: &dyn Report = &self.report;
+            report.notice(&format!("the run's end is not in the ledger: {}", failure::plain(&unrecorded)));
         }
     }
-    loaded.ok_or_else(|| Error::new(Kind::Configuration, "the pipeline loads nothing"))
+
+    async fn run_steps(&mut self, sessions: &mut Sessions) -> Result<Ended> {
+        let mut ended = None;
+        let report: &dyn Report = &self.report;
+        for step in &self.steps {
+            match step {
+                Step::CreateTables { sql, table, staging_table } => {
+                    let phase = report.begin(Phase::CreateTables, None);
+                    let identifiers = minijinja::context! {
+                        table => table.quoted(),
+                        staging_table => staging_table.quoted(),
+                    };
+                    let client = &mut sessions.load;
+                    tables::create_missing(client, table, sql, &identifiers).await?;
+                    tables::create_missing(client, staging_table, "staging_table.sql", &identifiers).await?;
+                    self.run.phases.end(phase, "done");
+                }
+                Step::LoadCsv(job) => {
+                    ended = Some(job.run(sessions, &mut self.run, &self.options, report).await?);
+                }
+            }
+        }
+        ended.ok_or_else(|| Error::new(Kind::Configuration, "the pipeline loads nothing"))
+    }
 }

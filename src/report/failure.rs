@@ -3,9 +3,39 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use tokio_postgres::error::DbError;
 
 use crate::error::Error;
+
+/// An error as a result that a program reads.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// The stable name of its kind.
+    pub kind: &'static str,
+    /// What failed, and why.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+    /// Whether the same command may well succeed in a while.
+    pub retry: bool,
+    /// The exit code of its kind.
+    pub exit_code: u8,
+}
+
+impl Failure {
+    /// The error as a result.
+    pub fn of(error: &Error) -> Self {
+        let kind = error.kind();
+        Self {
+            kind: kind.name(),
+            message: plain(error),
+            hint: error.advice().map(str::to_owned),
+            retry: kind.is_worth_retrying(),
+            exit_code: kind.exit_code(),
+        }
+    }
+}
 
 /// The whole chain as text, with the hint.
 pub fn text(error: &Error) -> String {

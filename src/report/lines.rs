@@ -1,4 +1,4 @@
-//! The report off a terminal: a line where a phase begins, and one where it ends.
+//! The report off a terminal: a line where a phase begins, and one where it ends; of several files, one line each.
 
 use std::io::Write as _;
 
@@ -9,16 +9,25 @@ use super::{Event, Report};
 pub struct Lines;
 
 impl Report for Lines {
-    fn emit(&self, event: Event<'_>) {
-        let mut stderr = std::io::stderr().lock();
-        // a closed stderr is no reason to stop a load
-        let _ = match event {
-            Event::Notice(text) => writeln!(stderr, "taxi: {text}"),
-            Event::Began(phase, _) => writeln!(stderr, "taxi: {} ...", phase.name()),
-            Event::Ended(phase, took, detail) => {
-                writeln!(stderr, "taxi: {} {detail} ({:.1} s)", phase.name(), took.as_secs_f64())
-            }
-            Event::Failed(phase) => writeln!(stderr, "taxi: {} failed", phase.name()),
-        };
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        if let Some(text) = text(file, event) {
+            // a closed stderr is no reason to stop a load
+            let _ = writeln!(std::io::stderr().lock(), "taxi: {text}");
+        }
+    }
+}
+
+/// The event in words, if it is worth a line.
+pub fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
+    match (event, file) {
+        (Event::Notice(text), None) => Some(text.to_owned()),
+        (Event::Notice(text) | Event::MonthEnded(text), Some(file)) => Some(format!("{file}: {text}")),
+        (Event::Began(phase, _), None) => Some(format!("{} ...", phase.name())),
+        (Event::Ended(phase, took, detail), None) => {
+            Some(format!("{} {detail} ({:.1} s)", phase.name(), took.as_secs_f64()))
+        }
+        (Event::Failed(phase), None) => Some(format!("{} failed", phase.name())),
+        (Event::RangeBegan(_) | Event::MonthEnded(_), None)
+        | (Event::Began(..) | Event::Ended(..) | Event::Failed(_) | Event::RangeBegan(_), Some(_)) => None,
     }
 }

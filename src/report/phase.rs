@@ -15,13 +15,13 @@ pub enum Phase {
     Connect,
     /// Creating the tables that are missing.
     CreateTables,
-    /// Taking the staging table for this load, looking at the target, opening the source.
+    /// Keeping others away from the month, looking at the ledger and the target, opening the source.
     Prepare,
     /// Download to staging table to target, as one stream.
     Load,
     /// Counting the keys that the file repeats.
     CountDuplicates,
-    /// The ledger's row and the commit.
+    /// The rows outside of the file's month, the ledger's row and the commit; one load after the other.
     Commit,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.report.emit(Event::Failed(self.phase));
+            self.report.emit(None, Event::Failed(self.phase));
         }
     }
 }
@@ -81,7 +81,7 @@ impl Phases {
     pub fn end(&mut self, mut running: Running<'_>, detail: &str) {
         let took = running.began.elapsed();
         running.ended = true;
-        running.report.emit(Event::Ended(running.phase, took, detail));
+        running.report.emit(None, Event::Ended(running.phase, took, detail));
         self.0.push((running.phase, took));
     }
 

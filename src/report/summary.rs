@@ -1,88 +1,105 @@
 //! The result of a load: the same figures as a table for people and as one JSON object.
 
-use std::time::Duration;
-
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::failure::Failure;
 use super::loaded::Loaded;
-use super::phase::{Phases, seconds};
+use super::phase::Phases;
+use crate::error::{Error, Kind};
 
-/// What a load did. `rows_read = rows_staged + rows_rejected`, `rows_staged = rows_inserted + rows_matched`.
-#[derive(Debug, Serialize)]
-pub struct Summary {
-    status: &'static str,
-    run_id: Uuid,
-    taxi: String,
-    filename: String,
-    table: String,
-    rows_read: u64,
-    rows_staged: u64,
-    rows_inserted: u64,
-    rows_matched: u64,
-    rows_rejected: u64,
-    duplicate_keys: u64,
-    bytes_downloaded: u64,
-    bytes_csv: u64,
-    sha256: String,
-    phases: Phases,
-    seconds: f64,
+/// How the loading of a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its rows are in the target now.
+    Loaded,
+    /// They were already.
+    Skipped,
+    /// The source has no such file, and may not have it yet.
+    NotPublished,
+    /// Nothing was changed.
+    Failed,
+    /// A signal ended it; nothing was changed.
+    Cancelled,
+    /// It was not begun, since others had failed or a signal came.
+    NotBegun,
 }
 
-/// What the summary says besides the counts.
-pub struct Heading {
-    /// The run.
-    pub run_id: Uuid,
+impl Outcome {
+    /// How a run ended that has `error`.
+    pub fn of(error: &Error) -> Self {
+        match error.kind() {
+            Kind::NotPublished => Self::NotPublished,
+            Kind::Interrupted | Kind::Terminated => Self::Cancelled,
+            _ => Self::Failed,
+        }
+    }
+
+    /// As people read it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Skipped => "already loaded",
+            Self::NotPublished => "not published",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::NotBegun => "not begun",
+        }
+    }
+}
+
+/// What the loading of a file came to. `rows_read = rows_staged + rows_rejected`, `rows_staged = rows_inserted +
+/// rows_matched`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// How it ended.
+    pub status: Outcome,
+    /// The run; of a file that was skipped, the run that had loaded it.
+    pub run_id: Option<Uuid>,
     /// The `taxi` input.
     pub taxi: String,
     /// The file's name.
     pub filename: String,
     /// The target table.
     pub table: String,
+    /// The figures; all zero where nothing was loaded.
+    #[serde(flatten)]
+    pub rows: Loaded,
+    /// The phases that ended.
+    pub phases: Phases,
+    /// How long it took.
+    pub seconds: f64,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 impl Summary {
-    /// The summary of a load that took `elapsed` in all.
-    pub fn new(heading: Heading, loaded: Loaded, phases: Phases, elapsed: Duration) -> Self {
-        Self {
-            status: "loaded",
-            run_id: heading.run_id,
-            taxi: heading.taxi,
-            filename: heading.filename,
-            table: heading.table,
-            rows_read: loaded.rows_read,
-            rows_staged: loaded.rows_staged,
-            rows_inserted: loaded.rows_inserted,
-            rows_matched: loaded.rows_matched,
-            rows_rejected: loaded.rows_rejected,
-            duplicate_keys: loaded.duplicate_keys,
-            bytes_downloaded: loaded.downloaded_bytes,
-            bytes_csv: loaded.csv_bytes,
-            sha256: loaded.sha256,
-            phases,
-            seconds: seconds(elapsed),
-        }
-    }
-
     /// The summary as a table.
     pub fn text(&self) -> String {
+        let run = self.run_id.map(|run| format!(" (run {run})")).unwrap_or_default();
+        if self.status != Outcome::Loaded {
+            return format!("{} is {} in {}{run}", self.filename, self.status.words(), self.table);
+        }
         let mut table = Table::new();
         table.load_style(NOTHING);
         for (name, count) in [
-            ("rows read", self.rows_read),
-            ("rows staged", self.rows_staged),
-            ("rows inserted", self.rows_inserted),
-            ("rows matched", self.rows_matched),
-            ("rows rejected", self.rows_rejected),
-            ("duplicate keys", self.duplicate_keys),
+            ("rows read", self.rows.rows_read),
+            ("rows staged", self.rows.rows_staged),
+            ("rows inserted", self.rows.rows_inserted),
+            ("rows matched", self.rows.rows_matched),
+            ("rows rejected", self.rows.rows_rejected),
+            ("rows deleted", self.rows.rows_deleted),
+            ("duplicate keys", self.rows.duplicate_keys),
         ] {
             table.add_row([name.to_owned(), HumanCount(count).to_string()]);
         }
-        table.add_row(["downloaded".to_owned(), HumanBytes(self.bytes_downloaded).to_string()]);
-        table.add_row(["csv".to_owned(), HumanBytes(self.bytes_csv).to_string()]);
+        table.add_row(["downloaded".to_owned(), HumanBytes(self.rows.downloaded_bytes).to_string()]);
+        table.add_row(["csv".to_owned(), HumanBytes(self.rows.csv_bytes).to_string()]);
         for (phase, took) in self.phases.iter() {
             table.add_row([phase.name().replace('_', " "), format!("{:.3} s", took.as_secs_f64())]);
         }
@@ -91,6 +108,22 @@ impl Summary {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let table = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
-        format!("loaded {} into {} (run {})\n{table}", self.filename, self.table, self.run_id)
+        format!("loaded {} into {}{run}\n{table}", self.filename, self.table)
+    }
+
+    /// The summary in one line, without the file's name.
+    pub fn line(&self) -> String {
+        match (&self.error, self.status) {
+            (_, Outcome::Loaded) => format!(
+                "loaded: {} rows inserted, {} matched ({:.1} s)",
+                HumanCount(self.rows.rows_inserted),
+                HumanCount(self.rows.rows_matched),
+                self.seconds
+            ),
+            (Some(error), Outcome::Failed) => {
+                format!("failed: {}", error.message.lines().next().unwrap_or_default())
+            }
+            (_, status) => status.words().to_owned(),
+        }
     }
 }

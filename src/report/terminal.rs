@@ -1,13 +1,16 @@
-//! The report on a terminal: a bar while bytes stream, a spinner while the server works.
+//! The report on a terminal: a bar while bytes stream, a spinner while the server works; of several files each has its
+//! own, below one for all.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::AbortHandle;
 
-use super::phase::{Phase, Progress};
+use super::lines::Lines;
+use super::phase::Progress;
 use super::{Event, Report};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -15,7 +18,9 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// Draws on stderr.
 #[derive(Default)]
 pub struct Terminal {
-    current: Mutex<Option<Drawn>>,
+    screen: MultiProgress,
+    drawn: Mutex<HashMap<Option<String>, Drawn>>,
+    range: Mutex<Option<ProgressBar>>,
 }
 
 struct Drawn {
@@ -33,48 +38,74 @@ impl Drop for Drawn {
 }
 
 impl Report for Terminal {
-    fn emit(&self, event: Event<'_>) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut range = self.range.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Notice(text) => match current.as_ref() {
-                Some(drawn) => drawn.bar.suspend(|| super::lines::Lines.emit(event)),
-                None => super::lines::Lines.emit(Event::Notice(text)),
-            },
-            Event::Began(phase, Some(progress)) => *current = Some(stream_bar(phase, progress)),
-            Event::Began(phase, None) => *current = Some(spinner(phase)),
-            Event::Ended(..) => {
-                *current = None;
-                super::lines::Lines.emit(event);
+            Event::Began(phase, progress) => {
+                let what = file.map(|file| format!("{file} ")).unwrap_or_default() + phase.name();
+                // gone before its successor comes, so that the others keep their lines
+                drawn.remove(&file.map(str::to_owned));
+                drawn.insert(file.map(str::to_owned), self.draw(what, progress));
             }
-            Event::Failed(_) => *current = None,
+            Event::Ended(..) | Event::Failed(_) => _ = drawn.remove(&file.map(str::to_owned)),
+            Event::RangeBegan(files) => {
+                let bar = self.screen.insert(0, ProgressBar::new(files as u64));
+                bar.set_style(style("{bar:30} {pos}/{len} files  {elapsed}"));
+                bar.enable_steady_tick(REDRAW_INTERVAL);
+                *range = Some(bar);
+            }
+            Event::MonthEnded(_) => {
+                if let Some(bar) = range.take() {
+                    bar.inc(1);
+                    if bar.length().is_some_and(|files| bar.position() < files) {
+                        *range = Some(bar);
+                    } else {
+                        bar.finish_and_clear();
+                    }
+                }
+            }
+            Event::Notice(_) => {}
+        }
+        if !matches!(event, Event::Began(..) | Event::Failed(_)) {
+            self.screen.suspend(|| Lines.emit(file, event));
         }
     }
 }
 
-fn spinner(phase: Phase) -> Drawn {
-    let bar = ProgressBar::new_spinner().with_message(phase.name());
-    bar.set_style(style("{spinner} {msg} {elapsed}"));
-    bar.enable_steady_tick(REDRAW_INTERVAL);
-    Drawn { bar, updates: None }
-}
+impl Terminal {
+    fn draw(&self, what: String, progress: Option<&Progress>) -> Drawn {
+        match progress {
+            Some(progress) => self.stream_bar(what, progress),
+            None => self.spinner(what),
+        }
+    }
 
-fn stream_bar(phase: Phase, progress: &Progress) -> Drawn {
-    let bar = match progress.total_bytes {
-        Some(total) => ProgressBar::new(total),
-        None => ProgressBar::no_length(),
-    };
-    let rows = Arc::clone(&progress.rows);
-    let template = "{msg} {bar:30} {bytes}/{total_bytes}  {rows} rows  {bytes_per_sec}  {eta} left";
-    bar.set_style(style(template).with_key(
-        "rows",
-        move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = write!(out, "{}", HumanCount(rows.load(Ordering::Relaxed)));
-        },
-    ));
-    bar.set_message(phase.name());
-    let bytes = Arc::clone(&progress.bytes);
-    let updates = tokio::spawn(follow(bar.clone(), bytes)).abort_handle();
-    Drawn { bar, updates: Some(updates) }
+    fn spinner(&self, what: String) -> Drawn {
+        let bar = self.screen.add(ProgressBar::new_spinner().with_message(what));
+        bar.set_style(style("{spinner} {msg} {elapsed}"));
+        bar.enable_steady_tick(REDRAW_INTERVAL);
+        Drawn { bar, updates: None }
+    }
+
+    fn stream_bar(&self, what: String, progress: &Progress) -> Drawn {
+        let bar = self.screen.add(match progress.total_bytes {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::no_length(),
+        });
+        let rows = Arc::clone(&progress.rows);
+        let template = "{msg} {bar:30} {bytes}/{total_bytes}  {rows} rows  {bytes_per_sec}  {eta} left";
+        bar.set_style(style(template).with_key(
+            "rows",
+            move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{}", HumanCount(rows.load(Ordering::Relaxed)));
+            },
+        ));
+        bar.set_message(what);
+        let bytes = Arc::clone(&progress.bytes);
+        let updates = tokio::spawn(follow(bar.clone(), bytes)).abort_handle();
+        Drawn { bar, updates: Some(updates) }
+    }
 }
 
 async fn follow(bar: ProgressBar, bytes: Arc<AtomicU64>) {

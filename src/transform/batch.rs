@@ -36,8 +36,12 @@ pub struct Sorting {
 }
 
 impl Sorting {
-    fn is_inside(&self, time: Option<Timestamp>) -> bool {
-        time.is_some_and(|time| self.period.contains(&time) && !self.except.contains(&time))
+    fn is_in_period(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| self.period.contains(&time))
+    }
+
+    fn is_kept_back(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| self.except.contains(&time))
     }
 }
 
@@ -62,6 +66,8 @@ impl Batch {
 pub struct Transformed {
     /// Which keys may stand among them more than once.
     pub repeats: Repeats,
+    /// How many of them lie in the file's period.
+    pub rows_in_period: u64,
     /// The bytes of CSV that they were.
     pub csv_bytes: u64,
 }
@@ -74,11 +80,22 @@ pub fn start(
 ) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let finished = tokio::spawn(async move {
-        let mut stage = Stage { records, encoder, sorting, repeats: Repeats::default(), batches: sender };
+        let mut stage = Stage {
+            records,
+            encoder,
+            sorting,
+            repeats: Repeats::default(),
+            rows_in_period: 0,
+            batches: sender,
+        };
         if let Err(error) = stage.run().await {
             let _ = stage.batches.send(Err(error)).await;
         }
-        Transformed { repeats: stage.repeats, csv_bytes: stage.records.bytes_read() }
+        Transformed {
+            repeats: stage.repeats,
+            rows_in_period: stage.rows_in_period,
+            csv_bytes: stage.records.bytes_read(),
+        }
     });
     (finished, receiver)
 }
@@ -88,6 +105,7 @@ struct Stage {
     encoder: RowEncoder,
     sorting: Sorting,
     repeats: Repeats,
+    rows_in_period: u64,
     batches: mpsc::Sender<Result<Batch>>,
 }
 
@@ -104,7 +122,9 @@ impl Stage {
                 Error::new(Kind::Data, format!("{place}: {error}"))
             })?;
             keys.push(row.key);
-            let batch = if self.sorting.is_inside(row.time) {
+            let in_period = self.sorting.is_in_period(row.time);
+            self.rows_in_period += u64::from(in_period);
+            let batch = if in_period && !self.sorting.is_kept_back(row.time) {
                 &mut inside
             } else {
                 anywhere.tuples.extend(inside.tuples.drain(start..));

@@ -155,6 +155,13 @@ impl Database {
         command
     }
 
+    /// The same, whatever the ledger says.
+    pub fn reload(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
+        let mut command = self.load(taxi, year, month, source);
+        command.arg("--force");
+        command
+    }
+
     /// Rows, distinct keys, and the digests over keys and rows of one file in a target table.
     pub fn digest(&self, table: &str, filename: &str) -> Vec<String> {
         let query = format!(
@@ -179,12 +186,21 @@ pub fn json(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What a command that must fail said, once its exit code is the expected one.
+/// What a command that must fail said, once its exit code is the expected one; its result, if any, says the same.
 pub fn refusal(output: &Output, code: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(output.stdout.is_empty(), "a failure printed a result");
+    if !output.stdout.is_empty() {
+        assert_eq!(failure(output)["exit_code"], code, "{said}");
+    }
     said
+}
+
+/// The error in the JSON object that a failed command printed, alone on stdout.
+pub fn failure(output: &Output) -> Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "not one line: {text}");
+    serde_json::from_str::<Value>(&text).unwrap()["error"].take()
 }
 
 /// Says why a test was not run, past the test runner, which keeps what passing tests print to itself.

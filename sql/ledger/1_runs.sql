@@ -1,4 +1,4 @@
--- The run history: one row a run. A successful load's row commits with its rows, a failed one's alone.
+-- Version 1 of the run history: one row a run.
 -- Locks: nothing that exists. May be run again: what exists is left as it is.
 CREATE SCHEMA IF NOT EXISTS taxi_etl;
 

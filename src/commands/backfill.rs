@@ -1,0 +1,230 @@
+//! `taxi backfill`: what is missing of a range of months.
+
+use std::sync::Arc;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+
+use super::{load, target};
+use crate::cli::BackfillArgs;
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::load::Options;
+use crate::load::outlook::{Action, Outlook};
+use crate::pipeline::backfill::{Backfill, Ended};
+use crate::pipeline::flow::Flow;
+use crate::pipeline::months::{Last, Month};
+use crate::pipeline::plan::Plan;
+use crate::provision::{Provisioner, State};
+use crate::report::Report;
+use crate::report::failure::{self, Failure};
+use crate::report::output::End;
+use crate::report::summary::{Outcome, Summary};
+
+/// Loads the range, or says what it would do.
+pub async fn run(
+    args: BackfillArgs,
+    provisioner: &Provisioner,
+    interrupt: &Interrupt,
+    report: Arc<dyn Report>,
+) -> Result<End> {
+    let options = config::options(&args.run)?;
+    let plans = plans(&args)?;
+    let database = config::database(args.run.database.database_url.as_deref())?;
+    if args.plan {
+        let may_look = database.is_some() || provisioner.status().await?.state != State::Stopped;
+        if !may_look {
+            return Err(Error::new(Kind::Configuration, "the embedded server, which holds the ledger, is stopped")
+                .hint("bring it up with 'taxi up': a plan starts nothing"));
+        }
+        let client = target::look(database, provisioner, report.as_ref());
+        let client = interrupt.or(client).await?;
+        return interrupt.or(forecast(&plans, client.as_ref(), &options)).await;
+    }
+    let opened = target::open(database, provisioner, report.as_ref());
+    let (settings, sessions) = interrupt.or(opened).await?;
+    let backfill =
+        Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast };
+    let ended = backfill.run(plans, sessions, interrupt, report).await?;
+    conclude(ended, args.to == Last::Latest)
+}
+
+/// The plans of the range, the taxi types one after the other.
+fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
+    let usage = |text: String| Err(Error::new(Kind::Usage, text));
+    let flow = Flow::builtin(load::PIPELINE)?;
+    let source = config::source_base(args.run.source.as_deref())?;
+    let last = match args.to {
+        Last::Month(month) => month,
+        Last::Latest => Month::previous(),
+    };
+    let plan = |taxi: &str| {
+        let months = args.from.to(last);
+        months.map(|month| load::plan(&flow, taxi, month, source.as_deref())).collect::<Result<Vec<_>>>()
+    };
+    let mut plans = Vec::new();
+    for taxi in flow.taxi_types(&args.taxi) {
+        plans.extend(plan(taxi)?);
+    }
+    if plans.is_empty() {
+        return usage(format!("there is no month from {} to {last}", args.from));
+    }
+    match args.index {
+        None => Ok(plans),
+        Some(index) if index < plans.len() => Ok(vec![plans.swap_remove(index)]),
+        Some(index) => usage(format!("the range has {} months, none with the index {index}", plans.len())),
+    }
+}
+
+/// The result of a backfill.
+#[derive(Serialize)]
+struct Conclusion {
+    status: Outcome,
+    files_loaded: usize,
+    files_skipped: usize,
+    files_not_published: usize,
+    files_failed: usize,
+    rows_inserted: u64,
+    rows_matched: u64,
+    files: Vec<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+fn conclude(ended: Vec<Ended>, to_latest: bool) -> Result<End> {
+    let tolerated = if to_latest { not_published_yet(&ended) } else { vec![false; ended.len()] };
+    let (summaries, errors): (Vec<Summary>, Vec<Option<Error>>) = ended.into_iter().unzip();
+    let failed: Vec<(&str, Error)> = std::iter::zip(&summaries, errors)
+        .zip(tolerated)
+        .filter(|(_, tolerated)| !tolerated)
+        .filter_map(|((summary, error), _)| Some((summary.filename.as_str(), error?)))
+        .collect();
+    let error = (!failed.is_empty()).then(|| failure_of(&failed, summaries.len()));
+    let count = |status| summaries.iter().filter(|summary| summary.status == status).count();
+    let sum = |figure: fn(&Summary) -> u64| summaries.iter().map(figure).sum();
+    let conclusion = Conclusion {
+        status: match &error {
+            Some(error) => Outcome::of(error),
+            None if count(Outcome::Loaded) > 0 => Outcome::Loaded,
+            None => Outcome::Skipped,
+        },
+        files_loaded: count(Outcome::Loaded),
+        files_skipped: count(Outcome::Skipped),
+        files_not_published: count(Outcome::NotPublished),
+        files_failed: count(Outcome::Failed),
+        rows_inserted: sum(|summary| summary.rows.rows_inserted),
+        rows_matched: sum(|summary| summary.rows.rows_matched),
+        error: error.as_ref().map(Failure::of),
+        files: summaries.clone(),
+    };
+    Ok(End::new(&conclusion, text)?.with_error(error).with_files(summaries))
+}
+
+/// Which files are those at the end of their taxi type's range that the source does not have yet. Where it has none at
+/// all, it is not the publisher who is late.
+fn not_published_yet(ended: &[Ended]) -> Vec<bool> {
+    let missing = |(summary, _): &Ended| summary.status == Outcome::NotPublished;
+    let groups = ended.chunk_by(|(one, _), (other, _)| one.taxi == other.taxi);
+    let mut tolerated = Vec::with_capacity(ended.len());
+    for group in groups {
+        let published = group.iter().rposition(|ended| !missing(ended)).map_or(group.len(), |last| last + 1);
+        tolerated.extend((0..group.len()).map(|index| index >= published));
+    }
+    tolerated
+}
+
+/// The error that stands for those of several files: the first that trying again will not mend, else the first.
+fn failure_of(failed: &[(&str, Error)], files: usize) -> Error {
+    let signal = |kind: &Kind| matches!(kind, Kind::Interrupted | Kind::Terminated);
+    let lasting = |kind: &Kind| !kind.is_worth_retrying();
+    let kinds = || failed.iter().map(|(_, error)| error.kind());
+    let kind = kinds().find(signal).or_else(|| kinds().find(lasting)).or_else(|| kinds().next());
+    let said: Vec<String> =
+        failed.iter().map(|(file, error)| format!("{file}: {}", failure::plain(error))).collect();
+    Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {files} files were not loaded", failed.len()))
+        .because(said.join("\n  "))
+}
+
+fn text(conclusion: &Conclusion) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["file", "", "rows inserted", "rows matched", "seconds"]);
+    for file in &conclusion.files {
+        table.add_row([
+            file.filename.clone(),
+            file.status.words().to_owned(),
+            HumanCount(file.rows.rows_inserted).to_string(),
+            HumanCount(file.rows.rows_matched).to_string(),
+            format!("{:.1}", file.seconds),
+        ]);
+    }
+    let counted = format!(
+        "{} loaded, {} already loaded, {} not published, {} failed; {} rows inserted",
+        conclusion.files_loaded,
+        conclusion.files_skipped,
+        conclusion.files_not_published,
+        conclusion.files_failed,
+        HumanCount(conclusion.rows_inserted)
+    );
+    format!("{}\n{counted}", aligned(table, &[2, 3, 4]))
+}
+
+/// The table's text, some columns to the right.
+fn aligned(mut table: Table, right: &[usize]) -> String {
+    for index in right {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// What a backfill would do.
+#[derive(Serialize)]
+struct Forecast {
+    status: &'static str,
+    bytes_to_download: u64,
+    files: Vec<Foreseen>,
+}
+
+#[derive(Serialize)]
+struct Foreseen {
+    filename: String,
+    table: String,
+    #[serde(flatten)]
+    outlook: Outlook,
+}
+
+async fn forecast(
+    plans: &[Plan],
+    client: Option<&tokio_postgres::Client>,
+    options: &Options,
+) -> Result<End> {
+    let mut files = Vec::new();
+    for job in plans.iter().filter_map(Plan::job) {
+        let outlook = job.look(client, options).await?;
+        files.push(Foreseen { filename: job.filename.clone(), table: job.table.to_string(), outlook });
+    }
+    let needed = files.iter().filter(|file| matches!(file.outlook.action, Action::Load | Action::LoadAgain));
+    let bytes_to_download = needed.filter_map(|file| file.outlook.length_bytes).sum();
+    End::new(&Forecast { status: "planned", bytes_to_download, files }, |forecast| {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        table.set_header(["file", "", "size"]);
+        for file in &forecast.files {
+            let action = match file.outlook.action {
+                Action::Load => "to be loaded",
+                Action::LoadAgain => "to be loaded again",
+                Action::Skip => "already loaded",
+                Action::NotPublished => "not published",
+            };
+            let size = file.outlook.length_bytes.map(|length| HumanBytes(length).to_string());
+            table.add_row([file.filename.clone(), action.to_owned(), size.unwrap_or_default()]);
+        }
+        let bytes = HumanBytes(forecast.bytes_to_download);
+        format!("{}\n{bytes} to download", aligned(table, &[2]))
+    })
+}

@@ -1,0 +1,161 @@
+//! A run, and what the ledger says of it: that it began, and how it ended.
+
+use jiff::Timestamp;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
+
+use super::Status;
+use crate::database::failure;
+use crate::database::identifier::TableName;
+use crate::database::statement;
+use crate::error::{Error, Result};
+use crate::extract::source::Description;
+use crate::http;
+use crate::load::IfLoaded;
+use crate::report::loaded::Loaded;
+use crate::report::log::Log;
+use crate::report::phase::Phases;
+
+/// A run under way, and what the ledger will say of it however it ends.
+pub struct Run {
+    /// Names the run; its first half is the time it began.
+    pub id: Uuid,
+    /// The pipeline's name, with its namespace.
+    pub pipeline: String,
+    /// The inputs as resolved.
+    pub inputs: Vec<(String, String)>,
+    /// Whether the load was asked for whatever the ledger says.
+    pub forced: bool,
+    /// What was to be done with a file that is loaded already.
+    pub if_loaded: IfLoaded,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// The phases so far.
+    pub phases: Phases,
+    /// What happened so far.
+    pub log: Log,
+    /// The session of the load's transaction, once there is one.
+    pub server_pid: Option<i32>,
+    /// The file and the table, once they are known.
+    pub filename: Option<String>,
+    /// The target table, once it is known.
+    pub table: Option<TableName>,
+    /// The source's address as it may be shown, and what it said of the file.
+    pub source: Option<(String, Description)>,
+}
+
+impl Run {
+    /// A run that begins now.
+    pub fn begin(
+        pipeline: String,
+        inputs: Vec<(String, String)>,
+        forced: bool,
+        if_loaded: IfLoaded,
+        log: Log,
+    ) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            pipeline,
+            inputs,
+            forced,
+            if_loaded,
+            started_at: Timestamp::now(),
+            phases: Phases::default(),
+            log,
+            server_pid: None,
+            filename: None,
+            table: None,
+            source: None,
+        }
+    }
+
+    /// Records that the run is under way, for others to see.
+    pub async fn record_start(&self, client: &impl GenericClient) -> Result<()> {
+        self.record(client, Status::Running, None, None).await
+    }
+
+    /// Records the success, in the caller's transaction.
+    pub async fn record_success(&self, client: &impl GenericClient, loaded: &Loaded) -> Result<()> {
+        self.record(client, Status::Succeeded, Some(loaded), None).await
+    }
+
+    /// Records the failure. Where the run had been committed after all, the ledger keeps saying so.
+    pub async fn record_failure(&self, client: &impl GenericClient, error: &Error) -> Result<()> {
+        self.record(client, Status::of(error), None, Some(error)).await
+    }
+
+    async fn record(
+        &self,
+        client: &impl GenericClient,
+        status: Status,
+        loaded: Option<&Loaded>,
+        error: Option<&Error>,
+    ) -> Result<()> {
+        let inputs: serde_json::Map<String, serde_json::Value> =
+            self.inputs.iter().map(|(name, value)| (name.clone(), http::redact(value).into())).collect();
+        let inputs = Json(inputs);
+        let table = self.table.as_ref().map(ToString::to_string);
+        let (address, description) = self.source.clone().unzip();
+        let description = description.unwrap_or_default();
+        let length = description.length_bytes.map(|length| length as i64);
+        let count = |count: fn(&Loaded) -> u64| loaded.map(|loaded| count(loaded) as i64);
+        let (downloaded, read) = (count(|loaded| loaded.downloaded_bytes), count(|loaded| loaded.rows_read));
+        let (staged, inserted) = (count(|loaded| loaded.rows_staged), count(|loaded| loaded.rows_inserted));
+        let (matched, rejected) = (count(|loaded| loaded.rows_matched), count(|loaded| loaded.rows_rejected));
+        let (deleted, in_period) =
+            (count(|loaded| loaded.rows_deleted), count(|loaded| loaded.rows_in_period));
+        let duplicates = count(|loaded| loaded.duplicate_keys);
+        let sha256 = loaded.map(|loaded| &loaded.sha256);
+        let (kind, text) =
+            error.map(|error| (error.kind().name(), crate::report::failure::plain(error))).unzip();
+        let finished = (status != Status::Running).then(Timestamp::now);
+        let (host, pid) = (host(), std::process::id() as i32);
+        let values: [(&str, &(dyn ToSql + Sync)); 32] = [
+            ("run_id", &self.id),
+            ("pipeline", &self.pipeline),
+            ("inputs", &inputs),
+            ("forced", &self.forced),
+            ("if_loaded", &self.if_loaded.name()),
+            ("status", &status.name()),
+            ("filename", &self.filename),
+            ("target_table", &table),
+            ("source_address", &address),
+            ("source_etag", &description.etag),
+            ("source_last_modified", &description.last_modified),
+            ("source_length_bytes", &length),
+            ("downloaded_bytes", &downloaded),
+            ("sha256", &sha256),
+            ("rows_read", &read),
+            ("rows_staged", &staged),
+            ("rows_inserted", &inserted),
+            ("rows_matched", &matched),
+            ("rows_rejected", &rejected),
+            ("rows_deleted", &deleted),
+            ("rows_in_period", &in_period),
+            ("duplicate_keys", &duplicates),
+            ("phases", &Json(&self.phases)),
+            ("log", &Json(self.log.lines())),
+            ("error_kind", &kind),
+            ("error", &text),
+            ("host", &host),
+            ("pid", &pid),
+            ("server_pid", &self.server_pid),
+            ("started_at", &self.started_at),
+            ("finished_at", &finished),
+            ("tool_version", &env!("CARGO_PKG_VERSION")),
+        ];
+        let (columns, values): (Vec<&str>, Vec<&(dyn ToSql + Sync)>) = values.into_iter().unzip();
+        let insert = statement::render("ledger/record_run.sql", &minijinja::context! { columns })?;
+        client
+            .execute(&insert, &values)
+            .await
+            .map_err(|cause| failure::statement("cannot write the run into taxi_etl.runs", cause))?;
+        Ok(())
+    }
+}
+
+/// This machine's name.
+fn host() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

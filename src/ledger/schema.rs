@@ -1,0 +1,56 @@
+//! The ledger's tables: created where there are none, brought up to this program's version where they are older.
+
+use tokio_postgres::{Client, Transaction};
+
+use crate::database::{failure, statement};
+use crate::error::{Error, Kind, Result};
+
+/// The files of `sql/ledger/` that lead from one version to the next, the first from nothing.
+const STEPS: [&str; 2] = ["ledger/1_runs.sql", "ledger/2_history.sql"];
+
+/// Creates or upgrades the tables. What is of this version is not touched and needs no right but to read.
+pub async fn upgrade(client: &mut Client) -> Result<()> {
+    let failed = |cause| {
+        failure::statement("cannot prepare the ledger, the tables of the schema taxi_etl", cause)
+            .hint("the role that owns the database has to run taxi once")
+    };
+    let transaction = client.transaction().await.map_err(failed)?;
+    if version(&transaction).await.map_err(failed)? != STEPS.len() {
+        let lock = statement::render("lock_creation.sql", &minijinja::context! {})?;
+        transaction.batch_execute(&lock).await.map_err(failed)?;
+        let found = version(&transaction).await.map_err(failed)?;
+        let missing = STEPS.get(found..).ok_or_else(|| {
+            let known = STEPS.len();
+            let text = format!("the ledger in the schema taxi_etl is of version {found}, this taxi knows {known}");
+            Error::new(Kind::Configuration, text).hint("a newer taxi has been here: use that one")
+        })?;
+        for step in missing {
+            let step = statement::render(step, &minijinja::context! {})?;
+            transaction.batch_execute(&step).await.map_err(failed)?;
+        }
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+/// Whether there is a ledger at all, for those who only read.
+pub async fn exists(client: &Client) -> Result<bool> {
+    let find = statement::render("ledger/find_ledger.sql", &minijinja::context! {})?;
+    let found = client.query_one(&find, &[]).await;
+    Ok(found.map_err(|cause| failure::statement("cannot look for the ledger", cause))?.get(0))
+}
+
+/// The version of the tables, as a number of steps.
+async fn version(transaction: &Transaction<'_>) -> Result<usize, tokio_postgres::Error> {
+    let found = transaction.query_one(FIND, &[]).await?;
+    match (found.get(0), found.get(1)) {
+        (false, _) => Ok(0),
+        (true, false) => Ok(1),
+        (true, true) => {
+            let version: i32 = transaction.query_one(READ, &[]).await?.get(0);
+            Ok(usize::try_from(version).unwrap_or(usize::MAX))
+        }
+    }
+}
+
+const FIND: &str = include_str!("../../sql/ledger/find_ledger.sql");
+const READ: &str = include_str!("../../sql/ledger/read_version.sql");

@@ -1,0 +1,96 @@
+//! What keeps runs apart: advisory locks of the load's transaction, which the server lets go when that ends, however it does.
+//!
+//! | lock | held | keeps apart |
+//! |---|---|---|
+//! | the run's own | from the beginning | its chunks from those who clean up after the dead |
+//! | the month's | from the beginning | two loads of one month into one table |
+//! | the table's | from the last rows to the commit | the ends of loads of different months, see [`super::merge`] |
+//!
+//! Each is taken after those above it and waits for nothing below: there is no circle to be locked in.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, GenericClient, Transaction};
+use uuid::Uuid;
+
+use crate::database::failure::{self, is_lock_timeout};
+use crate::database::statement;
+use crate::error::{Error, Kind, Result};
+use crate::report::Report;
+
+/// How long a run waits for another before it says so.
+const SILENT_WAIT: Duration = Duration::from_secs(1);
+
+/// The name by which the server knows a run's own lock.
+pub fn of_run(run: Uuid) -> String {
+    run.simple().to_string()
+}
+
+/// Bounds every wait for a lock, of the session or of its transaction alone.
+pub async fn bound(client: &impl GenericClient, timeout: Duration, transaction_only: bool) -> Result<()> {
+    let set = statement::render("lock_timeout.sql", &minijinja::context! {})?;
+    // zero would be no bound
+    let timeout = format!("{}ms", timeout.as_millis().clamp(1, i32::MAX as u128));
+    client
+        .execute(&set, &[&timeout, &transaction_only])
+        .await
+        .map_err(|cause| failure::statement("cannot bound the wait for locks", cause))?;
+    Ok(())
+}
+
+/// Waits for the lock called `name`, which is for `what`; says who holds it after a while, and fails after `timeout`.
+///
+/// `observer` is another session, which can look while this one waits.
+pub async fn take(
+    transaction: &Transaction<'_>,
+    observer: &Client,
+    name: &str,
+    what: &str,
+    timeout: Duration,
+    report: &dyn Report,
+) -> Result<()> {
+    let lock = statement::render("take_lock.sql", &minijinja::context! {})?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
+    let mut taken = std::pin::pin!(transaction.execute(&lock, &parameters));
+    let result = match tokio::time::timeout(SILENT_WAIT, &mut taken).await {
+        Ok(result) => result,
+        Err(_elapsed) => {
+            report.notice(&format!("waiting for {what}, held by {}", holder(observer, name).await?));
+            taken.await
+        }
+    };
+    match result {
+        Ok(_) => Ok(()),
+        Err(cause) if is_lock_timeout(&cause) => {
+            let text = format!("{what} is held by {}", holder(observer, name).await?);
+            Err(Error::new(Kind::LockHeld, text).hint(format!(
+                "waited {:.1} s for it: --lock-timeout waits longer, and running again later is safe",
+                timeout.as_secs_f64()
+            )))
+        }
+        Err(cause) => Err(failure::statement(format!("cannot lock {what}"), cause)),
+    }
+}
+
+/// Who holds the lock, as messages say it.
+async fn holder(observer: &Client, name: &str) -> Result<String> {
+    let find = statement::render("find_holder.sql", &minijinja::context! {})?;
+    let found = observer
+        .query_opt(&find, &[&name])
+        .await
+        .map_err(|cause| failure::statement("cannot find out who holds a lock", cause))?;
+    let Some(row) = found else { return Ok("a run that has just ended".to_owned()) };
+    let session: i32 = row.get(0);
+    Ok(match row.get::<_, Option<Uuid>>(1) {
+        Some(run) => {
+            let (host, pid): (Option<String>, Option<i32>) = (row.get(2), row.get(3));
+            let since: jiff::Timestamp = row.get(4);
+            format!(
+                "run {run} on host {} (pid {}) since {since:.0}",
+                host.unwrap_or_default(),
+                pid.unwrap_or_default()
+            )
+        }
+        None => format!("a run that is about to begin (the server's process {session})"),
+    })
+}

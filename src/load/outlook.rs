@@ -1,0 +1,63 @@
+//! What a load would do, found out without doing it.
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::job::Job;
+use super::{IfLoaded, Options};
+use crate::error::{Kind, Result};
+use crate::ledger::history;
+
+/// What a load would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Load a file that the ledger does not know.
+    Load,
+    /// Load a file again: the source has another by now, its rows are gone, or it was asked for.
+    LoadAgain,
+    /// Nothing: it is loaded.
+    Skip,
+    /// Nothing: the source does not have it.
+    NotPublished,
+}
+
+/// What a load would do, and with how much.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outlook {
+    /// What it would do.
+    pub action: Action,
+    /// The file's length, where the source says so.
+    pub length_bytes: Option<u64>,
+}
+
+impl Job {
+    /// Looks at the ledger, the target and the source; without a `client` there is neither ledger nor target yet.
+    pub async fn look(&self, client: Option<&Client>, options: &Options) -> Result<Outlook> {
+        let description = match self.source.look().await {
+            Ok(description) => description,
+            Err(error) if error.kind() == Kind::NotPublished => {
+                return Ok(Outlook { action: Action::NotPublished, length_bytes: None });
+            }
+            Err(error) => return Err(error),
+        };
+        let earlier = match client {
+            Some(client) => history::latest_success(client, &self.table, &self.filename).await?,
+            None => None,
+        };
+        let action = match (earlier, client) {
+            (Some(earlier), Some(client)) => {
+                let same = earlier.address == self.source.address()
+                    && earlier.description.is_of_same_file(&description);
+                let leave = same || options.if_loaded == IfLoaded::Skip;
+                if leave && !options.force && self.is_held(client, &earlier, &self.identifiers(&[])).await? {
+                    Action::Skip
+                } else {
+                    Action::LoadAgain
+                }
+            }
+            _ => Action::Load,
+        };
+        Ok(Outlook { action, length_bytes: description.length_bytes })
+    }
+}

@@ -1,0 +1,166 @@
+//! Dagster Pipes: two environment variables, each base64 of zlib of JSON, say what is to be materialized and which file
+//! takes messages, a JSON object a line.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::read::ZlibDecoder;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::level_name;
+use crate::error::{Error, Kind, Result};
+use crate::report::failure::Failure;
+use crate::report::log::Line;
+use crate::report::output::End;
+use crate::report::summary::Outcome;
+use crate::report::{Event, Report, lines};
+
+const CONTEXT: &str = "DAGSTER_PIPES_CONTEXT";
+const MESSAGES: &str = "DAGSTER_PIPES_MESSAGES";
+/// The protocol's version.
+const VERSION: &str = "0.1";
+
+/// A session with the Dagster process that has started this one.
+#[derive(Clone)]
+pub struct Pipes {
+    messages: Arc<Mutex<Messages>>,
+    asset_keys: Vec<String>,
+}
+
+enum Messages {
+    File(File),
+    Stdout,
+    Stderr,
+}
+
+/// What `DAGSTER_PIPES_CONTEXT` holds: the context, or the file that does.
+#[derive(Deserialize)]
+struct ContextParameters {
+    path: Option<PathBuf>,
+    data: Option<Context>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    asset_keys: Option<Vec<String>>,
+}
+
+/// What `DAGSTER_PIPES_MESSAGES` holds: the file that takes messages, or a stream.
+#[derive(Deserialize)]
+struct MessagesParameters {
+    path: Option<PathBuf>,
+    stdio: Option<String>,
+}
+
+impl Pipes {
+    /// Opens the session, where both variables are set.
+    pub fn from_environment() -> Result<Option<Self>> {
+        let (Ok(context), Ok(messages)) = (std::env::var(CONTEXT), std::env::var(MESSAGES)) else {
+            return Ok(None);
+        };
+        let context = match decode::<ContextParameters>(CONTEXT, &context)? {
+            ContextParameters { data: Some(context), .. } => context,
+            ContextParameters { path: Some(path), .. } => read(&path)?,
+            _ => return Err(refuse(CONTEXT, "it names neither data nor a path")),
+        };
+        let messages: MessagesParameters = decode(MESSAGES, &messages)?;
+        let messages = match (messages.path, messages.stdio.as_deref()) {
+            (Some(path), _) => {
+                let file = OpenOptions::new().create(true).append(true).open(&path);
+                Messages::File(file.map_err(|cause| Error::file("write", &path, cause))?)
+            }
+            (None, Some("stdout")) => Messages::Stdout,
+            (None, Some("stderr")) => Messages::Stderr,
+            _ => return Err(refuse(MESSAGES, "it names neither a path nor stdout nor stderr")),
+        };
+        let messages = Arc::new(Mutex::new(messages));
+        let pipes = Self { messages, asset_keys: context.asset_keys.unwrap_or_default() };
+        pipes.send("opened", json!({ "extras": {} }))?;
+        Ok(Some(pipes))
+    }
+
+    /// Reports what was loaded, and ends the session.
+    pub fn close(&self, end: &End) -> Result<()> {
+        if let ([asset_key], None) = (&self.asset_keys[..], &end.error) {
+            let parameters =
+                json!({ "asset_key": asset_key, "data_version": null, "metadata": metadata(end) });
+            self.send("report_asset_materialization", parameters)?;
+        }
+        let closed = match end.error.as_ref().map(Failure::of) {
+            Some(error) => json!({ "exception": {
+                "message": error.message, "name": error.kind, "stack": [], "cause": null, "context": null
+            } }),
+            None => json!({}),
+        };
+        self.send("closed", closed)
+    }
+
+    fn send(&self, method: &str, parameters: Value) -> Result<()> {
+        let message = json!({ "__dagster_pipes_version": VERSION, "method": method, "params": parameters });
+        let line = format!("{message}\n");
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match &mut *messages {
+            Messages::File(file) => file.write_all(line.as_bytes()),
+            Messages::Stdout => std::io::stdout().write_all(line.as_bytes()),
+            Messages::Stderr => std::io::stderr().write_all(line.as_bytes()),
+        };
+        written.map_err(|cause| Error::new(Kind::Io, "cannot write a message to Dagster").because(cause))
+    }
+}
+
+impl Report for Pipes {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        if let Some(text) = lines::text(file, event) {
+            let level = level_name(Line::new(file, event).level);
+            // that the messages cannot be written shows when the session is closed
+            let _ = self.send("log", json!({ "message": text, "level": level }));
+        }
+    }
+}
+
+/// The sums over all files, and which they were.
+fn metadata(end: &End) -> Value {
+    let typed = |value: Value, kind: &str| json!({ "raw_value": value, "type": kind });
+    let sum = |figure: fn(&crate::report::loaded::Loaded) -> u64| {
+        typed(end.files.iter().map(|file| figure(&file.rows)).sum::<u64>().into(), "int")
+    };
+    let files = |status: Outcome| {
+        let names = end.files.iter().filter(|file| file.status == status).map(|file| &file.filename);
+        typed(names.cloned().collect::<Vec<_>>().into(), "json")
+    };
+    let seconds: f64 = end.files.iter().map(|file| file.seconds).sum();
+    json!({
+        "rows_read": sum(|rows| rows.rows_read),
+        "rows_inserted": sum(|rows| rows.rows_inserted),
+        "rows_matched": sum(|rows| rows.rows_matched),
+        "rows_deleted": sum(|rows| rows.rows_deleted),
+        "bytes_downloaded": sum(|rows| rows.downloaded_bytes),
+        "files_loaded": files(Outcome::Loaded),
+        "files_skipped": files(Outcome::Skipped),
+        "seconds": typed(seconds.into(), "float"),
+    })
+}
+
+fn decode<T: for<'a> Deserialize<'a>>(variable: &str, text: &str) -> Result<T> {
+    let compressed = BASE64.decode(text).map_err(|_| refuse(variable, "it is not base64"))?;
+    let mut json = String::new();
+    ZlibDecoder::new(&compressed[..])
+        .read_to_string(&mut json)
+        .map_err(|_| refuse(variable, "it is not zlib of text"))?;
+    serde_json::from_str(&json).map_err(|cause| refuse(variable, &cause.to_string()))
+}
+
+fn read(path: &Path) -> Result<Context> {
+    let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
+    serde_json::from_str(&text).map_err(|cause| refuse(CONTEXT, &cause.to_string()))
+}
+
+fn refuse(variable: &str, why: &str) -> Error {
+    Error::new(Kind::Configuration, format!("{variable} cannot be read: {why}"))
+        .hint("Dagster sets it for a Pipes session: unset it to run without")
+}

@@ -1,0 +1,60 @@
+//! Kestra: reads the lines of a task's stdout that stand between `::{` and `}::`.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::level_name;
+use crate::report::log::Line;
+use crate::report::output::{End, write_line};
+use crate::report::{Event, Report, failure, lines};
+
+/// Writes events as log lines to stdout: what stands on stderr Kestra shows as errors.
+#[derive(Debug)]
+pub struct Lines;
+
+impl Report for Lines {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        if let Some(text) = lines::text(file, event) {
+            let level = match level_name(Line::new(file, event).level) {
+                "WARNING" => "WARN",
+                level => level,
+            };
+            // a closed stdout shows when the result is written
+            let _ = write_line(&marked(&json!({ "logs": [{ "level": level, "message": text }] })));
+        }
+    }
+}
+
+/// The lines of the result: outputs, metrics, and the error as a log line.
+pub fn result(end: &End) -> String {
+    let mut metrics = Vec::new();
+    for file in &end.files {
+        let tags = json!({ "taxi": file.taxi, "filename": file.filename });
+        let counters = [
+            ("rows_read", file.rows.rows_read),
+            ("rows_inserted", file.rows.rows_inserted),
+            ("rows_matched", file.rows.rows_matched),
+            ("rows_deleted", file.rows.rows_deleted),
+            ("bytes_downloaded", file.rows.downloaded_bytes),
+        ];
+        metrics.extend(
+            counters.map(|(name, value)| json!({ "name": name, "type": "counter", "value": value, "tags": tags })),
+        );
+        metrics.push(json!({ "name": "duration", "type": "timer", "value": file.seconds, "tags": tags }));
+    }
+    // the object as it was written, its keys in their order
+    let mut text = format!("::{{\"outputs\":{}}}::", end.json);
+    if !metrics.is_empty() {
+        let _ = write!(text, "\n{}", marked(&json!({ "metrics": metrics })));
+    }
+    if let Some(error) = &end.error {
+        let logs = json!({ "logs": [{ "level": "ERROR", "message": failure::plain(error) }] });
+        let _ = write!(text, "\n{}", marked(&logs));
+    }
+    text
+}
+
+fn marked(value: &Value) -> String {
+    format!("::{value}::")
+}

@@ -1,0 +1,142 @@
+//! How a command reports to whoever has started it: a terminal, cron, or an orchestrator.
+//!
+//! | started by | reads |
+//! |---|---|
+//! | a person | text on stdout, progress on stderr |
+//! | cron | the exit code, and with `--quiet` nothing on success |
+//! | [kestra] | marked lines on stdout |
+//! | [airflow] | the last line of stdout, or a file in a folder of its own |
+//! | [dagster] | JSON lines in a file that an environment variable names |
+//! | [kubernetes] | a file of at most 4 KiB, and the exit code |
+
+pub mod airflow;
+pub mod dagster;
+pub mod kestra;
+pub mod kubernetes;
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use crate::cli::{Command, OrchestratorArgs, OutputArgs, RunArgs};
+use crate::error::{Error, Result};
+use crate::report::log::{Level, Line};
+use crate::report::output::{End, Output, write_line};
+use crate::report::{self, LogFormat, Quiet, Report, Several, failure, json_lines};
+
+/// Where the log and the result of a command go.
+#[derive(Default)]
+pub struct Delivery {
+    output: Output,
+    quiet: bool,
+    log_format: LogFormat,
+    skip_exit_code: Option<u8>,
+    files: Option<OrchestratorArgs>,
+    dagster: Option<dagster::Pipes>,
+}
+
+impl Delivery {
+    /// What the command line and the environment ask for.
+    pub fn new(command: &Command) -> Result<Self> {
+        let plain = |output: &OutputArgs| Self {
+            output: output.output,
+            quiet: false,
+            log_format: LogFormat::Text,
+            skip_exit_code: None,
+            files: None,
+            dagster: None,
+        };
+        let loading = |args: &RunArgs| -> Result<Self> {
+            Ok(Self {
+                output: args.output.output,
+                quiet: args.quiet,
+                log_format: args.log_format,
+                skip_exit_code: args.skip_exit_code,
+                files: Some(args.orchestrator.clone()),
+                dagster: dagster::Pipes::from_environment()?,
+            })
+        };
+        match command {
+            Command::Load(args) => loading(&args.run),
+            Command::Backfill(args) => loading(&args.run),
+            Command::Runs(args) => Ok(plain(args.output())),
+            Command::Verify(args) => Ok(plain(&args.output)),
+            Command::Up(output) | Command::Status(output) | Command::Down(output) => Ok(plain(output)),
+            Command::Psql { .. } => Ok(plain(&OutputArgs::default())),
+        }
+    }
+
+    /// Where events go.
+    pub fn report(&self) -> Arc<dyn Report> {
+        let mut reports: Vec<Box<dyn Report>> = Vec::new();
+        match (self.quiet, self.output) {
+            (true, _) => reports.push(Box::new(Quiet)),
+            (false, Output::Kestra) => reports.push(Box::new(kestra::Lines)),
+            (false, _) => reports.push(report::for_stderr(self.log_format)),
+        }
+        if let Some(pipes) = &self.dagster {
+            reports.push(Box::new(pipes.clone()));
+        }
+        Arc::new(Several(reports))
+    }
+
+    /// Prints the result, tells the orchestrator, and returns the exit code.
+    pub fn deliver(self, mut end: End) -> u8 {
+        if let Err(error) = self.tell(&end) {
+            // what the command itself has come to matters more
+            match end.error {
+                Some(_) => self.print(&error),
+                None => end.error = Some(error),
+            }
+        }
+        if let Some(error) = &end.error {
+            self.print(error);
+        }
+        // last, since Airflow takes the last line that is written anywhere
+        if let Err(error) = self.write_result(&end) {
+            self.print(&error);
+            end.error.get_or_insert(error);
+        }
+        match &end.error {
+            Some(error) => error.kind().exit_code(),
+            None if end.is_nothing_done() => self.skip_exit_code.unwrap_or_default(),
+            None => 0,
+        }
+    }
+
+    fn tell(&self, end: &End) -> Result<()> {
+        if let Some(pipes) = &self.dagster {
+            pipes.close(end)?;
+        }
+        if let Some(files) = &self.files {
+            airflow::write_xcom(&files.xcom_dir, end)?;
+            kubernetes::write_termination_message(&files.termination_log, end)?;
+        }
+        Ok(())
+    }
+
+    fn write_result(&self, end: &End) -> Result<()> {
+        match self.output {
+            Output::Text if self.quiet || end.text.is_empty() => Ok(()),
+            Output::Text => write_line(&end.text),
+            Output::Json => write_line(&end.json),
+            Output::Kestra => write_line(&kestra::result(end)),
+        }
+    }
+
+    fn print(&self, error: &Error) {
+        match self.log_format {
+            LogFormat::Json => json_lines::write(&Line::error(error)),
+            // a closed stderr leaves the exit code
+            LogFormat::Text => _ = writeln!(anstream::stderr(), "{}", failure::text(error)),
+        }
+    }
+}
+
+/// How an orchestrator's log calls a level.
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Info => "INFO",
+        Level::Warning => "WARNING",
+        Level::Error => "ERROR",
+    }
+}

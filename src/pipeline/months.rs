@@ -1,0 +1,126 @@
+//! Months, and ranges of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+use jiff::{ToSpan as _, Zoned};
+
+/// A month of a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Month(Date);
+
+impl Month {
+    /// The month of a year; `None` where there is none.
+    pub fn new(year: u16, month: u8) -> Option<Self> {
+        let (year, month) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?);
+        Date::new(year, month, 1).ok().map(Self)
+    }
+
+    /// The month before the one in which we are, by the local clock.
+    pub fn previous() -> Self {
+        Self(Zoned::now().date().first_of_month().saturating_sub(1.month()))
+    }
+
+    /// The year in four digits.
+    pub fn year(self) -> String {
+        format!("{:04}", self.0.year())
+    }
+
+    /// The month in two digits.
+    pub fn month(self) -> String {
+        format!("{:02}", self.0.month())
+    }
+
+    /// This month and those up to `last`; none where that lies before.
+    pub fn to(self, last: Self) -> impl Iterator<Item = Self> {
+        self.0.series(1.month()).map(Self).take_while(move |month| *month <= last)
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.year(), self.month())
+    }
+}
+
+impl FromStr for Month {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let month = || {
+            let (year, month) = text.split_once('-')?;
+            let digits = year.len() == 4 && month.len() == 2;
+            Self::new(year.parse().ok().filter(|_| digits)?, month.parse().ok()?)
+        };
+        month().ok_or_else(|| "this is not a month like 2021-01".to_owned())
+    }
+}
+
+/// The end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// A month.
+    Month(Month),
+    /// The one before this: months are published later than they end.
+    Latest,
+}
+
+impl FromStr for Last {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            _ => text.parse().map(Self::Month).map_err(|why| format!("{why}, nor \"latest\"")),
+        }
+    }
+}
+
+/// What `--month` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MonthOfYear {
+    /// 1 to 12.
+    Number(u8),
+    /// The one before this.
+    Previous,
+}
+
+impl FromStr for MonthOfYear {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number @ 1..=12) => Ok(Self::Number(number)),
+            _ if text == "previous" => Ok(Self::Previous),
+            _ => Err("this is not a month from 1 to 12, nor \"previous\"".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_holds_both_its_ends() {
+        let month = |text: &str| text.parse::<Month>().unwrap();
+        let names = |from: &str, to: &str| {
+            month(from).to(month(to)).map(|month| month.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("2019-11", "2020-02"), ["2019-11", "2019-12", "2020-01", "2020-02"]);
+        assert_eq!(names("2020-02", "2020-02"), ["2020-02"]);
+        assert_eq!(names("2020-02", "2020-01"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_month_is_refused() {
+        for text in ["2020", "2020-13", "2020-00", "20-01", "2020-1", "2020-01-01", "latest", ""] {
+            assert!(text.parse::<Month>().is_err(), "{text}");
+        }
+        assert_eq!("latest".parse(), Ok(Last::Latest));
+        for text in ["0", "13", "last", ""] {
+            assert!(text.parse::<MonthOfYear>().is_err(), "{text}");
+        }
+    }
+}

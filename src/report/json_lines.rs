@@ -1,0 +1,24 @@
+//! The report as JSON, one object a line, for a log collector.
+
+use std::io::Write as _;
+
+use super::log::Line;
+use super::{Event, Report};
+
+/// Writes lines to stderr.
+#[derive(Debug, Default)]
+pub struct JsonLines;
+
+impl Report for JsonLines {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        write(&Line::new(file, event));
+    }
+}
+
+/// Writes one line to stderr.
+pub fn write(line: &Line) {
+    if let Ok(text) = serde_json::to_string(line) {
+        // a closed stderr is no reason to stop a load
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+}
