@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
@@ -23,6 +21,7 @@ use crate::report::Report;
 use crate::report::failure::{self, Failure};
 use crate::report::output::End;
 use crate::report::summary::{Outcome, Summary};
+use crate::report::table;
 
 /// Loads the range, or says what it would do.
 pub async fn run(
@@ -149,18 +148,17 @@ fn failure_of(failed: &[(&str, Error)], files: usize) -> Error {
 }
 
 fn text(conclusion: &Conclusion) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    table.set_header(["file", "", "rows inserted", "rows matched", "seconds"]);
-    for file in &conclusion.files {
-        table.add_row([
+    let rows = conclusion.files.iter().map(|file| {
+        [
             file.filename.clone(),
             file.status.words().to_owned(),
             HumanCount(file.rows.rows_inserted).to_string(),
             HumanCount(file.rows.rows_matched).to_string(),
             format!("{:.1}", file.seconds),
-        ]);
-    }
+        ]
+    });
+    let table =
+        table::text(Some(["file", "", "rows inserted", "rows matched", "seconds"]), rows, &[2, 3, 4]);
     let counted = format!(
         "{} loaded, {} already loaded, {} not published, {} failed; {} rows inserted",
         conclusion.files_loaded,
@@ -169,17 +167,7 @@ fn text(conclusion: &Conclusion) -> String {
         conclusion.files_failed,
         HumanCount(conclusion.rows_inserted)
     );
-    format!("{}\n{counted}", aligned(table, &[2, 3, 4]))
-}
-
-/// The table's text, some columns to the right.
-fn aligned(mut table: Table, right: &[usize]) -> String {
-    for index in right {
-        if let Some(column) = table.column_mut(*index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    format!("{table}\n{counted}")
 }
 
 /// What a backfill would do.
@@ -211,10 +199,7 @@ async fn forecast(
     let needed = files.iter().filter(|file| matches!(file.outlook.action, Action::Load | Action::LoadAgain));
     let bytes_to_download = needed.filter_map(|file| file.outlook.length_bytes).sum();
     End::new(&Forecast { status: "planned", bytes_to_download, files }, |forecast| {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        table.set_header(["file", "", "size"]);
-        for file in &forecast.files {
+        let rows = forecast.files.iter().map(|file| {
             let action = match file.outlook.action {
                 Action::Load => "to be loaded",
                 Action::LoadAgain => "to be loaded again",
@@ -222,9 +207,10 @@ async fn forecast(
                 Action::NotPublished => "not published",
             };
             let size = file.outlook.length_bytes.map(|length| HumanBytes(length).to_string());
-            table.add_row([file.filename.clone(), action.to_owned(), size.unwrap_or_default()]);
-        }
+            [file.filename.clone(), action.to_owned(), size.unwrap_or_default()]
+        });
+        let table = table::text(Some(["file", "", "size"]), rows, &[2]);
         let bytes = HumanBytes(forecast.bytes_to_download);
-        format!("{}\n{bytes} to download", aligned(table, &[2]))
+        format!("{table}\n{bytes} to download")
     })
 }

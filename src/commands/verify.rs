@@ -1,9 +1,69 @@
-//! `taxi runs`
+//! `taxi verify`: whether the target holds what was loaded, and what was loaded is what was published.
+
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use super::{load, target};
 use crate::cli::VerifyArgs;
-use crate::error::Result;
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::load::job::Job;
+use crate::load::verify::{self, Checked, Verdict};
+use crate::pipeline::flow::Flow;
+use crate::pipeline::months::Month;
+use crate::pipeline::plan::Plan;
 use crate::provision::Provisioner;
 use crate::report::Report;
+use crate::report::failure::Failure;
 use crate::report::output::End;
-pub async fn run(_args: VerifyArgs, _p: &Provisioner, _r: &dyn Report) -> Result<End> {
-    End::new(&1, |_| String::new())
+use crate::report::table;
+
+#[derive(Serialize)]
+struct Verified {
+    status: &'static str,
+    files: Vec<Checked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+/// Compares, file by file.
+pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
+    let flow = Flow::builtin(load::PIPELINE)?;
+    let numbers = args.month.map_or(1..=12, |month| month..=month);
+    let months: Vec<Month> = numbers.filter_map(|month| Month::new(args.year, month)).collect();
+    let database = config::database(args.database.database_url.as_deref())?;
+    let client = target::look(database, provisioner, report).await?;
+    let client = client.ok_or_else(|| {
+        Error::new(Kind::Mismatch, "there is no embedded server yet, and nothing in it")
+            .hint("'taxi load' or 'taxi up' creates it; --database-url names a database of yours")
+    })?;
+    let mut files = Vec::new();
+    for taxi in flow.taxi_types(&args.taxi) {
+        let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None));
+        let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
+        let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
+        files.extend(verify::check(&client, &jobs).await?);
+    }
+    let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count();
+    let error = (wrong > 0).then(|| {
+        Error::new(Kind::Mismatch, format!("{wrong} of {} files do not hold what they should", files.len()))
+            .hint("'taxi backfill' loads what is missing; with --force --if-loaded replace it swaps a file's rows")
+    });
+    let status = if error.is_none() { "verified" } else { "failed" };
+    let verified = Verified { status, files, error: error.as_ref().map(Failure::of) };
+    Ok(End::new(&verified, text)?.with_error(error))
+}
+
+fn text(verified: &Verified) -> String {
+    let figure = |figure: Option<u64>| figure.map(|rows| HumanCount(rows).to_string()).unwrap_or_default();
+    let rows = verified.files.iter().map(|file| {
+        [
+            file.filename.clone(),
+            figure(Some(file.rows_in_target)),
+            figure(file.rows_in_ledger),
+            figure(file.rows_published),
+            Verdict::words(file.verdict).to_owned(),
+        ]
+    });
+    table::text(Some(["file", "in the target", "in the ledger", "published", ""]), rows, &[1, 2, 3])
 }

@@ -1,14 +1,21 @@
 //! What the ledger tells: what is loaded, which runs there were.
 
+use std::collections::{BTreeMap, HashMap};
+
 use jiff::Timestamp;
-use tokio_postgres::GenericClient;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::types::Json;
+use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
+use super::{Status, schema};
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::extract::source::Description;
+use crate::report::log::Line;
 
 /// A file's last successful load.
 #[derive(Clone, Debug)]
@@ -35,7 +42,7 @@ pub async fn latest_success(
     let found = client
         .query_opt(&query, &[&table.to_string(), &filename])
         .await
-        .map_err(|cause| failure::statement("cannot read taxi_etl.runs", cause))?;
+        .map_err(unreadable)?;
     let unsigned = |number: Option<i64>| number.map(i64::unsigned_abs);
     Ok(found.map(|row| Earlier {
         run_id: row.get("run_id"),
@@ -48,4 +55,149 @@ pub async fn latest_success(
         rows_in_period: unsigned(row.get("rows_in_period")),
         finished_at: row.get("finished_at"),
     }))
+}
+
+/// What the ledger says of a file, all its loads together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// The rows that it held when it was loaded last.
+    pub rows_read: u64,
+    /// The rows that were inserted under its name since it was replaced last.
+    pub rows_inserted: u64,
+}
+
+/// What the ledger says of these files in the table, by name; nothing of those never loaded.
+pub async fn sums(client: &Client, table: &TableName, filenames: &[&str]) -> Result<HashMap<String, Sums>> {
+    if !schema::exists(client).await? {
+        return Ok(HashMap::new());
+    }
+    let query = statement::render("ledger/sum_files.sql", &minijinja::context! {})?;
+    let rows = client.query(&query, &[&table.to_string(), &filenames]).await.map_err(unreadable)?;
+    let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).unwrap_or_default().unsigned_abs();
+    let sums = |row: &Row| Sums { rows_read: unsigned(row, 1), rows_inserted: unsigned(row, 2) };
+    Ok(rows.iter().map(|row| (row.get(0), sums(row))).collect())
+}
+
+/// A run as the ledger has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recorded {
+    /// The run.
+    pub run_id: Uuid,
+    /// How it stands; a run under way whose process is gone is lost.
+    pub status: String,
+    /// The pipeline, with its namespace.
+    pub pipeline: String,
+    /// Its inputs, without secrets.
+    pub inputs: Value,
+    /// Whether `--force` was given.
+    pub forced: bool,
+    /// What was to be done with a file that had changed.
+    pub if_loaded: Option<String>,
+    /// The file.
+    pub filename: Option<String>,
+    /// The target table.
+    pub table: Option<String>,
+    /// Where the file came from.
+    pub source_address: Option<String>,
+    /// Its `ETag`.
+    pub source_etag: Option<String>,
+    /// Its modification time.
+    pub source_last_modified: Option<String>,
+    /// Its length as announced.
+    pub source_length_bytes: Option<i64>,
+    /// Its SHA-256.
+    pub sha256: Option<String>,
+    /// The figures of a load that succeeded.
+    #[serde(flatten)]
+    pub rows: BTreeMap<&'static str, Option<i64>>,
+    /// The phases with their seconds.
+    pub phases: Value,
+    /// The stable name of the error's kind.
+    pub error_kind: Option<String>,
+    /// The error in full.
+    pub error: Option<String>,
+    /// The machine.
+    pub host: Option<String>,
+    /// The process there.
+    pub pid: Option<i32>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The version of taxi.
+    pub tool_version: String,
+    /// What happened, in order.
+    pub log: Vec<Line>,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of one taxi type.
+    pub taxi: Option<String>,
+    /// That stand so.
+    pub status: Option<Status>,
+    /// The one.
+    pub run_id: Option<Uuid>,
+    /// No more than these.
+    pub limit: u32,
+}
+
+/// The figures that a dashboard sums.
+const FIGURES: [&str; 8] = [
+    "rows_read",
+    "rows_staged",
+    "rows_inserted",
+    "rows_matched",
+    "rows_rejected",
+    "rows_deleted",
+    "duplicate_keys",
+    "downloaded_bytes",
+];
+
+/// The latest runs first; none where there is no ledger.
+pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>> {
+    if !schema::exists(client).await? {
+        return Ok(Vec::new());
+    }
+    schema::upgrade(client).await?;
+    let query = statement::render("ledger/list_runs.sql", &minijinja::context! {})?;
+    let (status, limit) = (filter.status.map(Status::name), i64::from(filter.limit));
+    let rows = client.query(&query, &[&filter.taxi, &status, &filter.run_id, &limit]).await;
+    rows.map_err(unreadable)?.iter().map(recorded).collect()
+}
+
+fn recorded(row: &Row) -> Result<Recorded> {
+    let log: Option<Json<Vec<Line>>> = row
+        .try_get("log")
+        .map_err(|cause| Error::new(Kind::Data, "taxi_etl.runs holds a log of another form").because(cause))?;
+    Ok(Recorded {
+        run_id: row.get("run_id"),
+        status: row.get("standing"),
+        pipeline: row.get("pipeline"),
+        inputs: row.get("inputs"),
+        forced: row.get("forced"),
+        if_loaded: row.get("if_loaded"),
+        filename: row.get("filename"),
+        table: row.get("target_table"),
+        source_address: row.get("source_address"),
+        source_etag: row.get("source_etag"),
+        source_last_modified: row.get("source_last_modified"),
+        source_length_bytes: row.get("source_length_bytes"),
+        sha256: row.get("sha256"),
+        rows: FIGURES.into_iter().map(|figure| (figure, row.get(figure))).collect(),
+        phases: row.get("phases"),
+        error_kind: row.get("error_kind"),
+        error: row.get("error"),
+        host: row.get("host"),
+        pid: row.get("pid"),
+        started_at: row.get("started_at"),
+        finished_at: row.get("finished_at"),
+        tool_version: row.get("tool_version"),
+        log: log.map(|Json(lines)| lines).unwrap_or_default(),
+    })
+}
+
+fn unreadable(cause: tokio_postgres::Error) -> Error {
+    failure::statement("cannot read taxi_etl.runs", cause)
 }

@@ -38,6 +38,8 @@ pub struct Job {
     pub source: Source,
     /// The time in which nearly all of its rows lie.
     pub period: Period,
+    /// How many rows the file had when it was published, where that is known.
+    pub published_rows: Option<u64>,
     /// The name that the rows carry.
     pub filename: String,
     /// The target table.

@@ -19,6 +19,7 @@ pub mod outlook;
 pub mod schema;
 pub mod staging;
 pub mod tables;
+pub mod verify;
 
 use std::time::Duration;
 

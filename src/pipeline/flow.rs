@@ -175,6 +175,7 @@ impl Decoder {
                 let staging_table = self.required_text(&mut fields, "stagingTable");
                 let time_column = self.required_text(&mut fields, "timeColumn");
                 let period = self.required_text(&mut fields, "period");
+                let published_rows = fields.take("publishedRows").and_then(|rows| self.text(rows));
                 let filename = self.required_text(&mut fields, "filename");
                 let filename_column = self.required_text(&mut fields, "filenameColumn");
                 let row_key_column = self.required_text(&mut fields, "rowKeyColumn");
@@ -186,6 +187,7 @@ impl Decoder {
                     staging_table: staging_table?,
                     time_column: time_column?,
                     period: period?,
+                    published_rows,
                     filename: filename?,
                     filename_column: filename_column?,
                     row_key_column: row_key_column?,

@@ -107,6 +107,7 @@ impl Filler {
                     &self.scope.fill(&load.period)?,
                 )
                 .map_err(at(load.period.position))?,
+                published_rows: self.rows(load.published_rows.as_ref())?,
                 filename: self.scope.fill(&load.filename)?,
                 table: self.table(&load.table)?,
                 staging_table: self.table(&load.staging_table)?,
@@ -120,6 +121,17 @@ impl Filler {
                     filename_column: self.scope.fill(&load.filename_column)?,
                 },
             }))),
+        }
+    }
+
+    fn rows(&self, template: Option<&Template>) -> Result<Option<u64>, Diagnostic> {
+        let Some(template) = template else { return Ok(None) };
+        match self.scope.fill(template)?.as_str() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| Diagnostic {
+                position: template.position,
+                message: format!("{text:?} is not a number of rows"),
+            }),
         }
     }
 
@@ -151,6 +163,7 @@ mod tests {
         assert_eq!(sql, "green_tripdata.sql");
         assert_eq!(job.source, Source::File("/data/green/green_tripdata_2020-03.csv.gz".into()));
         assert_eq!(job.filename, "green_tripdata_2020-03.csv");
+        assert_eq!(job.published_rows, Some(223_406));
         assert_eq!(job.table.quoted(), r#""public"."green_tripdata""#);
         assert_eq!(job.staging_table.quoted(), r#""public"."green_tripdata_staging""#);
         assert_eq!(job.period, Period::of_month("lpep_pickup_datetime", "2020-03").unwrap());

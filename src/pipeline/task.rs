@@ -40,6 +40,8 @@ pub struct LoadCsv {
     pub time_column: Template,
     /// The month, `2021-01`, in which nearly all rows of the file lie.
     pub period: Template,
+    /// How many rows the file had when it was published; empty where that is not known.
+    pub published_rows: Option<Template>,
     /// The name that the rows carry.
     pub filename: Template,
     /// The column that takes it.

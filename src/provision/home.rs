@@ -104,8 +104,8 @@ impl Home {
             create_directory(parent, OPEN)?;
         }
         let mode = if matches!(account, Account::Own) { PRIVATE } else { PASSABLE };
-        if create_directory(&self.path, mode)? {
-            account.share(&self.path)?;
+        if !self.path.is_dir() {
+            self.create_itself(mode, account)?;
         }
         check_passable(&self.path, account)?;
         if create_directory(&self.cache(), mode)? {
@@ -117,6 +117,20 @@ impl Home {
             }
         }
         Ok(())
+    }
+
+    /// Creates the folder as it has to be at once: another process may be looking.
+    fn create_itself(&self, mode: u32, account: &Account) -> Result<()> {
+        let unfinished = self.path.with_extension(format!("unfinished.{}", std::process::id()));
+        create_directory(&unfinished, mode)?;
+        account.share(&unfinished)?;
+        match std::fs::rename(&unfinished, &self.path) {
+            // another process was faster
+            Err(_) if self.path.is_dir() => {
+                std::fs::remove_dir(&unfinished).map_err(|cause| Error::file("remove", &unfinished, cause))
+            }
+            renamed => renamed.map_err(|cause| cannot_create(&self.path, cause)),
+        }
     }
 
     /// Keeps other processes from bringing the server up or down, until the lock is dropped.

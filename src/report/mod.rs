@@ -10,6 +10,7 @@ pub mod log;
 pub mod output;
 pub mod phase;
 pub mod summary;
+pub mod table;
 pub mod terminal;
 
 use std::io::IsTerminal as _;

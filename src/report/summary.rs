@@ -1,7 +1,5 @@
 //! The result of a load: the same figures as a table for people and as one JSON object.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use uuid::Uuid;
@@ -9,6 +7,7 @@ use uuid::Uuid;
 use super::failure::Failure;
 use super::loaded::Loaded;
 use super::phase::Phases;
+use super::table;
 use crate::error::{Error, Kind};
 
 /// How the loading of a file ended.
@@ -85,9 +84,7 @@ impl Summary {
         if self.status != Outcome::Loaded {
             return format!("{} is {} in {}{run}", self.filename, self.status.words(), self.table);
         }
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        for (name, count) in [
+        let counts = [
             ("rows read", self.rows.rows_read),
             ("rows staged", self.rows.rows_staged),
             ("rows inserted", self.rows.rows_inserted),
@@ -95,19 +92,17 @@ impl Summary {
             ("rows rejected", self.rows.rows_rejected),
             ("rows deleted", self.rows.rows_deleted),
             ("duplicate keys", self.rows.duplicate_keys),
-        ] {
-            table.add_row([name.to_owned(), HumanCount(count).to_string()]);
-        }
-        table.add_row(["downloaded".to_owned(), HumanBytes(self.rows.downloaded_bytes).to_string()]);
-        table.add_row(["csv".to_owned(), HumanBytes(self.rows.csv_bytes).to_string()]);
-        for (phase, took) in self.phases.iter() {
-            table.add_row([phase.name().replace('_', " "), format!("{:.3} s", took.as_secs_f64())]);
-        }
-        table.add_row(["in all".to_owned(), format!("{:.3} s", self.seconds)]);
-        if let Some(column) = table.column_mut(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let table = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
+        ];
+        let mut rows: Vec<[String; 2]> =
+            counts.map(|(name, count)| [name.to_owned(), HumanCount(count).to_string()]).into();
+        rows.push(["downloaded".to_owned(), HumanBytes(self.rows.downloaded_bytes).to_string()]);
+        rows.push(["csv".to_owned(), HumanBytes(self.rows.csv_bytes).to_string()]);
+        let phases = self.phases.iter();
+        rows.extend(phases.map(|(phase, took)| {
+            [phase.name().replace('_', " "), format!("{:.3} s", took.as_secs_f64())]
+        }));
+        rows.push(["in all".to_owned(), format!("{:.3} s", self.seconds)]);
+        let table = table::text(None, rows, &[1]);
         format!("loaded {} into {}{run}\n{table}", self.filename, self.table)
     }
 

@@ -1,0 +1,25 @@
+-- The latest runs, no more than $4: of the taxi type $1, that stand as $2, or the one $3; each may be NULL for any. A run under
+-- way whose process is gone is lost, though nobody has written that down yet.
+-- Locks nothing.
+WITH listed AS (
+    SELECT
+        runs.*,
+        CASE
+            WHEN status = 'running' AND NOT EXISTS (
+                SELECT FROM pg_locks
+                WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                    AND (classid::bigint << 32) | objid::bigint
+                        = hashtextextended(replace(run_id::text, '-', ''), 0)
+            ) THEN 'lost'
+            ELSE status
+        END AS standing
+    FROM taxi_etl.runs
+)
+SELECT *
+FROM listed
+WHERE ($1::text IS NULL OR inputs ->> 'taxi' = $1)
+    AND ($2::text IS NULL OR standing = $2)
+    AND ($3::uuid IS NULL OR run_id = $3)
+ORDER BY started_at DESC
+LIMIT $4

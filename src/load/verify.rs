@@ -1,0 +1,141 @@
+//! Whether the target holds what it should: its rows by file against the ledger's figures and the published ones.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::job::Job;
+use crate::database::failure;
+use crate::database::statement;
+use crate::error::Result;
+use crate::ledger::history::{self, Sums};
+
+/// A file's rows, three ways.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checked {
+    /// The file's name.
+    pub filename: String,
+    /// The table.
+    pub table: String,
+    /// The rows under its name in the target.
+    pub rows_in_target: u64,
+    /// The rows that it held when it was loaded last.
+    pub rows_in_ledger: Option<u64>,
+    /// The rows that it held when it was published, where that is known.
+    pub rows_published: Option<u64>,
+    /// Whether they agree.
+    pub verdict: Verdict,
+}
+
+/// Whether a file's figures agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// They do.
+    Agrees,
+    /// It has not been loaded, though it was published.
+    NotLoaded,
+    /// The target holds fewer rows, or more, than were loaded.
+    Differs,
+    /// What was loaded is not what was published.
+    NotAsPublished,
+    /// There is nothing to compare with.
+    Unknown,
+}
+
+impl Verdict {
+    /// As people read it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Agrees => "✓",
+            Self::NotLoaded => "✗ not loaded",
+            Self::Differs => "✗ differs from what was loaded",
+            Self::NotAsPublished => "✗ differs from what was published",
+            Self::Unknown => "? nothing to compare with",
+        }
+    }
+
+    /// Whether something is wrong.
+    pub const fn is_mismatch(self) -> bool {
+        matches!(self, Self::NotLoaded | Self::Differs | Self::NotAsPublished)
+    }
+
+    fn of(in_target: u64, ledger: Option<Sums>, published: Option<u64>) -> Self {
+        let Some(ledger) = ledger else {
+            return match published {
+                Some(_) if in_target == 0 => Self::NotLoaded,
+                Some(published) if in_target == published => Self::Agrees,
+                Some(_) => Self::NotAsPublished,
+                None => Self::Unknown,
+            };
+        };
+        // rows whose key stands under another file's name are not under this one
+        let as_loaded = in_target == ledger.rows_read || in_target == ledger.rows_inserted;
+        match published {
+            _ if !as_loaded => Self::Differs,
+            Some(published) if published != ledger.rows_read => Self::NotAsPublished,
+            _ => Self::Agrees,
+        }
+    }
+}
+
+/// Checks the files of these jobs, which load into one table. Reads all of it.
+pub async fn check(client: &Client, jobs: &[&Job]) -> Result<Vec<Checked>> {
+    let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+    let filenames: Vec<&str> = jobs.iter().map(|job| job.filename.as_str()).collect();
+    let held = count(client, first, &filenames).await?;
+    let sums = history::sums(client, &first.table, &filenames).await?;
+    let check = |job: &&Job| {
+        let in_target = held.get(&job.filename).copied().unwrap_or_default();
+        let ledger = sums.get(&job.filename).copied();
+        Checked {
+            filename: job.filename.clone(),
+            table: job.table.to_string(),
+            rows_in_target: in_target,
+            rows_in_ledger: ledger.map(|sums| sums.rows_read),
+            rows_published: job.published_rows,
+            verdict: Verdict::of(in_target, ledger, job.published_rows),
+        }
+    };
+    Ok(jobs.iter().map(check).collect())
+}
+
+async fn count(client: &Client, job: &Job, filenames: &[&str]) -> Result<HashMap<String, u64>> {
+    let failed = |cause| failure::statement(format!("cannot count the rows of {}", job.table), cause);
+    let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
+    if !client.query_one(&exists, &[&job.table.quoted()]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(HashMap::new());
+    }
+    let count = statement::render("count_files.sql", &job.identifiers(&[]))?;
+    let rows = client.query(&count, &[&filenames]).await.map_err(failed)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_of_all_three_figures() {
+        let sums = |rows_read, rows_inserted| Some(Sums { rows_read, rows_inserted });
+        for (in_target, ledger, published, verdict) in [
+            (10, sums(10, 10), Some(10), Verdict::Agrees),
+            (10, sums(10, 10), None, Verdict::Agrees),
+            // one row stands under another file's name
+            (9, sums(10, 9), Some(10), Verdict::Agrees),
+            // loaded again after the table was emptied
+            (10, sums(10, 20), Some(10), Verdict::Agrees),
+            (8, sums(10, 9), Some(10), Verdict::Differs),
+            (0, sums(10, 10), None, Verdict::Differs),
+            (9, sums(9, 9), Some(10), Verdict::NotAsPublished),
+            (10, None, Some(10), Verdict::Agrees),
+            (9, None, Some(10), Verdict::NotAsPublished),
+            (0, None, Some(10), Verdict::NotLoaded),
+            (0, None, None, Verdict::Unknown),
+            (5, None, None, Verdict::Unknown),
+        ] {
+            assert_eq!(Verdict::of(in_target, ledger, published), verdict, "{in_target} {ledger:?} {published:?}");
+        }
+    }
+}
