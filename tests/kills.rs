@@ -1,9 +1,8 @@
 //! A load that is killed leaves the target as it was or complete, and the next one completes it.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use crate::support::{Database, json, month};
+use crate::support::{Database, json, month, wait_until};
 
 const ROWS: u32 = 60_000;
 
@@ -24,14 +23,6 @@ const POINTS: [(&str, u32, u32); 13] = [
     ("query LIKE '%CREATE UNLOGGED TABLE \"taxi_etl\"%'", 3, 5000),
     ("query LIKE '%DROP TABLE IF EXISTS%'", 0, 100),
 ];
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn a_load_killed_at_any_point_is_none_or_all_and_the_next_completes_it() {

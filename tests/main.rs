@@ -11,11 +11,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod backfill;
 mod bad_input;
 mod connections;
 mod growth;
 mod kills;
 mod loads;
+mod locks;
 mod readme;
 mod reports;
 mod row_keys;

@@ -107,24 +107,23 @@ fn text(run: &Recorded) -> String {
     }
     let sections = [
         Some(table::text(None, facts, &[])),
-        time_line(&run.log),
+        time_line(run),
         run.error.as_ref().map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default())),
         log(&run.log),
     ];
     sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
-/// Each phase as a bar where it lies in time.
-fn time_line(log: &[Line]) -> Option<String> {
-    let ended = |line: &&Line| matches!(line.event.as_str(), "phase_ended" | "phase_failed");
-    let began = |end: &Line| {
-        log.iter().rfind(|line| line.event == "phase_began" && line.phase == end.phase).map(|line| line.at)
+/// Each phase as a bar where it lies in time; the last may end with the run.
+fn time_line(run: &Recorded) -> Option<String> {
+    let ends = |line: &&Line| matches!(line.event.as_str(), "phase_ended" | "phase_failed");
+    let end_of = |began: &Line| {
+        let end = run.log.iter().filter(ends).find(|line| line.phase == began.phase).map(|line| line.at);
+        end.or(run.finished_at)
     };
-    let bars: Vec<(&str, Timestamp, Timestamp)> = log
-        .iter()
-        .filter(ended)
-        .filter_map(|end| Some((end.phase.as_deref()?, began(end)?, end.at)))
-        .collect();
+    let began = run.log.iter().filter(|line| line.event == "phase_began");
+    let bars: Vec<(&str, Timestamp, Timestamp)> =
+        began.filter_map(|began| Some((began.phase.as_deref()?, began.at, end_of(began)?))).collect();
     let (first, last) = (bars.first()?.1, bars.last()?.2);
     let whole = (last - first).total(jiff::Unit::Second).ok()?.max(f64::EPSILON);
     let rows = bars.iter().filter_map(|(phase, from, to)| {

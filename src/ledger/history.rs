@@ -126,7 +126,8 @@ pub struct Recorded {
     pub finished_at: Option<Timestamp>,
     /// The version of taxi.
     pub tool_version: String,
-    /// What happened, in order.
+    /// What happened, in order; left out of a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<Line>,
 }
 

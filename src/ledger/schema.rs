@@ -1,6 +1,6 @@
 //! The ledger's tables: created where there are none, brought up to this program's version where they are older.
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient};
 
 use crate::database::{failure, statement};
 use crate::error::{Error, Kind, Result};
@@ -34,19 +34,26 @@ pub async fn upgrade(client: &mut Client) -> Result<()> {
 
 /// Whether there is a ledger at all, for those who only read.
 pub async fn exists(client: &Client) -> Result<bool> {
-    let find = statement::render("ledger/find_ledger.sql", &minijinja::context! {})?;
-    let found = client.query_one(&find, &[]).await;
-    Ok(found.map_err(|cause| failure::statement("cannot look for the ledger", cause))?.get(0))
+    Ok(version(client).await.map_err(unreadable)? > 0)
+}
+
+/// Whether there is a ledger of this version.
+pub async fn is_current(client: &Client) -> Result<bool> {
+    Ok(version(client).await.map_err(unreadable)? == STEPS.len())
+}
+
+fn unreadable(cause: tokio_postgres::Error) -> Error {
+    failure::statement("cannot look for the ledger", cause)
 }
 
 /// The version of the tables, as a number of steps.
-async fn version(transaction: &Transaction<'_>) -> Result<usize, tokio_postgres::Error> {
-    let found = transaction.query_one(FIND, &[]).await?;
+async fn version(client: &impl GenericClient) -> Result<usize, tokio_postgres::Error> {
+    let found = client.query_one(FIND, &[]).await?;
     match (found.get(0), found.get(1)) {
         (false, _) => Ok(0),
         (true, false) => Ok(1),
         (true, true) => {
-            let version: i32 = transaction.query_one(READ, &[]).await?.get(0);
+            let version: i32 = client.query_one(READ, &[]).await?.get(0);
             Ok(usize::try_from(version).unwrap_or(usize::MAX))
         }
     }

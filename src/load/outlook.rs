@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use super::job::Job;
 use super::{IfLoaded, Options};
 use crate::error::{Kind, Result};
-use crate::ledger::history;
+use crate::ledger::{history, schema};
 
 /// What a load would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,8 +42,10 @@ impl Job {
             Err(error) => return Err(error),
         };
         let earlier = match client {
-            Some(client) => history::latest_success(client, &self.table, &self.filename).await?,
-            None => None,
+            Some(client) if schema::is_current(client).await? => {
+                history::latest_success(client, &self.table, &self.filename).await?
+            }
+            _ => None,
         };
         let action = match (earlier, client) {
             (Some(earlier), Some(client)) => {

@@ -1,9 +1,27 @@
 //! A web server on 127.0.0.1 that can misbehave in the ways real ones do.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A request, as far as anybody looks at it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    headers: Vec<String>,
+}
+
+impl Request {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let named = |line: &&String| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase()));
+        self.headers.iter().find(named).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
+    }
+}
 
 /// An answer to one request.
 pub struct Reply {
@@ -12,11 +30,13 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The length to announce where it is not the body's.
     pub announce: Option<usize>,
+    /// How fast the body is sent.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Reply {
     pub fn ok(body: Vec<u8>) -> Self {
-        Self { status: 200, headers: Vec::new(), body, announce: None }
+        Self { status: 200, headers: Vec::new(), body, announce: None, bytes_per_second: None }
     }
 
     pub fn status(status: u16) -> Self {
@@ -32,63 +52,111 @@ impl Reply {
         self.announce = Some(length);
         self
     }
+
+    pub fn at_most(mut self, bytes_per_second: u64) -> Self {
+        self.bytes_per_second = Some(bytes_per_second);
+        self
+    }
+
+    /// The file, or that it is not there; that it is the same still where the request knows it.
+    pub fn file(root: &Path, request: &Request) -> Self {
+        let path = request.path.trim_start_matches('/').split('?').next().unwrap();
+        let Ok(body) = std::fs::read(root.join(path)) else { return Self::status(404) };
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        let etag = format!("\"{:x}\"", hasher.finish());
+        if request.header("If-None-Match") == Some(&etag) {
+            return Self { body: Vec::new(), ..Self::status(304) }.header("ETag", &etag);
+        }
+        Self::ok(body).header("ETag", &etag)
+    }
 }
 
 /// The server; it answers until the process ends.
 pub struct Server {
     pub address: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: Vec<Request>,
+    body_bytes: usize,
 }
 
 impl Server {
     /// Answers every request for a path with what `answer` makes of it.
     pub fn new(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::answering(move |request| answer(&request.path))
+    }
+
+    /// Answers every request with what `answer` makes of it.
+    pub fn answering(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (answer, seen) = (Arc::new(answer), Arc::clone(&requests));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (answer, shared) = (Arc::new(answer), Arc::clone(&seen));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&shared));
                 std::thread::spawn(move || serve(stream, &*answer, &seen));
             }
         });
-        Self { address, requests }
+        Self { address, seen }
     }
 
     /// Serves a folder's files.
     pub fn folder(root: &Path) -> Self {
         let root = root.to_owned();
-        Self::new(move |path| {
-            match std::fs::read(root.join(path.trim_start_matches('/').split('?').next().unwrap())) {
-                Ok(body) => Reply::ok(body).header("ETag", "\"v1\""),
-                Err(_) => Reply::status(404),
-            }
-        })
+        Self::answering(move |request| Reply::file(&root, request))
     }
 
     /// The paths asked for so far.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.seen.lock().unwrap().requests.iter().map(|request| request.path.clone()).collect()
+    }
+
+    /// What was asked and how many bytes of bodies were sent since the last look.
+    pub fn take_seen(&self) -> (Vec<Request>, usize) {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        (seen.requests, seen.body_bytes)
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> Reply, seen: &Mutex<Vec<String>>) {
+fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex<Seen>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let Some(request) = lines.next() else { return };
-    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-    lines.find(|line| line.is_empty());
-    seen.lock().unwrap().push(path.clone());
-    let reply = answer(&path);
-    let mut stream = stream;
+    let Some(line) = lines.next() else { return };
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let request = Request { method, path, headers: lines.take_while(|line| !line.is_empty()).collect() };
+    seen.lock().unwrap().requests.push(request.clone());
+    let reply = answer(&request);
     let length = reply.announce.unwrap_or(reply.body.len());
     let mut head =
         format!("HTTP/1.1 {} X\r\nContent-Length: {length}\r\nConnection: close\r\n", reply.status);
-    for (name, value) in reply.headers {
+    for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     // the client may have hung up on purpose
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
-    let _ = stream.write_all(&reply.body);
+    if request.method != "HEAD" {
+        send(&mut stream, &reply, seen);
+    }
     let _ = stream.shutdown(Shutdown::Write);
+}
+
+fn send(stream: &mut TcpStream, reply: &Reply, seen: &Mutex<Seen>) {
+    let began = Instant::now();
+    let mut sent = 0;
+    for piece in reply.body.chunks(16 * 1024) {
+        if stream.write_all(piece).is_err() {
+            return;
+        }
+        sent += piece.len();
+        seen.lock().unwrap().body_bytes += piece.len();
+        if let Some(rate) = reply.bytes_per_second {
+            let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod month;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -201,6 +202,15 @@ pub fn failure(output: &Output) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "not one line: {text}");
     serde_json::from_str::<Value>(&text).unwrap()["error"].take()
+}
+
+/// Waits until something holds, and fails where it never does.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// Says why a test was not run, past the test runner, which keeps what passing tests print to itself.
