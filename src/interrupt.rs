@@ -24,7 +24,7 @@ impl Interrupt {
             let first = next(&mut interrupts, &mut terminations).await;
             sender.send_replace(Some(first));
             let second = next(&mut interrupts, &mut terminations).await;
-            std::process::exit(second.exit_code().into());
+            end_at_once(second);
         });
         Ok(Self(receiver))
     }
@@ -32,10 +32,11 @@ impl Interrupt {
     /// Waits until a signal has come, for good if none does.
     pub async fn wait(&self) -> Error {
         let mut receiver = self.0.clone();
-        match receiver.wait_for(Option::is_some).await.map(|kind| *kind) {
-            Ok(Some(kind)) => Error::new(kind, format!("{}, before the work was done", kind.meaning())),
-            // the listener lives as long as the runtime
-            Ok(None) | Err(_) => std::future::pending().await,
+        // the listener lives as long as the runtime
+        let _ = receiver.wait_for(Option::is_some).await;
+        match self.raised() {
+            Some(error) => error,
+            None => std::future::pending().await,
         }
     }
 
@@ -48,10 +49,16 @@ impl Interrupt {
         }
     }
 
-    /// Whether a signal has come.
-    pub fn is_raised(&self) -> bool {
-        self.0.borrow().is_some()
+    /// The signal that has come, if one has.
+    pub fn raised(&self) -> Option<Error> {
+        let kind = (*self.0.borrow())?;
+        Some(Error::new(kind, format!("{}, before the work was done", kind.meaning())))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever asks twice does not want anything else to happen")]
+fn end_at_once(kind: Kind) -> ! {
+    std::process::exit(kind.exit_code().into())
 }
 
 async fn next(interrupts: &mut Signal, terminations: &mut Signal) -> Kind {

@@ -22,4 +22,5 @@ mod readme;
 mod reports;
 mod row_keys;
 mod server;
+mod signals;
 mod support;

@@ -48,7 +48,7 @@ pub async fn run(
     let backfill =
         Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast };
     let ended = backfill.run(plans, sessions, interrupt, report).await?;
-    conclude(ended, args.to == Last::Latest)
+    conclude(ended, args.to == Last::Latest, interrupt.raised())
 }
 
 /// The plans of the range, the taxi types one after the other.
@@ -93,7 +93,8 @@ struct Conclusion {
     error: Option<Failure>,
 }
 
-fn conclude(ended: Vec<Ended>, to_latest: bool) -> Result<End> {
+/// `raised` is the signal that has come, if one has.
+fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result<End> {
     let tolerated = if to_latest { not_published_yet(&ended) } else { vec![false; ended.len()] };
     let (summaries, errors): (Vec<Summary>, Vec<Option<Error>>) = ended.into_iter().unzip();
     let failed: Vec<(&str, Error)> = std::iter::zip(&summaries, errors)
@@ -101,7 +102,12 @@ fn conclude(ended: Vec<Ended>, to_latest: bool) -> Result<End> {
         .filter(|(_, tolerated)| !tolerated)
         .filter_map(|((summary, error), _)| Some((summary.filename.as_str(), error?)))
         .collect();
-    let error = (!failed.is_empty()).then(|| failure_of(&failed, summaries.len()));
+    let complete = summaries.iter().all(|summary| summary.status != Outcome::NotBegun);
+    let error = match raised.filter(|_| !complete || !failed.is_empty()) {
+        Some(signal) => Some(signal),
+        None if failed.is_empty() => None,
+        None => Some(failure_of(&failed, summaries.len())),
+    };
     let count = |status| summaries.iter().filter(|summary| summary.status == status).count();
     let sum = |figure: fn(&Summary) -> u64| summaries.iter().map(figure).sum();
     let conclusion = Conclusion {
@@ -137,10 +143,9 @@ fn not_published_yet(ended: &[Ended]) -> Vec<bool> {
 
 /// The error that stands for those of several files: the first that trying again will not mend, else the first.
 fn failure_of(failed: &[(&str, Error)], files: usize) -> Error {
-    let signal = |kind: &Kind| matches!(kind, Kind::Interrupted | Kind::Terminated);
     let lasting = |kind: &Kind| !kind.is_worth_retrying();
     let kinds = || failed.iter().map(|(_, error)| error.kind());
-    let kind = kinds().find(signal).or_else(|| kinds().find(lasting)).or_else(|| kinds().next());
+    let kind = kinds().find(lasting).or_else(|| kinds().next());
     let said: Vec<String> =
         failed.iter().map(|(file, error)| format!("{file}: {}", failure::plain(error))).collect();
     Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {files} files were not loaded", failed.len()))

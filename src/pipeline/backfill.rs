@@ -104,7 +104,7 @@ impl Shared {
 
     fn next(&self) -> Option<(usize, Plan)> {
         let stop = self.backfill.fail_fast && self.some_failed.load(Ordering::Relaxed);
-        if stop || self.interrupt.is_raised() { None } else { lock(&self.plans).pop_front() }
+        if stop || self.interrupt.raised().is_some() { None } else { lock(&self.plans).pop_front() }
     }
 }
 

@@ -94,6 +94,8 @@ impl Execution {
         let cancelled = matches!(error.kind(), Kind::Interrupted | Kind::Terminated);
         let record = async {
             if cancelled {
+                let report: &dyn Report = &self.report;
+                report.notice(&format!("{}: rolling back; a second signal ends at once", error.kind().meaning()));
                 sessions.cancel().await;
                 staging::clear_leftovers(&mut sessions.staging).await?;
             }
