@@ -16,7 +16,8 @@ fn backfill(database: &Database, taxi: &str, from: &str, to: &str, source: &str)
 }
 
 fn result(output: &std::process::Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// How each month ended.
@@ -72,7 +73,10 @@ fn months_side_by_side_give_what_they_give_one_after_the_other() {
         assert_eq!(contents(&database), contents(&alone), "--jobs {jobs}");
         let runs = database.sql("SELECT status, count(*) FROM taxi_etl.runs GROUP BY status");
         assert_eq!(runs, [["succeeded", "12"]]);
-        assert_eq!(database.value("SELECT sum(rows_inserted) FROM taxi_etl.runs"), one["rows_inserted"].to_string());
+        assert_eq!(
+            database.value("SELECT sum(rows_inserted) FROM taxi_etl.runs"),
+            one["rows_inserted"].to_string()
+        );
         // what the ledger says of each month holds: nothing is loaded again
         let mut command = backfill(&database, "yellow", "2021-01", "2021-12", source);
         assert_eq!(endings(&json(&command.args(["--jobs", jobs]).output().unwrap())), ["skipped"; 12]);
@@ -114,7 +118,8 @@ fn a_source_without_etags_is_known_by_length_and_time() {
     let database = Database::new("no_etags");
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "yellow", "2021-01", &gzip(yellow_csv(10, "2021-01").as_bytes()));
-    let load = |source: &str| json(&database.load("yellow", 2021, 1, source).output().unwrap())["status"].clone();
+    let load =
+        |source: &str| json(&database.load("yellow", 2021, 1, source).output().unwrap())["status"].clone();
 
     let source = folder.path().to_str().unwrap();
     assert_eq!((load(source), load(source)), ("loaded".into(), "skipped".into()));
@@ -141,7 +146,8 @@ fn a_changed_file_is_left_merged_or_replaced_as_asked() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();
     let rows = |rows: u32| gzip(yellow_csv(rows, "2021-01").as_bytes());
-    let held = || database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata");
+    let held =
+        || database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata");
     let load = |args: &[&str]| json(&database.load("yellow", 2021, 1, source).args(args).output().unwrap());
     write(folder.path(), "yellow", "2021-01", &rows(500));
     load(&[]);
@@ -161,7 +167,10 @@ fn a_changed_file_is_left_merged_or_replaced_as_asked() {
     write(folder.path(), "yellow", "2021-01", &rows(400)[..2000]);
     refusal(&database.load("yellow", 2021, 1, source).args(["--if-loaded", "replace"]).output().unwrap(), 65);
     assert_eq!(held(), "300 300");
-    refusal(&database.load("yellow", 2021, 1, source).args(["--force", "--if-loaded", "skip"]).output().unwrap(), 64);
+    refusal(
+        &database.load("yellow", 2021, 1, source).args(["--force", "--if-loaded", "skip"]).output().unwrap(),
+        64,
+    );
 }
 
 #[test]
@@ -205,7 +214,10 @@ fn what_is_not_published_yet_is_no_failure_at_the_end() {
     assert_eq!(endings(&result(&output)), ["skipped", "not_published", "loaded", "not_published"]);
     // so is a source that has nothing at all
     refusal(&backfill(&database, "green", &name(0), "latest", source).output().unwrap(), 66);
-    assert_eq!(failure(&backfill(&database, "yellow", &name(1), &name(1), source).output().unwrap())["retry"], false);
+    assert_eq!(
+        failure(&backfill(&database, "yellow", &name(1), &name(1), source).output().unwrap())["retry"],
+        false
+    );
     assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs WHERE status <> 'succeeded'"), "0");
 }
 
@@ -238,7 +250,12 @@ fn a_plan_says_what_would_be_done_and_does_nothing() {
         json(&command.arg("--plan").output().unwrap())
     };
     let actions = |plan: &Value| -> Vec<String> {
-        plan["files"].as_array().unwrap().iter().map(|file| file["action"].as_str().unwrap().to_owned()).collect()
+        plan["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["action"].as_str().unwrap().to_owned())
+            .collect()
     };
     let empty = plan();
     assert_eq!(actions(&empty), ["load", "load", "not_published"]);

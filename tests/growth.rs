@@ -136,7 +136,8 @@ fn a_file_that_lies_half_outside_its_month_loads_too() {
     let rows = inside.lines().skip(1).zip(outside.lines().skip(1));
     let text: String = rows.map(|(one, other)| format!("{one}\n{other}\n")).collect();
     write(folder.path(), "yellow", "2020-05", &gzip(format!("{YELLOW_HEADER}\n{text}").as_bytes()));
-    let load = || json(&database.reload("yellow", 2020, 5, folder.path().to_str().unwrap()).output().unwrap());
+    let load =
+        || json(&database.reload("yellow", 2020, 5, folder.path().to_str().unwrap()).output().unwrap());
     assert_eq!(load()["rows_inserted"], 2 * ROWS);
     assert_eq!(load()["rows_matched"], 2 * ROWS);
 }

@@ -69,7 +69,8 @@ fn a_load_killed_at_any_point_is_none_or_all_and_the_next_completes_it() {
         json(&database.reload("yellow", 2021, 1, source).output().unwrap());
         let query = "SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata";
         assert_eq!(database.value(query), format!("{ROWS} {ROWS}"), "after a kill at {point}");
-        let chunks = "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
+        let chunks =
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
         assert_eq!(database.value(chunks), "0", "chunks are left after a kill at {point}");
     }
     assert!(caught >= 9, "only {caught} of the kills met a load that still ran");

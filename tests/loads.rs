@@ -247,7 +247,8 @@ fn rows_that_repeat_a_key_within_a_file_are_all_inserted_once() {
     let source = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(folder.join("broken/yellow_duplicate_rows.csv.gz")).unwrap();
     month::write(source.path(), "yellow", "2021-01", &bytes);
-    let load = || json(&database.reload("yellow", 2021, 1, source.path().to_str().unwrap()).output().unwrap());
+    let load =
+        || json(&database.reload("yellow", 2021, 1, source.path().to_str().unwrap()).output().unwrap());
     let first = load();
     assert_eq!((&first["rows_inserted"], &first["duplicate_keys"]), (&108.into(), &9.into()));
     assert_eq!(load()["rows_inserted"], 0);

@@ -34,7 +34,8 @@ fn a_month_that_another_run_loads_is_waited_for_and_then_given_up() {
     let holder = database.sql(running).remove(0);
     assert_eq!(holder[2], first.id().to_string());
 
-    let waiting = database.load("yellow", 2021, 1, &site.address).args(["--lock-timeout", "1500ms"]).output().unwrap();
+    let waiting =
+        database.load("yellow", 2021, 1, &site.address).args(["--lock-timeout", "1500ms"]).output().unwrap();
     let said = refusal(&waiting, 75);
     let named = format!("held by run {} on host {} (pid {}) since 20", holder[0], holder[1], holder[2]);
     assert!(said.contains(&named) && said.contains("--lock-timeout"), "{said}");
@@ -42,7 +43,10 @@ fn a_month_that_another_run_loads_is_waited_for_and_then_given_up() {
     assert_eq!(failure(&waiting)["retry"], true);
 
     // another month goes on meanwhile
-    assert_eq!(json(&database.load("yellow", 2021, 2, &site.address).output().unwrap())["rows_inserted"], 20_000);
+    assert_eq!(
+        json(&database.load("yellow", 2021, 2, &site.address).output().unwrap())["rows_inserted"],
+        20_000
+    );
     assert!(first.try_wait().unwrap().is_none());
     first.kill().unwrap();
     first.wait().unwrap();
@@ -147,9 +151,12 @@ fn two_hundred_runs_at_random_come_to_what_they_come_to_one_after_the_other() {
     assert!(killed > RUNS as u32 / 10, "only {killed} were killed while they ran");
     let failed = database.sql("SELECT error FROM taxi_etl.runs WHERE status = 'failed'");
     assert!(failed.is_empty(), "{failed:?}");
-    months.iter().for_each(|month| _ = json(&database.reload("yellow", 2021, *month, source).output().unwrap()));
+    months
+        .iter()
+        .for_each(|month| _ = json(&database.reload("yellow", 2021, *month, source).output().unwrap()));
     assert_eq!(contents(&database), contents(&alone));
-    let leftovers = "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
+    let leftovers =
+        "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
     assert_eq!(database.value(leftovers), "0");
     let running = "SELECT count(*) FROM taxi_etl.runs WHERE status = 'running'";
     assert_eq!(database.value(running), "0");

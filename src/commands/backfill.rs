@@ -36,8 +36,11 @@ pub async fn run(
     if args.plan {
         let may_look = database.is_some() || provisioner.status().await?.state != State::Stopped;
         if !may_look {
-            return Err(Error::new(Kind::Configuration, "the embedded server, which holds the ledger, is stopped")
-                .hint("bring it up with 'taxi up': a plan starts nothing"));
+            return Err(Error::new(
+                Kind::Configuration,
+                "the embedded server, which holds the ledger, is stopped",
+            )
+            .hint("bring it up with 'taxi up': a plan starts nothing"));
         }
         let client = target::look(database, provisioner, report.as_ref());
         let client = interrupt.or(client).await?;
@@ -45,8 +48,7 @@ pub async fn run(
     }
     let opened = target::open(database, provisioner, report.as_ref());
     let (settings, sessions) = interrupt.or(opened).await?;
-    let backfill =
-        Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast };
+    let backfill = Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast };
     let ended = backfill.run(plans, sessions, interrupt, report).await?;
     conclude(ended, args.to == Last::Latest, interrupt.raised())
 }
@@ -162,8 +164,7 @@ fn text(conclusion: &Conclusion) -> String {
             format!("{:.1}", file.seconds),
         ]
     });
-    let table =
-        table::text(Some(["file", "", "rows inserted", "rows matched", "seconds"]), rows, &[2, 3, 4]);
+    let table = table::text(Some(["file", "", "rows inserted", "rows matched", "seconds"]), rows, &[2, 3, 4]);
     let counted = format!(
         "{} loaded, {} already loaded, {} not published, {} failed; {} rows inserted",
         conclusion.files_loaded,
@@ -191,11 +192,7 @@ struct Foreseen {
     outlook: Outlook,
 }
 
-async fn forecast(
-    plans: &[Plan],
-    client: Option<&tokio_postgres::Client>,
-    options: &Options,
-) -> Result<End> {
+async fn forecast(plans: &[Plan], client: Option<&tokio_postgres::Client>, options: &Options) -> Result<End> {
     let mut files = Vec::new();
     for job in plans.iter().filter_map(Plan::job) {
         let outlook = job.look(client, options).await?;

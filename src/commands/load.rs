@@ -57,7 +57,9 @@ fn month(args: &LoadArgs) -> Result<Month> {
     let refuse = |text: &str| Error::new(Kind::Usage, text);
     match (args.month, args.year) {
         (MonthOfYear::Previous, None) => Ok(Month::previous()),
-        (MonthOfYear::Previous, Some(_)) => Err(refuse("--month previous says the year itself: leave --year away")),
+        (MonthOfYear::Previous, Some(_)) => {
+            Err(refuse("--month previous says the year itself: leave --year away"))
+        }
         (MonthOfYear::Number(_), None) => Err(refuse("--month needs --year")),
         (MonthOfYear::Number(month), Some(year)) => {
             Month::new(year, month).ok_or_else(|| refuse("there is no such year"))

@@ -108,7 +108,9 @@ fn text(run: &Recorded) -> String {
     let sections = [
         Some(table::text(None, facts, &[])),
         time_line(run),
-        run.error.as_ref().map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default())),
+        run.error
+            .as_ref()
+            .map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default())),
         log(&run.log),
     ];
     sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n")

@@ -39,10 +39,7 @@ pub async fn latest_success(
     filename: &str,
 ) -> Result<Option<Earlier>> {
     let query = statement::render("ledger/latest_success.sql", &minijinja::context! {})?;
-    let found = client
-        .query_opt(&query, &[&table.to_string(), &filename])
-        .await
-        .map_err(unreadable)?;
+    let found = client.query_opt(&query, &[&table.to_string(), &filename]).await.map_err(unreadable)?;
     let unsigned = |number: Option<i64>| number.map(i64::unsigned_abs);
     Ok(found.map(|row| Earlier {
         run_id: row.get("run_id"),
@@ -169,9 +166,9 @@ pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>>
 }
 
 fn recorded(row: &Row) -> Result<Recorded> {
-    let log: Option<Json<Vec<Line>>> = row
-        .try_get("log")
-        .map_err(|cause| Error::new(Kind::Data, "taxi_etl.runs holds a log of another form").because(cause))?;
+    let log: Option<Json<Vec<Line>>> = row.try_get("log").map_err(|cause| {
+        Error::new(Kind::Data, "taxi_etl.runs holds a log of another form").because(cause)
+    })?;
     Ok(Recorded {
         run_id: row.get("run_id"),
         status: row.get("standing"),

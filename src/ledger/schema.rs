@@ -21,7 +21,8 @@ pub async fn upgrade(client: &mut Client) -> Result<()> {
         let found = version(&transaction).await.map_err(failed)?;
         let missing = STEPS.get(found..).ok_or_else(|| {
             let known = STEPS.len();
-            let text = format!("the ledger in the schema taxi_etl is of version {found}, this taxi knows {known}");
+            let text =
+                format!("the ledger in the schema taxi_etl is of version {found}, this taxi knows {known}");
             Error::new(Kind::Configuration, text).hint("a newer taxi has been here: use that one")
         })?;
         for step in missing {

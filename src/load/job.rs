@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, NoTls, Transaction};
 
 use super::merge::Merge;
-use super::{IfLoaded, Options, duplicates, locks};
 use super::schema::{column_list, columns_to_fill};
 use super::staging::Staging;
+use super::{IfLoaded, Options, duplicates, locks};
 use crate::database::failure::statement as database_failure;
 use crate::database::identifier::{TableName, quote};
 use crate::database::settings::Settings;
@@ -56,12 +56,17 @@ pub struct Sessions {
     pub load: Client,
     /// The one that stages.
     pub staging: Client,
+    settings: Settings,
 }
 
 impl Sessions {
     /// Connects both.
     pub async fn open(settings: &Settings) -> Result<Self> {
-        Ok(Self { load: session::connect(settings).await?, staging: session::connect(settings).await? })
+        Ok(Self {
+            load: session::connect(settings).await?,
+            staging: session::connect(settings).await?,
+            settings: settings.clone(),
+        })
     }
 
     /// Whether the server or the network has ended one of them.
@@ -69,14 +74,16 @@ impl Sessions {
         self.load.is_closed() || self.staging.is_closed()
     }
 
-    /// Ends the statements under way; returns once the sessions have nothing more to do. Both are usable then.
-    pub async fn cancel(&self) {
+    /// Ends the statements of `run`, and takes new sessions; returns once the server has let go of the old.
+    ///
+    /// New, because a request to cancel may come late and would hit whatever the session does next.
+    pub async fn cancel(&mut self, run: uuid::Uuid) -> Result<()> {
         for client in [&self.load, &self.staging] {
-            // where the server cannot be reached, it will notice that the sessions have ended
+            // where the server cannot be reached, connecting will say so
             let _ = client.cancel_token().cancel_query(NoTls).await;
-            // what a request that comes late may hit instead of the statements that follow
-            let _ = client.batch_execute("").await;
         }
+        *self = Self::open(&self.settings).await?;
+        locks::wait_for_end(&self.staging, run).await
     }
 }
 
@@ -241,9 +248,7 @@ impl Job {
             known.filter(|known| known.address == self.source.address()).map(|known| &known.description);
         Ok(match (self.source.open(description).await?, known) {
             (Opened::Body(body), _) => Ok(body),
-            (Opened::Unchanged, Some(known)) => {
-                Err(Skipped { loaded_by: known.run_id, unchanged: true })
-            }
+            (Opened::Unchanged, Some(known)) => Err(Skipped { loaded_by: known.run_id, unchanged: true }),
             (Opened::Unchanged, None) => {
                 return Err(Error::new(Kind::Unreachable, format!("{} sent no file", self.source.address())));
             }
@@ -263,11 +268,7 @@ impl Job {
         })
     }
 
-    async fn count_held(
-        &self,
-        client: &impl GenericClient,
-        identifiers: &minijinja::Value,
-    ) -> Result<u64> {
+    async fn count_held(&self, client: &impl GenericClient, identifiers: &minijinja::Value) -> Result<u64> {
         let count = statement::render("count_held.sql", identifiers)?;
         let range = &self.period.range;
         let counted = client.query_one(&count, &[&self.filename, &range.start, &range.end]).await;
@@ -278,10 +279,7 @@ impl Job {
     async fn delete_file(&self, transaction: &Transaction<'_>, names: &Names) -> Result<u64> {
         let delete = statement::render("delete_file.sql", &names.identifiers)?;
         let what = format!("cannot delete the rows of {} from {}", self.filename, self.table);
-        transaction
-            .execute(&delete, &[&self.filename])
-            .await
-            .map_err(|cause| database_failure(what, cause))
+        transaction.execute(&delete, &[&self.filename]).await.map_err(|cause| database_failure(what, cause))
     }
 
     /// The name of the lock that keeps two loads of the month apart.

@@ -72,6 +72,16 @@ pub async fn take(
     }
 }
 
+/// Waits until the server has ended the run's transaction.
+pub async fn wait_for_end(client: &Client, run: Uuid) -> Result<()> {
+    let lock = statement::render("take_lock.sql", &minijinja::context! {})?;
+    client
+        .execute(&lock, &[&of_run(run)])
+        .await
+        .map_err(|cause| failure::statement("cannot wait for the end of a transaction", cause))?;
+    Ok(())
+}
+
 /// Who holds the lock, as messages say it.
 async fn holder(observer: &Client, name: &str) -> Result<String> {
     let find = statement::render("find_holder.sql", &minijinja::context! {})?;

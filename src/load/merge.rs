@@ -110,9 +110,7 @@ impl<'a> Merge<'a> {
     async fn merge(&mut self, chunk: &Chunk) -> Result<()> {
         match chunk.times.bounds() {
             Bounds::Times(times) => self.execute("merge_times.sql", chunk, &[&times]).await,
-            Bounds::Span(span) => {
-                self.execute("merge_span.sql", chunk, &[&span.first, &span.last]).await
-            }
+            Bounds::Span(span) => self.execute("merge_span.sql", chunk, &[&span.first, &span.last]).await,
             Bounds::None => self.execute("merge_all.sql", chunk, &[]).await,
         }
     }

@@ -135,7 +135,11 @@ mod tests {
             (0, None, None, Verdict::Unknown),
             (5, None, None, Verdict::Unknown),
         ] {
-            assert_eq!(Verdict::of(in_target, ledger, published), verdict, "{in_target} {ledger:?} {published:?}");
+            assert_eq!(
+                Verdict::of(in_target, ledger, published),
+                verdict,
+                "{in_target} {ledger:?} {published:?}"
+            );
         }
     }
 }

@@ -39,7 +39,9 @@ pub fn result(end: &End) -> String {
             ("bytes_downloaded", file.rows.downloaded_bytes),
         ];
         metrics.extend(
-            counters.map(|(name, value)| json!({ "name": name, "type": "counter", "value": value, "tags": tags })),
+            counters.map(
+                |(name, value)| json!({ "name": name, "type": "counter", "value": value, "tags": tags }),
+            ),
         );
         metrics.push(json!({ "name": "duration", "type": "timer", "value": file.seconds, "tags": tags }));
     }

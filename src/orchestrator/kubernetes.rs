@@ -21,6 +21,7 @@ pub fn write_termination_message(path: &Path, end: &End) -> Result<()> {
     };
     text.truncate(text.floor_char_boundary(LIMIT_BYTES));
     // not created: only the kubelet's file is looked at
-    let write = || std::fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes());
+    let write =
+        || std::fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes());
     write().map_err(|cause| Error::file("write", path, cause))
 }

@@ -269,7 +269,9 @@ impl Decoder {
     fn boolean(&mut self, node: &Node) -> Option<bool> {
         match &node.value {
             Value::Bool(value) => Some(*value),
-            other => self.refuse(node.position, &format!("this must be true or false, it is {}", other.kind())),
+            other => {
+                self.refuse(node.position, &format!("this must be true or false, it is {}", other.kind()))
+            }
         }
     }
 

@@ -58,7 +58,11 @@ impl Execution {
     }
 
     /// Runs the steps against the database behind `sessions`; what came of them is the summary, with the error, if any.
-    pub async fn finish(mut self, sessions: &mut Sessions, interrupt: &Interrupt) -> (Summary, Option<Error>) {
+    pub async fn finish(
+        mut self,
+        sessions: &mut Sessions,
+        interrupt: &Interrupt,
+    ) -> (Summary, Option<Error>) {
         let ended = interrupt.or(self.run_steps(sessions)).await;
         let mut summary = self.summary.clone();
         let error = match ended {
@@ -95,8 +99,11 @@ impl Execution {
         let record = async {
             if cancelled {
                 let report: &dyn Report = &self.report;
-                report.notice(&format!("{}: rolling back; a second signal ends at once", error.kind().meaning()));
-                sessions.cancel().await;
+                report.notice(&format!(
+                    "{}: rolling back; a second signal ends at once",
+                    error.kind().meaning()
+                ));
+                sessions.cancel(self.run.id).await?;
                 staging::clear_leftovers(&mut sessions.staging).await?;
             }
             match self.run.record_failure(&sessions.load, error).await {

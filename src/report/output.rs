@@ -79,8 +79,6 @@ pub fn write_line(line: &str) -> Result<()> {
     match writeln!(anstream::stdout(), "{line}") {
         // a reader that has seen enough (`taxi status | head -1`) is no failure
         Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => {
-            result.map_err(|cause| Error::new(Kind::Io, "cannot write to stdout").because(cause))
-        }
+        result => result.map_err(|cause| Error::new(Kind::Io, "cannot write to stdout").because(cause)),
     }
 }

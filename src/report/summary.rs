@@ -98,9 +98,11 @@ impl Summary {
         rows.push(["downloaded".to_owned(), HumanBytes(self.rows.downloaded_bytes).to_string()]);
         rows.push(["csv".to_owned(), HumanBytes(self.rows.csv_bytes).to_string()]);
         let phases = self.phases.iter();
-        rows.extend(phases.map(|(phase, took)| {
-            [phase.name().replace('_', " "), format!("{:.3} s", took.as_secs_f64())]
-        }));
+        rows.extend(
+            phases.map(|(phase, took)| {
+                [phase.name().replace('_', " "), format!("{:.3} s", took.as_secs_f64())]
+            }),
+        );
         rows.push(["in all".to_owned(), format!("{:.3} s", self.seconds)]);
         let table = table::text(None, rows, &[1]);
         format!("loaded {} into {}{run}\n{table}", self.filename, self.table)

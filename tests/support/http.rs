@@ -148,7 +148,8 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex
 fn send(stream: &mut TcpStream, reply: &Reply, seen: &Mutex<Seen>) {
     let began = Instant::now();
     let mut sent = 0;
-    for piece in reply.body.chunks(16 * 1024) {
+    let piece_bytes = reply.bytes_per_second.map_or(16 * 1024, |rate| (rate / 20).clamp(1, 16 * 1024));
+    for piece in reply.body.chunks(piece_bytes as usize) {
         if stream.write_all(piece).is_err() {
             return;
         }
