@@ -24,3 +24,4 @@ mod row_keys;
 mod server;
 mod signals;
 mod support;
+mod tasks;

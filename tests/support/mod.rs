@@ -150,7 +150,12 @@ impl Database {
 
     /// `taxi load` of a month into this database, its result as JSON.
     pub fn load(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
-        let mut command = self::taxi(["load", "--output", "json", "--taxi", taxi]);
+        self.load_as("json", taxi, year, month, source)
+    }
+
+    /// The same, its result in another form.
+    pub fn load_as(&self, output: &str, taxi: &str, year: u16, month: u8, source: &str) -> Command {
+        let mut command = self::taxi(["load", "--output", output, "--taxi", taxi]);
         command.args(["--year", &year.to_string(), "--month", &month.to_string(), "--source", source]);
         command.env("DATABASE_URL", &self.url);
         command
