@@ -3,9 +3,12 @@
 SELECT EXISTS (
     SELECT FROM {{ table }} AS own
     JOIN {{ table }} AS other ON own.{{ key_column }} = other.{{ key_column }}
-    WHERE own.{{ time_column }} >= $1 AND own.{{ time_column }} < $2
-        AND own.xmin = pg_current_xact_id()::xid
-        AND (other.{{ time_column }} >= $1 AND other.{{ time_column }} < $2 OR other.{{ time_column }} IS NULL)
-        AND other.xmin <> pg_current_xact_id()::xid
-        AND age(other.xmin) <= age($3::text::xid)
+    WHERE own.xmin = pg_current_xact_id()::xid
+        AND other.xmin <> pg_current_xact_id()::xid AND age(other.xmin) <= age($1::text::xid)
+        {% if all_times %}
+        AND own.{{ time_column }} >= $2 AND own.{{ time_column }} < $3
+        AND (other.{{ time_column }} >= $2 AND other.{{ time_column }} < $3 OR other.{{ time_column }} IS NULL)
+        {% else %}
+        AND own.{{ time_column }} = ANY ($2) AND other.{{ time_column }} = ANY ($2)
+        {% endif %}
 )

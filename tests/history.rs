@@ -154,25 +154,6 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
 }
 
 #[test]
-fn every_column_of_the_ledger_says_what_it_holds_or_does_by_its_name() {
-    let database = Database::new("ledger_comments");
-    let source = testdata();
-    json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
-    // what the README lists for dashboards is there
-    let readme = include_str!("../README.md");
-    let section = readme.split("## Run history").nth(1).unwrap().split("\n## ").next().unwrap();
-    let columns =
-        "SELECT attname FROM pg_attribute WHERE attrelid = 'taxi_etl.runs'::regclass AND attnum > 0";
-    for column in database.sql(columns) {
-        assert!(
-            section.contains(&format!("`{}`", column[0])),
-            "the README's run history says nothing of {}",
-            column[0]
-        );
-    }
-}
-
-#[test]
 fn verify_tells_what_is_missing_or_too_many() {
     let database = Database::new("verify");
     let source = testdata();

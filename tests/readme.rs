@@ -1,6 +1,6 @@
 //! The README's transcript is what the program prints, and its tables are what the program has.
 
-use crate::support::{OwnServer, TAXI};
+use crate::support::{Database, OwnServer, TAXI, json, testdata};
 
 const README: &str = include_str!("../README.md");
 
@@ -55,7 +55,8 @@ fn the_transcript_is_what_the_commands_print() {
 #[test]
 fn the_exit_codes_are_those_of_the_program() {
     for kind in taxi_etl::error::Kind::ALL {
-        let row = format!("| {} | {} | {} |", kind.exit_code(), kind.name(), kind.meaning());
+        let retry = if kind.is_worth_retrying() { "yes" } else { "no" };
+        let row = format!("| {} | {} | {} | {retry} |", kind.exit_code(), kind.name(), kind.meaning());
         assert!(README.contains(&row), "missing: {row}");
     }
 }
@@ -78,4 +79,18 @@ fn every_command_and_setting_is_described() {
             }
         }
     }
+}
+
+#[test]
+fn every_column_of_the_ledger_is_described() {
+    let database = Database::new("ledger_columns");
+    json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
+    let section = README.split("## Run history").nth(1).unwrap().split("\n## ").next().unwrap();
+    let columns =
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'taxi_etl.runs'::regclass AND attnum > 0";
+    for column in database.sql(columns) {
+        assert!(section.contains(&format!("`{}`", column[0])), "missing: {}", column[0]);
+    }
+    let query = section.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(database.sql(query)[0][1..], ["succeeded", "1", "3001"]);
 }

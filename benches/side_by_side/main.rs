@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench --bench side_by_side              # all of it: long, it loads 24 months twice
 //! cargo bench --bench side_by_side -- --short   # 100,000 rows, once: does it still work?
+//! cargo bench --bench side_by_side -- --only backfill
 //! ```
 //!
 //! Prints a table to stderr and one JSON object to stdout.
@@ -24,7 +25,7 @@ mod rivals;
 mod server;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use month::Month;
 use rivals::{Loader, Timed};
@@ -36,6 +37,7 @@ struct Scale {
     rounds: usize,
     growth_months: u32,
     backfill_months: u32,
+    limited_months: u32,
     large_rows: Option<u32>,
 }
 
@@ -44,10 +46,17 @@ const FULL: Scale = Scale {
     rounds: 3,
     growth_months: 24,
     backfill_months: 12,
+    limited_months: 8,
     large_rows: Some(10_000_000),
 };
-const SHORT: Scale =
-    Scale { rows: 100_000, rounds: 1, growth_months: 6, backfill_months: 2, large_rows: None };
+const SHORT: Scale = Scale {
+    rows: 100_000,
+    rounds: 1,
+    growth_months: 6,
+    backfill_months: 4,
+    limited_months: 4,
+    large_rows: None,
+};
 
 fn main() {
     // cargo passes --bench; a test run of all targets must not measure
@@ -61,13 +70,18 @@ fn main() {
     let source = http::Server::folder(&months);
 
     let mut results: BTreeMap<String, f64> = BTreeMap::new();
+    if arguments.iter().any(|argument| argument == "backfill") {
+        backfills(&Server::start(false), &scale, &months, &mut results);
+        println!("{}", serde_json::to_string(&results).unwrap());
+        return;
+    }
     for (name, stock) in [("stock", true), ("tuned", false)] {
         let server = Server::start(stock);
         one_month(&server, &scale, &months, &source.address, name, &mut results);
         if !stock {
             memory(&server, &scale, &mut results);
             growth(&server, &scale, &months, &source.address, &mut results);
-            backfill(&server, &scale, &months, &source.address, &mut results);
+            backfills(&server, &scale, &months, &mut results);
         }
     }
     overhead(&months, &mut results);
@@ -78,7 +92,7 @@ fn main() {
 fn one_month(
     server: &Server,
     scale: &Scale,
-    months: &std::path::Path,
+    months: &Path,
     address: &str,
     name: &str,
     results: &mut BTreeMap<String, f64>,
@@ -111,13 +125,7 @@ fn one_month(
 }
 
 /// Month after month into one target.
-fn growth(
-    server: &Server,
-    scale: &Scale,
-    months: &std::path::Path,
-    address: &str,
-    results: &mut BTreeMap<String, f64>,
-) {
+fn growth(server: &Server, scale: &Scale, months: &Path, address: &str, results: &mut BTreeMap<String, f64>) {
     eprintln!("\n{} months into one table, seconds each:", scale.growth_months);
     for loader in [Loader::Taxi, Loader::Reference] {
         let url = server.fresh_database();
@@ -136,23 +144,42 @@ fn growth(
     }
 }
 
-/// A year, in all.
-fn backfill(
-    server: &Server,
-    scale: &Scale,
-    months: &std::path::Path,
-    address: &str,
-    results: &mut BTreeMap<String, f64>,
-) {
-    let url = server.fresh_database();
-    let mut total = 0.0;
-    for index in 0..scale.backfill_months {
-        let month = Month::nth(index, scale.rows);
-        let file = month.write(months);
-        total += Loader::Taxi.load(&url, address, &file, &month).seconds;
+/// What a connection to a distant site may carry.
+const LIMITS_BYTES_PER_SECOND: [u64; 2] = [5_000_000, 1_000_000];
+
+/// Backfills with one job and with several, in turn: from a source without a limit, and from ones that limit each connection.
+fn backfills(server: &Server, scale: &Scale, months: &Path, results: &mut BTreeMap<String, f64>) {
+    let longest = scale.backfill_months.max(scale.limited_months);
+    (0..longest).for_each(|index| _ = Month::nth(index, scale.rows).write(months));
+    let mut measure = |limit: Option<u64>, count: u32, jobs: &[u32]| {
+        let root = months.to_owned();
+        let site = http::Server::answering(move |request| {
+            let reply = http::Reply::file(&root, request);
+            http::Reply { bytes_per_second: limit, ..reply }
+        });
+        let what =
+            limit.map_or("no limit".to_owned(), |limit| format!("{} MB/s a connection", limit / 1_000_000));
+        let (first, last) = (Month::nth(0, scale.rows), Month::nth(count - 1, scale.rows));
+        let mut times: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        for _ in 0..if limit.is_some() { 1 } else { scale.rounds } {
+            for jobs in jobs {
+                let timed = rivals::backfill(&server.fresh_database(), &site.address, &first, &last, *jobs);
+                times.entry(*jobs).or_default().push(timed.seconds);
+            }
+        }
+        eprintln!("\nbackfill of {count} months of {} rows, {what}:", scale.rows);
+        let one = median(&times[&1]);
+        for (jobs, seconds) in &times {
+            let seconds = median(seconds);
+            eprintln!("  --jobs {jobs} {seconds:>7.1} s   of --jobs 1 {:.2}", seconds / one);
+            results.insert(format!("backfill, {what}: --jobs {jobs}, seconds"), seconds);
+            results.insert(format!("backfill, {what}: --jobs {jobs} / --jobs 1"), seconds / one);
+        }
+    };
+    measure(None, scale.backfill_months, &[1, 2, 4]);
+    for limit in LIMITS_BYTES_PER_SECOND {
+        measure(Some(limit), scale.limited_months, &[1, 4]);
     }
-    eprintln!("\n{} months: {total:.1} s in all", scale.backfill_months);
-    results.insert(format!("backfill of {} months, seconds", scale.backfill_months), total);
 }
 
 /// The process's peak for months of two sizes.
@@ -171,7 +198,7 @@ fn memory(server: &Server, scale: &Scale, results: &mut BTreeMap<String, f64>) {
 }
 
 /// What a load costs besides its phases, and `--help`.
-fn overhead(months: &std::path::Path, results: &mut BTreeMap<String, f64>) {
+fn overhead(months: &Path, results: &mut BTreeMap<String, f64>) {
     let server = Server::start(false);
     let month = Month::nth(0, SHORT.rows);
     let base = months.with_file_name(format!("months-{}", SHORT.rows));

@@ -65,8 +65,26 @@ impl Loader {
 
 fn taxi(url: &str, address: &str, month: &Month) -> Timed {
     let mut command = Command::new(TAXI);
-    command.args(["load", "--taxi", "yellow", "--output", "json", "--source", address]);
+    command.args(["load", "--force", "--taxi", "yellow", "--output", "json", "--source", address]);
     command.args(["--year", &month.year.to_string(), "--month", &month.month.to_string()]);
+    let (timed, result) = run_taxi(&mut command, url);
+    assert_eq!(result["rows_read"], month.rows);
+    let phases = result["phases"].as_object().unwrap().values().filter_map(serde_json::Value::as_f64).sum();
+    Timed { phases, ..timed }
+}
+
+/// `taxi backfill` of the months from one to another.
+pub fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -> Timed {
+    let name = |month: &Month| format!("{}-{:02}", month.year, month.month);
+    let mut command = Command::new(TAXI);
+    command.args(["backfill", "--taxi", "yellow", "--output", "json", "--source", address]);
+    command.args(["--from", &name(from), "--to", &name(to), "--jobs", &jobs.to_string()]);
+    let (timed, result) = run_taxi(&mut command, url);
+    assert_eq!(result["files_skipped"], 0);
+    timed
+}
+
+fn run_taxi(command: &mut Command, url: &str) -> (Timed, serde_json::Value) {
     let command =
         command.env("DATABASE_URL", url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let began = Instant::now();
@@ -82,10 +100,8 @@ fn taxi(url: &str, address: &str, month: &Month) -> Timed {
     let seconds = began.elapsed().as_secs_f64();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["rows_read"], month.rows);
-    let phases = result["phases"].as_object().unwrap().values().filter_map(serde_json::Value::as_f64).sum();
-    Timed { seconds, phases, peak_kib }
+    let result = serde_json::from_slice(&output.stdout).unwrap();
+    (Timed { seconds, peak_kib, ..Timed::default() }, result)
 }
 
 /// The course's flow: unzip to a file, COPY into the staging table, UPDATE of key and name, MERGE.

@@ -8,6 +8,7 @@ ALTER TABLE taxi_etl.runs
     ADD COLUMN if_loaded      text,
     ADD COLUMN rows_deleted   bigint,
     ADD COLUMN rows_in_period bigint,
+    ADD COLUMN stray_times    timestamp[],
     ADD COLUMN host           text,
     ADD COLUMN pid            integer,
     ADD COLUMN server_pid     integer,
@@ -26,6 +27,8 @@ COMMENT ON COLUMN taxi_etl.runs.rows_staged IS 'rows_inserted + rows_matched';
 COMMENT ON COLUMN taxi_etl.runs.rows_deleted IS 'rows of the file that were replaced';
 COMMENT ON COLUMN taxi_etl.runs.rows_in_period IS
     'rows under the file''s name in its own month that the target held when the run committed';
+COMMENT ON COLUMN taxi_etl.runs.stray_times IS
+    'the times of rows that were not moved as rows of the file''s own month; NULL where they are too many to list';
 COMMENT ON COLUMN taxi_etl.runs.host IS 'the machine of the process';
 COMMENT ON COLUMN taxi_etl.runs.pid IS 'the process on that machine';
 COMMENT ON COLUMN taxi_etl.runs.server_pid IS 'the session of the load''s transaction, as in pg_stat_activity';

@@ -106,12 +106,13 @@ impl Run {
         let (deleted, in_period) =
             (count(|loaded| loaded.rows_deleted), count(|loaded| loaded.rows_in_period));
         let duplicates = count(|loaded| loaded.duplicate_keys);
+        let stray_times = loaded.and_then(|loaded| loaded.stray_times.as_ref());
         let sha256 = loaded.map(|loaded| &loaded.sha256);
         let (kind, text) =
             error.map(|error| (error.kind().name(), crate::report::failure::plain(error))).unzip();
         let finished = (status != Status::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
-        let values: [(&str, &(dyn ToSql + Sync)); 32] = [
+        let values: [(&str, &(dyn ToSql + Sync)); 33] = [
             ("run_id", &self.id),
             ("pipeline", &self.pipeline),
             ("inputs", &inputs),
@@ -133,6 +134,7 @@ impl Run {
             ("rows_rejected", &rejected),
             ("rows_deleted", &deleted),
             ("rows_in_period", &in_period),
+            ("stray_times", &stray_times),
             ("duplicate_keys", &duplicates),
             ("phases", &Json(&self.phases)),
             ("log", &Json(self.log.lines())),

@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, NoTls, Transaction};
 
-use super::merge::Merge;
+use super::locks::Lock;
+use super::merge::{Merge, Merged};
 use super::schema::{column_list, columns_to_fill};
 use super::staging::Staging;
 use super::{IfLoaded, Options, duplicates, locks};
@@ -128,6 +129,10 @@ impl Job {
         let mut staging =
             Staging::new(&mut sessions.staging, &self.staging_table, run.id, &names.identifiers);
         let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
+        if ended.is_err() {
+            // a lost connection has lost its turn too
+            let _ = locks::end_turns(&sessions.load).await;
+        }
         // the transaction has ended by now, and lets its chunks go
         let dropped = staging.drop_chunks().await;
         if let (Ok(_), Err(error)) = (&ended, dropped) {
@@ -150,10 +155,10 @@ impl Job {
         let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
         let transaction = transaction.start().await.map_err(failed)?;
         let phase = report.begin(Phase::Prepare, None);
-        let wait = options.lock_timeout;
-        run.server_pid = Some(self.begin(&transaction, run.id, names, options).await?);
-        let month = format!("the month of {} in {}", self.filename, self.table);
-        locks::take(&transaction, staging.client(), &self.month_lock(), &month, wait, report).await?;
+        run.server_pid = Some(self.begin(&transaction, run.id, names).await?);
+        let month =
+            Lock::of_month(&self.table, self.period.range.start, &self.filename, options.lock_timeout);
+        locks::take(&transaction, staging.client(), &month, report).await?;
         let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
         // after the locks: a server does not keep a download waiting for as long as another load may take
         let body = match self.open(&transaction, earlier.as_ref(), names, options).await? {
@@ -194,9 +199,9 @@ impl Job {
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
         let phase = report.begin(Phase::Commit, None);
-        let table = format!("the end of a load into {}", self.table);
-        locks::take(&transaction, staging.client(), &self.table_lock(), &table, wait, report).await?;
-        let rows_inserted = merge.finish().await?;
+        locks::take(&transaction, staging.client(), &Lock::of_table(&self.table), report).await?;
+        locks::bound(&transaction, options.lock_timeout, true).await?;
+        let Merged { rows_inserted, stray_times } = merge.finish().await?;
         let rows_matched = rows_staged - rows_inserted;
         let held = earlier.and_then(|earlier| earlier.rows_in_period).filter(|_| !replaces);
         let rows_in_period = match held {
@@ -213,6 +218,7 @@ impl Job {
             rows_rejected: 0,
             rows_deleted,
             rows_in_period,
+            stray_times,
             duplicate_keys,
             csv_bytes: transformed.csv_bytes,
             downloaded_bytes: downloaded.length_bytes,
@@ -282,16 +288,6 @@ impl Job {
         transaction.execute(&delete, &[&self.filename]).await.map_err(|cause| database_failure(what, cause))
     }
 
-    /// The name of the lock that keeps two loads of the month apart.
-    fn month_lock(&self) -> String {
-        format!("taxi_etl: load {} into {}", self.period.range.start.0, self.table.quoted())
-    }
-
-    /// The name of the lock under which loads into the table end.
-    fn table_lock(&self) -> String {
-        format!("taxi_etl: end a load into {}", self.table.quoted())
-    }
-
     /// The names that statements are filled with, quoted.
     pub(super) fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
         minijinja::context! {
@@ -306,17 +302,10 @@ impl Job {
     }
 
     /// Sets the transaction up and tells others that the run is alive; returns the session's number.
-    async fn begin(
-        &self,
-        transaction: &Transaction<'_>,
-        run: uuid::Uuid,
-        names: &Names,
-        options: &Options,
-    ) -> Result<i32> {
+    async fn begin(&self, transaction: &Transaction<'_>, run: uuid::Uuid, names: &Names) -> Result<i32> {
         let failed = |cause| database_failure("cannot prepare the session that loads", cause);
         let settings = statement::render("session.sql", &names.identifiers)?;
         transaction.batch_execute(&settings).await.map_err(failed)?;
-        locks::bound(transaction, options.lock_timeout, true).await?;
         let mark = statement::render("mark_run.sql", &names.identifiers)?;
         let row = transaction.query_one(&mark, &[&locks::of_run(run)]).await.map_err(failed)?;
         Ok(row.get(1))

@@ -4,22 +4,62 @@
 //! |---|---|---|
 //! | the run's own | from the beginning | its chunks from those who clean up after the dead |
 //! | the month's | from the beginning | two loads of one month into one table |
+//! | the turn | while a chunk is inserted | rows of different months from each other's pages |
 //! | the table's | from the last rows to the commit | the ends of loads of different months, see [`super::merge`] |
 //!
-//! Each is taken after those above it and waits for nothing below: there is no circle to be locked in.
+//! Each is taken after those above it, and whoever has the turn or the table waits for no other: there is no circle to be
+//! locked in.
 
 use std::time::Duration;
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, GenericClient, Transaction};
 use uuid::Uuid;
 
 use crate::database::failure::{self, is_lock_timeout};
+use crate::database::identifier::TableName;
 use crate::database::statement;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
+use crate::transform::timestamp::Timestamp;
 
-/// How long a run waits for another before it says so.
-const SILENT_WAIT: Duration = Duration::from_secs(1);
+/// How long a run waits for another of its month before it says so.
+const MONTH_SILENCE: Duration = Duration::from_secs(1);
+/// How long a load waits for others of its table to end before it says so: each takes a second or two for that.
+const TABLE_SILENCE: Duration = Duration::from_secs(20);
+/// And how long before it gives up: there may be many, and an end is never long in coming.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A lock to be waited for.
+pub struct Lock {
+    name: String,
+    /// As messages call it.
+    what: String,
+    timeout: Duration,
+    silence: Duration,
+}
+
+impl Lock {
+    /// The one that keeps two loads of a month apart: of the period that begins at `start`.
+    pub fn of_month(table: &TableName, start: Timestamp, filename: &str, timeout: Duration) -> Self {
+        Self {
+            name: format!("taxi_etl: load {} into {}", start.0, table.quoted()),
+            what: format!("the month of {filename} in {table}"),
+            timeout,
+            silence: MONTH_SILENCE,
+        }
+    }
+
+    /// The one under which loads into a table end.
+    pub fn of_table(table: &TableName) -> Self {
+        Self {
+            name: format!("taxi_etl: end a load into {}", table.quoted()),
+            what: format!("the end of a load into {table}"),
+            timeout: TABLE_TIMEOUT,
+            silence: TABLE_SILENCE,
+        }
+    }
+}
 
 /// The name by which the server knows a run's own lock.
 pub fn of_run(run: Uuid) -> String {
@@ -38,21 +78,21 @@ pub async fn bound(client: &impl GenericClient, timeout: Duration, transaction_o
     Ok(())
 }
 
-/// Waits for the lock called `name`, which is for `what`; says who holds it after a while, and fails after `timeout`.
+/// Waits for a lock; says who holds it after a while, and fails where that takes too long.
 ///
 /// `observer` is another session, which can look while this one waits.
 pub async fn take(
     transaction: &Transaction<'_>,
     observer: &Client,
-    name: &str,
-    what: &str,
-    timeout: Duration,
+    lock: &Lock,
     report: &dyn Report,
 ) -> Result<()> {
-    let lock = statement::render("take_lock.sql", &minijinja::context! {})?;
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
-    let mut taken = std::pin::pin!(transaction.execute(&lock, &parameters));
-    let result = match tokio::time::timeout(SILENT_WAIT, &mut taken).await {
+    bound(transaction, lock.timeout, true).await?;
+    let Lock { name, what, .. } = lock;
+    let take = statement::render("take_lock.sql", &minijinja::context! {})?;
+    let parameters: [&(dyn ToSql + Sync); 1] = [name];
+    let mut taken = std::pin::pin!(transaction.execute(&take, &parameters));
+    let result = match tokio::time::timeout(lock.silence, &mut taken).await {
         Ok(result) => result,
         Err(_elapsed) => {
             report.notice(&format!("waiting for {what}, held by {}", holder(observer, name).await?));
@@ -65,11 +105,40 @@ pub async fn take(
             let text = format!("{what} is held by {}", holder(observer, name).await?);
             Err(Error::new(Kind::LockHeld, text).hint(format!(
                 "waited {:.1} s for it: --lock-timeout waits longer, and running again later is safe",
-                timeout.as_secs_f64()
+                lock.timeout.as_secs_f64()
             )))
         }
         Err(cause) => Err(failure::statement(format!("cannot lock {what}"), cause)),
     }
+}
+
+/// A session's turn to insert many rows.
+pub struct Turn<'a>(&'a Transaction<'a>);
+
+/// Waits for the turn to insert many rows into the table.
+pub async fn take_turn<'a>(transaction: &'a Transaction<'a>, table: &TableName) -> Result<Turn<'a>> {
+    let take = statement::render("take_turn.sql", &minijinja::context! {})?;
+    let name = format!("taxi_etl: insert into {}", table.quoted());
+    let taken = transaction.execute(&take, &[&name]).await;
+    taken.map_err(|cause| {
+        failure::statement(format!("cannot wait for the turn to insert into {table}"), cause)
+    })?;
+    Ok(Turn(transaction))
+}
+
+impl Turn<'_> {
+    /// Ends it.
+    pub async fn end(self) -> Result<()> {
+        end_turns(self.0).await
+    }
+}
+
+/// Ends whatever turn the session has, also after a failure.
+pub async fn end_turns(client: &impl GenericClient) -> Result<()> {
+    let end = statement::render("end_turns.sql", &minijinja::context! {})?;
+    let ended = client.execute(&end, &[]).await;
+    ended.map_err(|cause| failure::statement("cannot end the turn to insert", cause))?;
+    Ok(())
 }
 
 /// Waits until the server has ended the run's transaction.

@@ -27,6 +27,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::locks;
 use super::staging::{CHUNK_ROWS, Chunk};
 use crate::database::failure;
 use crate::database::identifier::TableName;
@@ -98,7 +99,11 @@ impl<'a> Merge<'a> {
     /// Moves a chunk's rows; strays wait for the end.
     pub async fn chunk(&mut self, chunk: Chunk) -> Result<()> {
         match chunk.times {
-            Times::Inside(_) if self.present.is_some() => self.execute("insert_chunk.sql", &chunk, &[]).await,
+            Times::Inside(_) if self.present.is_some() => {
+                let turn = locks::take_turn(self.transaction, self.table).await?;
+                self.execute("insert_chunk.sql", &chunk, &[]).await?;
+                turn.end().await
+            }
             Times::Inside(_) => self.merge(&chunk).await,
             Times::Anywhere { .. } => {
                 self.strays.push(chunk);
@@ -124,10 +129,15 @@ impl<'a> Merge<'a> {
     }
 
     /// Moves the strays, takes back what other loads have committed in the meantime, and lets the target's index and the
-    /// planner know the new rows; returns how many they are. To be called under the table's lock.
-    pub async fn finish(mut self) -> Result<u64> {
+    /// planner know the new rows; to be called under the table's lock.
+    pub async fn finish(mut self) -> Result<Merged> {
+        let mut stray_times = Some(Vec::new());
         for chunk in std::mem::take(&mut self.strays) {
             self.merge(&chunk).await?;
+            stray_times = match chunk.times.bounds() {
+                Bounds::Times(times) => stray_times.map(|known| [known, times].concat()),
+                Bounds::Span(_) | Bounds::None => None,
+            };
         }
         self.take_back().await?;
         let failed = |cause| failed(self.table, cause);
@@ -137,30 +147,41 @@ impl<'a> Merge<'a> {
             let analyze = statement::render("analyze_target.sql", &self.identifiers)?;
             self.transaction.batch_execute(&analyze).await.map_err(failed)?;
         }
-        Ok(self.rows_inserted)
+        Ok(Merged { rows_inserted: self.rows_inserted, stray_times })
     }
 
     async fn take_back(&mut self) -> Result<()> {
         let failed = |cause| failed(self.table, cause);
-        let committed: [&(dyn ToSql + Sync); 3] = [&self.table.to_string(), &self.seen_until, &self.seen];
-        if !self.is_found("find_committed.sql", &committed).await? {
+        let range = &self.period.range;
+        let find = statement::render("find_committed.sql", &self.identifiers)?;
+        let table = self.table.to_string();
+        let values: [&(dyn ToSql + Sync); 5] =
+            [&table, &self.seen_until, &self.seen, &range.start, &range.end];
+        let found = self.transaction.query_one(&find, &values).await.map_err(failed)?;
+        let (all_times, times): (bool, Vec<Timestamp>) = (found.get(0), found.get(1));
+        if !all_times && times.is_empty() {
             return Ok(());
         }
-        let range = &self.period.range;
-        let rows: [&(dyn ToSql + Sync); 3] = [&range.start, &range.end, &self.seen_until];
+        let identifiers = minijinja::context! { all_times, ..self.identifiers.clone() };
+        let by_range: [&(dyn ToSql + Sync); 3] = [&self.seen_until, &range.start, &range.end];
+        let by_times: [&(dyn ToSql + Sync); 2] = [&self.seen_until, &times];
+        let values = if all_times { &by_range[..] } else { &by_times[..] };
         // asked first: hardly ever there is one, and a role that may not delete is as good
-        if self.is_found("find_taken.sql", &rows).await? {
-            let take_back = statement::render("take_back.sql", &self.identifiers)?;
-            self.rows_inserted -= self.transaction.execute(&take_back, &rows).await.map_err(failed)?;
+        let find = statement::render("find_taken.sql", &identifiers)?;
+        if self.transaction.query_one(&find, values).await.map_err(failed)?.get(0) {
+            let take_back = statement::render("take_back.sql", &identifiers)?;
+            self.rows_inserted -= self.transaction.execute(&take_back, values).await.map_err(failed)?;
         }
         Ok(())
     }
+}
 
-    async fn is_found(&self, file: &str, values: &[&(dyn ToSql + Sync)]) -> Result<bool> {
-        let query = statement::render(file, &self.identifiers)?;
-        let found = self.transaction.query_one(&query, values).await;
-        Ok(found.map_err(|cause| failed(self.table, cause))?.get(0))
-    }
+/// What a merge came to.
+pub struct Merged {
+    /// The rows that were new.
+    pub rows_inserted: u64,
+    /// The times of the rows that moved at the end; `None` where they are too many to list.
+    pub stray_times: Option<Vec<Timestamp>>,
 }
 
 fn failed(table: &TableName, cause: tokio_postgres::Error) -> Error {
