@@ -1,4 +1,4 @@
--- Tells other runs that the run $1 is alive and its chunks are in use, and asks for the session's number. The server forgets
--- the mark with the transaction, however that ends.
+-- Tells other runs that the run $1 is alive and its chunks are in use. The server forgets it with the transaction, however
+-- that ends.
 -- Locks: an advisory lock of the run's own, until the transaction ends. May be run again.
-SELECT pg_advisory_xact_lock(hashtextextended($1, 0)), pg_backend_pid()
+SELECT pg_advisory_xact_lock(hashtextextended($1, 0))

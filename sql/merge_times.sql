@@ -6,6 +6,6 @@ ON target.{{ key_column }} = staged.{{ key_column }}
         target.{{ time_column }} = ANY ($1)
         {% if some_without_time %} OR target.{{ time_column }} IS NULL {% endif %}
     )
-    AND target.xmin <> pg_current_xact_id()::xid
+    {% if not own_rows_match %} AND target.xmin <> pg_current_xact_id()::xid {% endif %}
 WHEN NOT MATCHED THEN
     INSERT ({{ columns }}) VALUES ({{ staged_columns }})

@@ -1,6 +1,6 @@
--- Lets the target's index over its times know the rows that this load has added, so that the next load can pass over
--- them; autovacuum would, some day. An index that is not this role's is left alone.
--- Locks: the target against other such maintenance, until the transaction ends. May be run again.
+-- Lets the target's index over its times know the rows that have been added, also of transactions under way, so that looks
+-- at other times can pass over them; autovacuum would, some day. An index that is not this role's is left alone.
+-- Locks: the target against other such maintenance. May be run again.
 SELECT brin_summarize_new_values(pg_class.oid)
 FROM pg_index
 JOIN pg_class ON pg_class.oid = pg_index.indexrelid

@@ -68,6 +68,7 @@ fn plan_of_the_merge(database: &Database, first: &str, last: &str) -> serde_json
         columns => "unique_row_id",
         staged_columns => "staged.unique_row_id",
         some_without_time => false,
+        own_rows_match => false,
     };
     let merge = statement::render("merge_span.sql", &identifiers).unwrap();
     let merge = merge.replace("$1", &format!("'{first}'")).replace("$2", &format!("'{last}'"));

@@ -1,6 +1,6 @@
 -- The last successful load of the file $2 into the table $1: which file it was, and what the target held of it then.
 -- Locks nothing.
-SELECT run_id, source_address, source_etag, source_last_modified, source_length_bytes, rows_in_period, finished_at
+SELECT run_id, source_address, source_etag, source_last_modified, source_length_bytes, rows_in_period
 FROM taxi_etl.runs
 WHERE target_table = $1 AND filename = $2 AND status = 'succeeded'
 ORDER BY started_at DESC

@@ -48,9 +48,11 @@ pub async fn run(
     }
     let opened = target::open(database, provisioner, report.as_ref());
     let (settings, sessions) = interrupt.or(opened).await?;
-    let backfill = Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast };
+    let to_latest = args.to == Last::Latest;
+    let backfill =
+        Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast, to_latest };
     let ended = backfill.run(plans, sessions, interrupt, report).await?;
-    conclude(ended, args.to == Last::Latest, interrupt.raised())
+    conclude(ended, to_latest, interrupt.raised())
 }
 
 /// The plans of the range, the taxi types one after the other.
@@ -104,8 +106,8 @@ fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result
         .filter(|(_, tolerated)| !tolerated)
         .filter_map(|((summary, error), _)| Some((summary.filename.as_str(), error?)))
         .collect();
-    let complete = summaries.iter().all(|summary| summary.status != Outcome::NotBegun);
-    let error = match raised.filter(|_| !complete || !failed.is_empty()) {
+    let ended_early = |summary: &Summary| matches!(summary.status, Outcome::NotBegun | Outcome::Cancelled);
+    let error = match raised.filter(|_| summaries.iter().any(ended_early)) {
         Some(signal) => Some(signal),
         None if failed.is_empty() => None,
         None => Some(failure_of(&failed, summaries.len())),

@@ -35,7 +35,7 @@ pub async fn run(
         .connect(async |report| interrupt.or(target::open(database, provisioner, report)).await)
         .await;
     let (summary, error) = match connected {
-        Ok((_, mut sessions)) => execution.finish(&mut sessions, interrupt).await,
+        Ok((_, sessions)) => execution.finish(&mut Some(sessions), interrupt).await,
         Err(error) => execution.fail(error),
     };
     let text = |summary: &Summary| if error.is_none() { summary.text() } else { String::new() };

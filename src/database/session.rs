@@ -4,6 +4,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::failure;
 use super::settings::Settings;
+use super::statement;
 use crate::error::{Error, Kind, Result};
 
 /// The oldest major version with MERGE.
@@ -25,7 +26,19 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     check_encoding(connection.parameter("server_encoding").unwrap_or("UTF8"), &settings.address())?;
     // Its end shows in the statement under way: nothing is lost with the handle.
     tokio::spawn(connection);
+    let settings_of_session = statement::render("connection.sql", &minijinja::context! {})?;
+    client
+        .batch_execute(&settings_of_session)
+        .await
+        .map_err(|cause| failure::connecting(&settings.address(), cause))?;
     Ok(client)
+}
+
+/// The number by which others see the session.
+pub async fn number(client: &Client) -> Result<i32> {
+    let query = statement::render("session_number.sql", &minijinja::context! {})?;
+    let row = client.query_one(&query, &[]).await;
+    Ok(row.map_err(|cause| failure::statement("cannot ask for the session's number", cause))?.get(0))
 }
 
 /// Row keys are of the server's bytes: only where those are the file's are they the same.

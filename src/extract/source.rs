@@ -38,14 +38,6 @@ pub struct Description {
     pub last_modified: Option<String>,
 }
 
-/// What opening a file that is known already comes to.
-pub enum Opened {
-    /// It is the file that is known.
-    Unchanged,
-    /// It is another.
-    Body(Body),
-}
-
 impl Description {
     /// Whether both say that they are of the same file: by `ETag`, else by length and modification time.
     pub fn is_of_same_file(&self, other: &Self) -> bool {
@@ -121,32 +113,47 @@ impl Source {
         }
     }
 
-    /// Opens the file, unless it is the one `known`; its first byte is not read yet.
+    /// Opens the file; its first byte is not read yet.
+    pub async fn open(&self) -> Result<Body> {
+        match self {
+            Self::File(path) => open_file(path).await,
+            Self::Http(address) => {
+                let response = http::get(&http::client()?, address).await?;
+                Ok(self.body_of(response, address))
+            }
+        }
+    }
+
+    /// Opens the file, unless it is the one `known`.
     ///
     /// A web server is asked once, with a condition: it sends no body where it has no other file.
-    pub async fn open(&self, known: Option<&Description>) -> Result<Opened> {
-        let (description, content) = match self {
+    pub async fn open_unless(&self, known: &Description) -> Result<Option<Body>> {
+        let body = match self {
             Self::File(path) => open_file(path).await?,
             Self::Http(address) => {
-                let conditions = known.map(Description::conditions).unwrap_or_default();
-                let response = http::send(&http::client()?, Method::GET, address, conditions).await?;
-                if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
-                    return Ok(Opened::Unchanged);
+                let response = http::send(&http::client()?, Method::GET, address, known.conditions()).await?;
+                if response.status() == StatusCode::NOT_MODIFIED {
+                    return Ok(None);
                 }
-                let response = http::accept(address, response)?;
-                (describe(response.headers()), Content::Http(Box::new(response), address.clone()))
+                self.body_of(http::accept(address, response)?, address)
             }
         };
-        if known.is_some_and(|known| known.is_of_same_file(&description)) {
-            return Ok(Opened::Unchanged);
+        Ok((!known.is_of_same_file(&body.description)).then_some(body))
+    }
+
+    fn body_of(&self, response: reqwest::Response, address: &str) -> Body {
+        let description = describe(response.headers());
+        Body {
+            description,
+            address: self.address(),
+            content: Content::Http(Box::new(response), address.to_owned()),
         }
-        Ok(Opened::Body(Body { description, address: self.address(), content }))
     }
 
     /// What the source says of the file, which is not opened.
     pub async fn look(&self) -> Result<Description> {
         match self {
-            Self::File(path) => Ok(open_file(path).await?.0),
+            Self::File(path) => Ok(open_file(path).await?.description),
             Self::Http(address) => {
                 let client = http::client()?;
                 let response = http::send(&client, Method::HEAD, address, HeaderMap::new()).await?;
@@ -156,7 +163,7 @@ impl Source {
     }
 }
 
-async fn open_file(path: &Path) -> Result<(Description, Content)> {
+async fn open_file(path: &Path) -> Result<Body> {
     // looked at first: to open a pipe would wait for whoever writes to it
     let metadata = tokio::fs::metadata(path).await.map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => missing_file(path, cause),
@@ -172,7 +179,8 @@ async fn open_file(path: &Path) -> Result<(Description, Content)> {
         etag: None,
         last_modified: modified.map(|time| time.to_string()),
     };
-    Ok((description, Content::File(file, path.to_owned())))
+    let address = path.display().to_string();
+    Ok(Body { description, address, content: Content::File(file, path.to_owned()) })
 }
 
 /// A month that is not there, or a source directory that is not.

@@ -28,8 +28,6 @@ pub struct Earlier {
     pub description: Description,
     /// How many rows of it the target held in the file's own month; unknown of runs by old versions of taxi.
     pub rows_in_period: Option<u64>,
-    /// When it committed.
-    pub finished_at: Timestamp,
 }
 
 /// The last successful load of the file into the table, if there was one.
@@ -50,8 +48,15 @@ pub async fn latest_success(
             last_modified: row.get("source_last_modified"),
         },
         rows_in_period: unsigned(row.get("rows_in_period")),
-        finished_at: row.get("finished_at"),
     }))
+}
+
+/// Forgets what the target holds of the other files of the table, where rows of them may have stood under this one's name.
+pub async fn forget_matched(client: &impl GenericClient, table: &TableName, filename: &str) -> Result<()> {
+    let forget = statement::render("ledger/forget_matched.sql", &minijinja::context! {})?;
+    let forgotten = client.execute(&forget, &[&table.to_string(), &filename]).await;
+    let what = "cannot note in taxi_etl.runs which files have to be compared again";
+    forgotten.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
 /// What the ledger says of a file, all its loads together.

@@ -1,5 +1,8 @@
 //! A run, and what the ledger says of it: that it began, and how it ended.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use jiff::Timestamp;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{Json, ToSql};
@@ -35,6 +38,8 @@ pub struct Run {
     pub phases: Phases,
     /// What happened so far.
     pub log: Log,
+    /// Whether the end is near that no signal can keep from coming.
+    pub committing: Arc<AtomicBool>,
     /// The session of the load's transaction, once there is one.
     pub server_pid: Option<i32>,
     /// The file and the table, once they are known.
@@ -63,6 +68,7 @@ impl Run {
             started_at: Timestamp::now(),
             phases: Phases::default(),
             log,
+            committing: Arc::default(),
             server_pid: None,
             filename: None,
             table: None,
@@ -72,16 +78,16 @@ impl Run {
 
     /// Records that the run is under way, for others to see.
     pub async fn record_start(&self, client: &impl GenericClient) -> Result<()> {
-        self.record(client, Status::Running, None, None).await
+        self.record(client, Status::Running, None, None).await.map(drop)
     }
 
     /// Records the success, in the caller's transaction.
     pub async fn record_success(&self, client: &impl GenericClient, loaded: &Loaded) -> Result<()> {
-        self.record(client, Status::Succeeded, Some(loaded), None).await
+        self.record(client, Status::Succeeded, Some(loaded), None).await.map(drop)
     }
 
-    /// Records the failure. Where the run had been committed after all, the ledger keeps saying so.
-    pub async fn record_failure(&self, client: &impl GenericClient, error: &Error) -> Result<()> {
+    /// Records the failure. Where the run had been committed after all, the ledger keeps saying so, and this is `false`.
+    pub async fn record_failure(&self, client: &impl GenericClient, error: &Error) -> Result<bool> {
         self.record(client, Status::of(error), None, Some(error)).await
     }
 
@@ -91,7 +97,7 @@ impl Run {
         status: Status,
         loaded: Option<&Loaded>,
         error: Option<&Error>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let inputs: serde_json::Map<String, serde_json::Value> =
             self.inputs.iter().map(|(name, value)| (name.clone(), http::redact(value).into())).collect();
         let inputs = Json(inputs);
@@ -149,11 +155,11 @@ impl Run {
         ];
         let (columns, values): (Vec<&str>, Vec<&(dyn ToSql + Sync)>) = values.into_iter().unzip();
         let insert = statement::render("ledger/record_run.sql", &minijinja::context! { columns })?;
-        client
+        let written = client
             .execute(&insert, &values)
             .await
             .map_err(|cause| failure::statement("cannot write the run into taxi_etl.runs", cause))?;
-        Ok(())
+        Ok(written > 0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! One file into one table: the stages put together.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, GenericClient, IsolationLevel, NoTls, Transaction};
+use tokio_postgres::{Client, GenericClient, NoTls, Transaction};
 
 use super::locks::Lock;
 use super::merge::{Merge, Merged};
@@ -19,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::download::{self, Downloaded};
 use crate::extract::gunzip;
 use crate::extract::records::Records;
-use crate::extract::source::{Body, Opened, Source};
+use crate::extract::source::{Body, Source};
 use crate::ledger::history::{self, Earlier};
 use crate::ledger::run::Run;
 use crate::report::loaded::Loaded;
@@ -58,16 +59,16 @@ pub struct Sessions {
     /// The one that stages.
     pub staging: Client,
     settings: Settings,
+    /// What the server calls the two.
+    numbers: [i32; 2],
 }
 
 impl Sessions {
     /// Connects both.
     pub async fn open(settings: &Settings) -> Result<Self> {
-        Ok(Self {
-            load: session::connect(settings).await?,
-            staging: session::connect(settings).await?,
-            settings: settings.clone(),
-        })
+        let (load, staging) = (session::connect(settings).await?, session::connect(settings).await?);
+        let numbers = [session::number(&load).await?, session::number(&staging).await?];
+        Ok(Self { load, staging, settings: settings.clone(), numbers })
     }
 
     /// Whether the server or the network has ended one of them.
@@ -75,16 +76,21 @@ impl Sessions {
         self.load.is_closed() || self.staging.is_closed()
     }
 
-    /// Ends the statements of `run`, and takes new sessions; returns once the server has let go of the old.
+    /// Ends the statements of `run` and both sessions; returns a new one once the server has let go of the old.
     ///
-    /// New, because a request to cancel may come late and would hit whatever the session does next.
-    pub async fn cancel(&mut self, run: uuid::Uuid) -> Result<()> {
-        for client in [&self.load, &self.staging] {
+    /// To cancel is not enough: a request may come between two statements, and hit none or the wrong one.
+    pub async fn cancel(self, run: uuid::Uuid) -> Result<Client> {
+        let Self { load, staging, settings, numbers } = self;
+        for client in [load, staging] {
             // where the server cannot be reached, connecting will say so
             let _ = client.cancel_token().cancel_query(NoTls).await;
         }
-        *self = Self::open(&self.settings).await?;
-        locks::wait_for_end(&self.staging, run).await
+        let client = session::connect(&settings).await?;
+        let end = statement::render("end_sessions.sql", &minijinja::context! {})?;
+        let ended = client.execute(&end, &[&&numbers[..]]).await;
+        ended.map_err(|cause| database_failure("cannot end the sessions of the load", cause))?;
+        locks::wait_for_end(&client, run).await?;
+        Ok(client)
     }
 }
 
@@ -92,17 +98,16 @@ impl Sessions {
 pub enum Ended {
     /// The file's rows are in the target.
     Loaded(Loaded),
-    /// They were already.
-    Skipped(Skipped),
+    /// They were already, loaded by this run.
+    Skipped(uuid::Uuid),
 }
 
-/// Why nothing was done.
-#[derive(Clone, Debug)]
-pub struct Skipped {
-    /// The run that loaded the file.
-    pub loaded_by: uuid::Uuid,
-    /// Whether the source was asked and has the same file still; else it was not asked.
-    pub unchanged: bool,
+/// What the source and the ledger say of a file together.
+enum Found {
+    /// It is to be loaded.
+    Body(Body),
+    /// It was, by this run.
+    Loaded(uuid::Uuid),
 }
 
 impl Job {
@@ -116,6 +121,7 @@ impl Job {
     ) -> Result<Ended> {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
+        run.server_pid = Some(sessions.numbers[0]);
         let columns = columns_to_fill(
             &sessions.load,
             &self.table,
@@ -127,7 +133,7 @@ impl Job {
         let names = Names { identifiers: self.identifiers(&columns), columns };
         locks::bound(&sessions.staging, options.lock_timeout, false).await?;
         let mut staging =
-            Staging::new(&mut sessions.staging, &self.staging_table, run.id, &names.identifiers);
+            Staging::new(&mut sessions.staging, &self.table, &self.staging_table, run.id, &names.identifiers);
         let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
         if ended.is_err() {
             // a lost connection has lost its turn too
@@ -151,29 +157,39 @@ impl Job {
         report: &dyn Report,
     ) -> Result<Ended> {
         let failed = |cause| database_failure(format!("the load into {} failed", self.table), cause);
-        // the others' commits are to be seen as they come, whatever the database's default is
-        let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
-        let transaction = transaction.start().await.map_err(failed)?;
+        let transaction = client.transaction().await.map_err(failed)?;
         let phase = report.begin(Phase::Prepare, None);
-        run.server_pid = Some(self.begin(&transaction, run.id, names).await?);
+        self.begin(&transaction, run.id, names).await?;
         let month =
             Lock::of_month(&self.table, self.period.range.start, &self.filename, options.lock_timeout);
         locks::take(&transaction, staging.client(), &month, report).await?;
         let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
+        let known = match earlier {
+            Some(earlier) if self.is_held(&transaction, &earlier, names, options).await? => Some(earlier),
+            _ => None,
+        };
         // after the locks: a server does not keep a download waiting for as long as another load may take
-        let body = match self.open(&transaction, earlier.as_ref(), names, options).await? {
-            Ok(body) => body,
-            Err(skipped) => {
+        let mut body = match self.open(known.as_ref(), options).await? {
+            Found::Body(body) => body,
+            Found::Loaded(by) => {
                 run.phases.end(phase, "nothing to do");
-                return Ok(Ended::Skipped(skipped));
+                return Ok(Ended::Skipped(by));
             }
         };
         run.source = Some((self.source.address(), body.description.clone()));
         run.record_start(staging.client()).await?;
         staging.begin().await?;
         let replaces = options.if_loaded == IfLoaded::Replace;
-        let rows_deleted = if replaces { self.delete_file(&transaction, names).await? } else { 0 };
-        let mut merge = Merge::begin(&transaction, &self.table, &self.period, &names.identifiers).await?;
+        let mut rows_deleted = 0;
+        if replaces {
+            drop(body);
+            rows_deleted = self.delete_file(&transaction, names).await?;
+            body = self.source.open().await?;
+            run.source = Some((self.source.address(), body.description.clone()));
+        }
+        let wait = options.lock_timeout;
+        let mut merge =
+            Merge::begin(&transaction, &self.table, &self.period, &names.identifiers, wait).await?;
         run.phases.end(phase, "done");
 
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
@@ -188,6 +204,7 @@ impl Job {
             Ok(())
         };
         let (rows_staged, ()) = tokio::try_join!(stage, move_chunks)?;
+        staging.summarize().await?;
         let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
         let downloaded = stream.download.await.map_err(task_failed)?;
         let transformed = stream.transform.await.map_err(task_failed)?;
@@ -203,7 +220,7 @@ impl Job {
         locks::bound(&transaction, options.lock_timeout, true).await?;
         let Merged { rows_inserted, stray_times } = merge.finish().await?;
         let rows_matched = rows_staged - rows_inserted;
-        let held = earlier.and_then(|earlier| earlier.rows_in_period).filter(|_| !replaces);
+        let held = known.and_then(|known| known.rows_in_period).filter(|_| !replaces);
         let rows_in_period = match held {
             // what is known spares a look at the month
             Some(rows) if rows_inserted == 0 => rows,
@@ -224,7 +241,11 @@ impl Job {
             downloaded_bytes: downloaded.length_bytes,
             sha256: downloaded.sha256,
         };
+        if rows_deleted > 0 {
+            history::forget_matched(&transaction, &self.table, &self.filename).await?;
+        }
         run.record_success(&transaction, &loaded).await?;
+        run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {
             database_failure(format!("the commit of the load into {} failed", self.table), cause)
                 .hint("whether it took effect is in taxi_etl.runs; loading again is safe in either case")
@@ -233,48 +254,43 @@ impl Job {
         Ok(Ended::Loaded(loaded))
     }
 
-    /// Opens the source, or says why that is not needed.
-    async fn open(
-        &self,
-        transaction: &Transaction<'_>,
-        earlier: Option<&Earlier>,
-        names: &Names,
-        options: &Options,
-    ) -> Result<Result<Body, Skipped>> {
-        let mut known = None;
-        if let Some(earlier) = earlier.filter(|_| !options.force)
-            && self.is_held(transaction, earlier, &names.identifiers).await?
-        {
-            if options.if_loaded == IfLoaded::Skip {
-                return Ok(Err(Skipped { loaded_by: earlier.run_id, unchanged: false }));
-            }
-            known = Some(earlier);
+    /// Opens the source, unless it has the file that is `known` still, or is not to be asked.
+    async fn open(&self, known: Option<&Earlier>, options: &Options) -> Result<Found> {
+        let Some(known) = known.filter(|_| !options.force) else {
+            return Ok(Found::Body(self.source.open().await?));
+        };
+        if options.if_loaded == IfLoaded::Skip {
+            return Ok(Found::Loaded(known.run_id));
         }
-        let description =
-            known.filter(|known| known.address == self.source.address()).map(|known| &known.description);
-        Ok(match (self.source.open(description).await?, known) {
-            (Opened::Body(body), _) => Ok(body),
-            (Opened::Unchanged, Some(known)) => Err(Skipped { loaded_by: known.run_id, unchanged: true }),
-            (Opened::Unchanged, None) => {
-                return Err(Error::new(Kind::Unreachable, format!("{} sent no file", self.source.address())));
-            }
+        if known.address != self.source.address() {
+            return Ok(Found::Body(self.source.open().await?));
+        }
+        Ok(match self.source.open_unless(&known.description).await? {
+            Some(body) => Found::Body(body),
+            None => Found::Loaded(known.run_id),
         })
     }
 
-    /// Whether the target still holds what an earlier run left of the file.
-    pub(super) async fn is_held(
+    /// Whether the target still holds what an earlier run left of the file, or that does not matter.
+    async fn is_held(
         &self,
-        client: &impl GenericClient,
+        transaction: &Transaction<'_>,
         earlier: &Earlier,
-        identifiers: &minijinja::Value,
+        names: &Names,
+        options: &Options,
     ) -> Result<bool> {
         Ok(match earlier.rows_in_period {
-            Some(rows) => self.count_held(client, identifiers).await? >= rows,
+            Some(rows) => options.force || self.count_held(transaction, &names.identifiers).await? >= rows,
             None => false,
         })
     }
 
-    async fn count_held(&self, client: &impl GenericClient, identifiers: &minijinja::Value) -> Result<u64> {
+    /// How many rows of the file the target holds in the file's own month.
+    pub(super) async fn count_held(
+        &self,
+        client: &impl GenericClient,
+        identifiers: &minijinja::Value,
+    ) -> Result<u64> {
         let count = statement::render("count_held.sql", identifiers)?;
         let range = &self.period.range;
         let counted = client.query_one(&count, &[&self.filename, &range.start, &range.end]).await;
@@ -301,14 +317,13 @@ impl Job {
         }
     }
 
-    /// Sets the transaction up and tells others that the run is alive; returns the session's number.
-    async fn begin(&self, transaction: &Transaction<'_>, run: uuid::Uuid, names: &Names) -> Result<i32> {
+    /// Sets the transaction up and tells others that the run is alive.
+    async fn begin(&self, transaction: &Transaction<'_>, run: uuid::Uuid, names: &Names) -> Result<()> {
         let failed = |cause| database_failure("cannot prepare the session that loads", cause);
         let settings = statement::render("session.sql", &names.identifiers)?;
         transaction.batch_execute(&settings).await.map_err(failed)?;
         let mark = statement::render("mark_run.sql", &names.identifiers)?;
-        let row = transaction.query_one(&mark, &[&locks::of_run(run)]).await.map_err(failed)?;
-        Ok(row.get(1))
+        transaction.execute(&mark, &[&locks::of_run(run)]).await.map(drop).map_err(failed)
     }
 
     /// Starts the stages from download to row.

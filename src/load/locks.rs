@@ -1,4 +1,5 @@
-//! What keeps runs apart: advisory locks of the load's transaction, which the server lets go when that ends, however it does.
+//! What keeps runs apart: advisory locks of the load's transaction (the turn is its session's), which the server lets go when
+//! that ends, however it does.
 //!
 //! | lock | held | keeps apart |
 //! |---|---|---|
@@ -37,6 +38,7 @@ pub struct Lock {
     what: String,
     timeout: Duration,
     silence: Duration,
+    hint: &'static str,
 }
 
 impl Lock {
@@ -47,6 +49,7 @@ impl Lock {
             what: format!("the month of {filename} in {table}"),
             timeout,
             silence: MONTH_SILENCE,
+            hint: "--lock-timeout waits longer, and running again later is safe",
         }
     }
 
@@ -57,6 +60,7 @@ impl Lock {
             what: format!("the end of a load into {table}"),
             timeout: TABLE_TIMEOUT,
             silence: TABLE_SILENCE,
+            hint: "running again later is safe; does that run still do something?",
         }
     }
 }
@@ -103,34 +107,24 @@ pub async fn take(
         Ok(_) => Ok(()),
         Err(cause) if is_lock_timeout(&cause) => {
             let text = format!("{what} is held by {}", holder(observer, name).await?);
-            Err(Error::new(Kind::LockHeld, text).hint(format!(
-                "waited {:.1} s for it: --lock-timeout waits longer, and running again later is safe",
-                lock.timeout.as_secs_f64()
-            )))
+            let waited = lock.timeout.as_secs_f64();
+            Err(Error::new(Kind::LockHeld, text).hint(format!("waited {waited:.1} s for it: {}", lock.hint)))
         }
         Err(cause) => Err(failure::statement(format!("cannot lock {what}"), cause)),
     }
 }
 
-/// A session's turn to insert many rows.
-pub struct Turn<'a>(&'a Transaction<'a>);
-
-/// Waits for the turn to insert many rows into the table.
-pub async fn take_turn<'a>(transaction: &'a Transaction<'a>, table: &TableName) -> Result<Turn<'a>> {
+/// Waits for the session's turn to insert many rows into the table; [`end_turns`] ends it.
+///
+/// `timeout` is what bounds the transaction's other waits.
+pub async fn take_turn(transaction: &Transaction<'_>, table: &TableName, timeout: Duration) -> Result<()> {
+    bound(transaction, TABLE_TIMEOUT, true).await?;
     let take = statement::render("take_turn.sql", &minijinja::context! {})?;
     let name = format!("taxi_etl: insert into {}", table.quoted());
     let taken = transaction.execute(&take, &[&name]).await;
-    taken.map_err(|cause| {
-        failure::statement(format!("cannot wait for the turn to insert into {table}"), cause)
-    })?;
-    Ok(Turn(transaction))
-}
-
-impl Turn<'_> {
-    /// Ends it.
-    pub async fn end(self) -> Result<()> {
-        end_turns(self.0).await
-    }
+    let what = format!("cannot wait for the turn to insert into {table}");
+    taken.map_err(|cause| failure::statement(what, cause))?;
+    bound(transaction, timeout, true).await
 }
 
 /// Ends whatever turn the session has, also after a failure.

@@ -22,6 +22,7 @@
 //! one load after the other would have come to, in the order of their commits.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
@@ -49,6 +50,9 @@ pub struct Merge<'a> {
     seen: Vec<Uuid>,
     /// Rows that move at the end.
     strays: Vec<Chunk>,
+    /// Rows of the period that were compared with the target's.
+    merged: Vec<Chunk>,
+    lock_timeout: Duration,
     /// The times of the target's rows in the file's period; `None` where they are too many to list, or where rows without
     /// a time may match at any.
     present: Option<BTreeSet<Timestamp>>,
@@ -56,12 +60,14 @@ pub struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Looks at what the target holds. `identifiers` are those of the tables and their columns.
+    /// Looks at what the target holds. `identifiers` are those of the tables and their columns, `lock_timeout` bounds the
+    /// transaction's waits.
     pub async fn begin(
         transaction: &'a Transaction<'a>,
         table: &'a TableName,
         period: &'a Period,
         identifiers: &minijinja::Value,
+        lock_timeout: Duration,
     ) -> Result<Self> {
         let find = statement::render("find_present.sql", identifiers)?;
         let (range, limit) = (&period.range, TIMES_LIMIT as i64);
@@ -79,6 +85,8 @@ impl<'a> Merge<'a> {
             seen_until: found.get(3),
             seen: found.get(4),
             strays: Vec::new(),
+            merged: Vec::new(),
+            lock_timeout,
             present: (rows < limit && !some_without_time).then(|| times.into_iter().collect()),
             rows_inserted: 0,
         })
@@ -100,11 +108,15 @@ impl<'a> Merge<'a> {
     pub async fn chunk(&mut self, chunk: Chunk) -> Result<()> {
         match chunk.times {
             Times::Inside(_) if self.present.is_some() => {
-                let turn = locks::take_turn(self.transaction, self.table).await?;
-                self.execute("insert_chunk.sql", &chunk, &[]).await?;
-                turn.end().await
+                locks::take_turn(self.transaction, self.table, self.lock_timeout).await?;
+                self.execute("insert_chunk.sql", &chunk, false, &[]).await?;
+                locks::end_turns(self.transaction).await
             }
-            Times::Inside(_) => self.merge(&chunk).await,
+            Times::Inside(_) => {
+                self.merge(&chunk, false).await?;
+                self.merged.push(chunk);
+                Ok(())
+            }
             Times::Anywhere { .. } => {
                 self.strays.push(chunk);
                 Ok(())
@@ -112,45 +124,56 @@ impl<'a> Merge<'a> {
         }
     }
 
-    async fn merge(&mut self, chunk: &Chunk) -> Result<()> {
+    /// Merges a chunk; `again` where it has been, so that what this transaction has inserted is a match too.
+    async fn merge(&mut self, chunk: &Chunk, again: bool) -> Result<()> {
         match chunk.times.bounds() {
-            Bounds::Times(times) => self.execute("merge_times.sql", chunk, &[&times]).await,
-            Bounds::Span(span) => self.execute("merge_span.sql", chunk, &[&span.first, &span.last]).await,
-            Bounds::None => self.execute("merge_all.sql", chunk, &[]).await,
+            Bounds::Times(times) => self.execute("merge_times.sql", chunk, again, &[&times]).await,
+            Bounds::Span(span) => {
+                self.execute("merge_span.sql", chunk, again, &[&span.first, &span.last]).await
+            }
+            Bounds::None => self.execute("merge_all.sql", chunk, again, &[]).await,
         }
     }
 
-    async fn execute(&mut self, file: &str, chunk: &Chunk, values: &[&(dyn ToSql + Sync)]) -> Result<()> {
-        let identifiers = minijinja::context! { chunk => chunk.table.clone(), ..self.identifiers.clone() };
+    async fn execute(
+        &mut self,
+        file: &str,
+        chunk: &Chunk,
+        own_rows_match: bool,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
+        let identifiers = minijinja::context! {
+            chunk => chunk.table.clone(),
+            own_rows_match,
+            ..self.identifiers.clone()
+        };
         let statement = statement::render(file, &identifiers)?;
         let inserted = self.transaction.execute(&statement, values).await;
         self.rows_inserted += inserted.map_err(|cause| failed(self.table, cause))?;
         Ok(())
     }
 
-    /// Moves the strays, takes back what other loads have committed in the meantime, and lets the target's index and the
-    /// planner know the new rows; to be called under the table's lock.
+    /// Moves the strays, makes up for what other loads have committed in the meantime, and lets the planner know the new
+    /// rows; to be called under the table's lock.
     pub async fn finish(mut self) -> Result<Merged> {
         let mut stray_times = Some(Vec::new());
         for chunk in std::mem::take(&mut self.strays) {
-            self.merge(&chunk).await?;
+            self.merge(&chunk, false).await?;
             stray_times = match chunk.times.bounds() {
                 Bounds::Times(times) => stray_times.map(|known| [known, times].concat()),
                 Bounds::Span(_) | Bounds::None => None,
             };
         }
-        self.take_back().await?;
+        self.catch_up().await?;
         let failed = |cause| failed(self.table, cause);
         if self.rows_inserted > 0 {
-            let summarize = statement::render("summarize_times.sql", &self.identifiers)?;
-            self.transaction.query(&summarize, &[&self.table.quoted()]).await.map_err(failed)?;
             let analyze = statement::render("analyze_target.sql", &self.identifiers)?;
             self.transaction.batch_execute(&analyze).await.map_err(failed)?;
         }
         Ok(Merged { rows_inserted: self.rows_inserted, stray_times })
     }
 
-    async fn take_back(&mut self) -> Result<()> {
+    async fn catch_up(&mut self) -> Result<()> {
         let failed = |cause| failed(self.table, cause);
         let range = &self.period.range;
         let find = statement::render("find_committed.sql", &self.identifiers)?;
@@ -159,6 +182,12 @@ impl<'a> Merge<'a> {
             [&table, &self.seen_until, &self.seen, &range.start, &range.end];
         let found = self.transaction.query_one(&find, &values).await.map_err(failed)?;
         let (all_times, times): (bool, Vec<Timestamp>) = (found.get(0), found.get(1));
+        if found.get(2) {
+            // what a row was matched with may have been replaced since, by a file without it
+            for chunk in std::mem::take(&mut self.merged) {
+                self.merge(&chunk, true).await?;
+            }
+        }
         if !all_times && times.is_empty() {
             return Ok(());
         }

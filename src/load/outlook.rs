@@ -4,9 +4,10 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::job::Job;
-use super::{IfLoaded, Options};
+use super::{IfLoaded, Options, tables};
 use crate::error::{Kind, Result};
-use crate::ledger::{history, schema};
+use crate::ledger::history::{self, Earlier};
+use crate::ledger::schema;
 
 /// What a load would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +35,19 @@ pub struct Outlook {
 impl Job {
     /// Looks at the ledger, the target and the source; without a `client` there is neither ledger nor target yet.
     pub async fn look(&self, client: Option<&Client>, options: &Options) -> Result<Outlook> {
+        let earlier = match client {
+            Some(client) if schema::is_current(client).await? => {
+                history::latest_success(client, &self.table, &self.filename).await?
+            }
+            _ => None,
+        };
+        let held = match (&earlier, client) {
+            (Some(earlier), Some(client)) => self.is_still_held(client, earlier).await?,
+            _ => false,
+        };
+        if held && options.if_loaded == IfLoaded::Skip {
+            return Ok(Outlook { action: Action::Skip, length_bytes: None });
+        }
         let description = match self.source.look().await {
             Ok(description) => description,
             Err(error) if error.kind() == Kind::NotPublished => {
@@ -41,25 +55,23 @@ impl Job {
             }
             Err(error) => return Err(error),
         };
-        let earlier = match client {
-            Some(client) if schema::is_current(client).await? => {
-                history::latest_success(client, &self.table, &self.filename).await?
-            }
-            _ => None,
-        };
-        let action = match (earlier, client) {
-            (Some(earlier), Some(client)) => {
+        let action = match earlier {
+            None => Action::Load,
+            Some(earlier) => {
                 let same = earlier.address == self.source.address()
                     && earlier.description.is_of_same_file(&description);
-                let leave = same || options.if_loaded == IfLoaded::Skip;
-                if leave && !options.force && self.is_held(client, &earlier, &self.identifiers(&[])).await? {
-                    Action::Skip
-                } else {
-                    Action::LoadAgain
-                }
+                if same && held && !options.force { Action::Skip } else { Action::LoadAgain }
             }
-            _ => Action::Load,
         };
         Ok(Outlook { action, length_bytes: description.length_bytes })
+    }
+
+    async fn is_still_held(&self, client: &Client, earlier: &Earlier) -> Result<bool> {
+        Ok(match earlier.rows_in_period {
+            Some(rows) if tables::exists(client, &self.table).await? => {
+                self.count_held(client, &self.identifiers(&[])).await? >= rows
+            }
+            _ => false,
+        })
     }
 }

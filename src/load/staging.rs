@@ -35,11 +35,14 @@ pub struct Chunk {
 /// The chunks of a run.
 pub struct Staging<'a> {
     client: &'a mut Client,
+    table: &'a TableName,
     staging_table: &'a TableName,
     run: String,
     identifiers: minijinja::Value,
     /// The names of the chunks' tables, quoted.
     tables: Vec<String>,
+    /// Whether somebody else looks after the target, which can take long.
+    table_is_maintained: bool,
 }
 
 impl<'a> Staging<'a> {
@@ -47,12 +50,21 @@ impl<'a> Staging<'a> {
     /// those of the tables and their columns.
     pub fn new(
         client: &'a mut Client,
+        table: &'a TableName,
         staging_table: &'a TableName,
         run: uuid::Uuid,
         identifiers: &minijinja::Value,
     ) -> Self {
         let run = locks::of_run(run);
-        Self { client, staging_table, run, identifiers: identifiers.clone(), tables: Vec::new() }
+        Self {
+            client,
+            table,
+            staging_table,
+            run,
+            identifiers: identifiers.clone(),
+            tables: Vec::new(),
+            table_is_maintained: false,
+        }
     }
 
     /// The session.
@@ -92,8 +104,27 @@ impl<'a> Staging<'a> {
             if chunks.send(chunk).await.is_err() {
                 break;
             }
+            self.summarize().await?;
         }
         Ok(rows)
+    }
+
+    /// Lets the target's index know the rows that have moved, committed or not: every look at the target reads all of
+    /// what the index does not know, of this load and of others.
+    pub async fn summarize(&mut self) -> Result<()> {
+        if self.table_is_maintained {
+            return Ok(());
+        }
+        let summarize = statement::render("summarize_times.sql", &self.identifiers)?;
+        match self.client.query(&summarize, &[&self.table.quoted()]).await {
+            Err(cause) if failure::is_lock_timeout(&cause) => self.table_is_maintained = true,
+            summarized => {
+                _ = summarized.map_err(|cause| {
+                    failure::statement(format!("cannot bring the index of {} up to date", self.table), cause)
+                })?
+            }
+        }
+        Ok(())
     }
 
     /// Copies the rows from `first` on into a new chunk; returns it, and the batch that comes next.

@@ -10,6 +10,13 @@ use crate::database::identifier::TableName;
 use crate::database::statement;
 use crate::error::Result;
 
+/// Whether there is this table.
+pub async fn exists(client: &Client, table: &TableName) -> Result<bool> {
+    let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
+    let row = client.query_one(&exists, &[&table.quoted()]).await;
+    Ok(row.map_err(|cause| failure::statement(format!("cannot look for table {table}"), cause))?.get(0))
+}
+
 /// Runs `sql/<file>` unless `table` exists already.
 pub async fn create_missing(
     client: &mut Client,
@@ -18,9 +25,7 @@ pub async fn create_missing(
     identifiers: &minijinja::Value,
 ) -> Result<()> {
     let failed = |cause| failure::statement(format!("cannot create table {table}"), cause);
-    let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
-    let row = client.query_one(&exists, &[&table.quoted()]).await.map_err(failed)?;
-    if row.get(0) {
+    if exists(client, table).await? {
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(failed)?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::job::Job;
+use super::tables;
 use crate::database::failure;
 use crate::database::statement;
 use crate::error::Result;
@@ -103,8 +104,7 @@ pub async fn check(client: &Client, jobs: &[&Job]) -> Result<Vec<Checked>> {
 
 async fn count(client: &Client, job: &Job, filenames: &[&str]) -> Result<HashMap<String, u64>> {
     let failed = |cause| failure::statement(format!("cannot count the rows of {}", job.table), cause);
-    let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
-    if !client.query_one(&exists, &[&job.table.quoted()]).await.map_err(failed)?.get::<_, bool>(0) {
+    if !tables::exists(client, &job.table).await? {
         return Ok(HashMap::new());
     }
     let count = statement::render("count_files.sql", &job.identifiers(&[]))?;

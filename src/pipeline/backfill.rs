@@ -28,6 +28,8 @@ pub struct Backfill {
     pub jobs: usize,
     /// Whether none is begun any more once one has failed.
     pub fail_fast: bool,
+    /// Whether months may be missing at the end.
+    pub to_latest: bool,
 }
 
 /// What the workers share.
@@ -87,14 +89,14 @@ impl Shared {
                 None => self.interrupt.or(Sessions::open(&self.backfill.settings)).await,
             };
             let ended = match connected {
-                Ok(mut connected) => {
-                    let ended = execution.finish(&mut connected, &self.interrupt).await;
+                Ok(connected) => {
                     sessions = Some(connected);
-                    ended
+                    execution.finish(&mut sessions, &self.interrupt).await
                 }
                 Err(error) => execution.fail(error),
             };
-            if ended.0.status == Outcome::Failed {
+            let missing = ended.0.status == Outcome::NotPublished && !self.backfill.to_latest;
+            if missing || ended.0.status == Outcome::Failed {
                 self.some_failed.store(true, Ordering::Relaxed);
             }
             self.report.emit(Some(&ended.0.filename), Event::MonthEnded(&ended.0.line()));

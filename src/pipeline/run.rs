@@ -1,6 +1,7 @@
 //! A run: the steps of a plan, one after the other, recorded however they end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::plan::{Plan, Step};
@@ -58,12 +59,31 @@ impl Execution {
     }
 
     /// Runs the steps against the database behind `sessions`; what came of them is the summary, with the error, if any.
+    ///
+    /// The sessions are gone where a signal has ended the run.
     pub async fn finish(
         mut self,
-        sessions: &mut Sessions,
+        sessions: &mut Option<Sessions>,
         interrupt: &Interrupt,
     ) -> (Summary, Option<Error>) {
-        let ended = interrupt.or(self.run_steps(sessions)).await;
+        let committing = Arc::clone(&self.run.committing);
+        let signal = async {
+            let signal = interrupt.wait().await;
+            let deadline = Instant::now() + CANCEL_TIMEOUT;
+            if committing.load(Ordering::Relaxed) {
+                // what commits is not to be called cancelled
+                tokio::time::sleep(CANCEL_TIMEOUT / 2).await;
+            }
+            (signal, deadline)
+        };
+        let (ended, deadline) = match sessions {
+            Some(sessions) => tokio::select! {
+                biased;
+                ended = self.run_steps(sessions) => (ended, Instant::now() + CANCEL_TIMEOUT),
+                (signal, deadline) = signal => (Err(signal), deadline),
+            },
+            None => return self.fail(Error::new(Kind::Internal, "a run has no sessions")),
+        };
         let mut summary = self.summary.clone();
         let error = match ended {
             Ok(Ended::Loaded(loaded)) => {
@@ -72,9 +92,9 @@ impl Execution {
                 summary.rows = loaded;
                 None
             }
-            Ok(Ended::Skipped(skipped)) => {
+            Ok(Ended::Skipped(loaded_by)) => {
                 summary.status = Outcome::Skipped;
-                summary.run_id = Some(skipped.loaded_by);
+                summary.run_id = Some(loaded_by);
                 None
             }
             Err(error) => {
@@ -82,7 +102,7 @@ impl Execution {
                 // that the source has no such file is no run: a daily line for cron would fill the history
                 if summary.status != Outcome::NotPublished {
                     summary.run_id = Some(self.run.id);
-                    self.record_failure(sessions, &error).await;
+                    self.clean_up(sessions, &error, deadline).await;
                 }
                 summary.error = Some(Failure::of(&error));
                 Some(error)
@@ -94,32 +114,38 @@ impl Execution {
     }
 
     /// Leaves nothing behind on the server but the record.
-    async fn record_failure(&self, sessions: &mut Sessions, error: &Error) {
-        let cancelled = matches!(error.kind(), Kind::Interrupted | Kind::Terminated);
+    async fn clean_up(&self, sessions: &mut Option<Sessions>, error: &Error, deadline: Instant) {
+        let report: &dyn Report = &self.report;
         let record = async {
-            if cancelled {
-                let report: &dyn Report = &self.report;
+            if matches!(error.kind(), Kind::Interrupted | Kind::Terminated)
+                && let Some(cancelled) = sessions.take()
+            {
                 report.notice(&format!(
                     "{}: rolling back; a second signal ends at once",
                     error.kind().meaning()
                 ));
-                sessions.cancel(self.run.id).await?;
-                staging::clear_leftovers(&mut sessions.staging).await?;
+                let mut client = cancelled.cancel(self.run.id).await?;
+                staging::clear_leftovers(&mut client).await?;
+                return self.run.record_failure(&client, error).await;
             }
+            let Some(sessions) = sessions else { return Ok(true) };
             match self.run.record_failure(&sessions.load, error).await {
                 // the load's connection may be what has failed
                 Err(_) => self.run.record_failure(&sessions.staging, error).await,
                 recorded => recorded,
             }
         };
-        let recorded = match tokio::time::timeout(CANCEL_TIMEOUT, record).await {
-            Ok(recorded) => recorded,
-            Err(_elapsed) => Err(Error::new(Kind::Unreachable, "the database does not answer")),
-        };
         // The run's own error is the one to report; that it could not be recorded is worth a notice.
-        if let Err(unrecorded) = recorded {
-            let report: &dyn Report = &self.report;
-            report.notice(&format!("the run's end is not in the ledger: {}", failure::plain(&unrecorded)));
+        match tokio::time::timeout_at(deadline.into(), record).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => report.notice("the run had been committed before: its rows are in the target"),
+            Ok(Err(unrecorded)) => {
+                report
+                    .notice(&format!("the run's end is not in the ledger: {}", failure::plain(&unrecorded)));
+            }
+            Err(_elapsed) => {
+                report.notice("the run's end is not in the ledger: the database does not answer");
+            }
         }
     }
 
