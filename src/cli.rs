@@ -106,12 +106,12 @@ pub struct BackfillArgs {
     #[arg(long, value_name = "MONTH")]
     pub to: Last,
     /// Months to load side by side; each takes two connections and some 40 MB
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub jobs: u8,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub plan: bool,
-    /// Begin no further month once one has failed
+    /// Begin no further month once one has failed, or is not there
     #[arg(long)]
     pub fail_fast: bool,
     /// Load only the n-th month of the range, counted from 0
@@ -138,12 +138,12 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub if_loaded: IfLoaded,
     /// How long to wait for another run of the same month, or for a locked table: 90, 90s, 5m
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = "60s", value_parser = config::duration)]
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::duration)]
     pub lock_timeout: Duration,
     /// How to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Print nothing on success
+    /// Write no log, and no text on success
     #[arg(long, short)]
     pub quiet: bool,
     /// How to write the log on stderr

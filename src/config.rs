@@ -32,8 +32,12 @@ pub fn options(args: &RunArgs) -> Result<Options> {
     Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout })
 }
 
-/// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`.
+/// How long to wait for a lock, where nothing else is said.
+pub const DEFAULT_LOCK_TIMEOUT: &str = "60s";
+
+/// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`; the default where it is empty.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    let text = if text.is_empty() { DEFAULT_LOCK_TIMEOUT } else { text };
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }

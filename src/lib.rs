@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! provision ──► extract ───────────────► transform ──► load ────────────────────────────► report
-//! bring the     download .csv.gz,        md5 row key   COPY into a truncated staging      rows, phases,
-//! target up     gunzip, parse records    per record    table, MERGE into the target,      progress, JSON,
+//! bring the     download .csv.gz,        md5 row key   COPY into new staging tables,      rows, phases,
+//! target up     gunzip, parse records    per record    MERGE into the target,             progress, JSON,
 //! first                                                ledger row in the same transaction run history
 //! ```
 //!

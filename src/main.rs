@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use taxi_etl::cli::Cli;
 use taxi_etl::error::{Error, Kind};
+use taxi_etl::report::output::End;
 use taxi_etl::{commands, report};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
             let _ = error.print();
-            return code.into();
+            return if error.use_stderr() { refuse(&error) } else { 0 }.into();
         }
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -30,4 +30,18 @@ fn main() -> ExitCode {
             error.kind().exit_code().into()
         }
     }
+}
+
+/// What the command line asks for cannot be known where it is not understood: but that a program reads the result, it can.
+fn refuse(error: &clap::Error) -> u8 {
+    let arguments: Vec<String> = std::env::args().collect();
+    let json = arguments.windows(2).any(|pair| pair == ["--output", "json"])
+        || arguments.iter().any(|argument| argument == "--output=json");
+    let said = error.to_string();
+    let refusal = Error::new(Kind::Usage, said.lines().next().unwrap_or_default());
+    if json {
+        // a closed stdout leaves the exit code
+        let _ = report::output::write_line(&End::failed(refusal).json);
+    }
+    Kind::Usage.exit_code()
 }

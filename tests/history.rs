@@ -135,6 +135,8 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
         (&list["runs"][0]["status"], &list["runs"][0]["tool_version"]),
         (&"succeeded".into(), &"0.0.1".into())
     );
+    let verified = taxi(&database, &["verify", "--taxi", "yellow", "--year", "2021", "--month", "1"]);
+    assert_eq!({ verified }.output().unwrap().status.code(), Some(67));
     // what such a run has loaded cannot be told from what it left: it is loaded once more, and then known
     let source = testdata();
     let load = || {

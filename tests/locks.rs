@@ -1,5 +1,6 @@
 //! Runs at once: of one month one waits for the other, of different months both go on, and whatever dies leaves nothing.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -88,76 +89,114 @@ fn a_table_that_somebody_has_locked_is_given_up_in_time() {
     assert_eq!(json(&database.reload("yellow", 2021, 1, source).output().unwrap())["rows_matched"], 50);
 }
 
-/// What has happened to many runs, four at a time, each killed after a random while or left to end.
+/// Four months in two versions each. Months share rows: some lie in other months, which have them as their own.
+fn write_versions(folder: &Path, months: &[u8]) -> [String; 2] {
+    [("first", 2000), ("second", 1500)].map(|(version, rows)| {
+        let source = folder.join(version);
+        for number in months {
+            let name = format!("2021-{number:02}");
+            let mut text = yellow_csv(rows, &name);
+            for other in months {
+                for day in 1..=3 {
+                    let date = format!("2021-{other:02}-{day:02}");
+                    text += &format!("{}\r\n", YELLOW_ROW.replace("2021-01-01", &date));
+                }
+            }
+            write(&source, "yellow", &name, &gzip(text.as_bytes()));
+        }
+        source.to_str().unwrap().to_owned()
+    })
+}
+
+/// All rows of the target; a row that several files have may stand under the name of any.
+fn contents(database: &Database) -> Vec<Vec<String>> {
+    database.sql(
+        "SELECT count(*), count(DISTINCT unique_row_id), md5(string_agg(row, '' ORDER BY row)) \
+         FROM (SELECT unique_row_id, (to_jsonb(t) - 'filename')::text AS row FROM yellow_tripdata t) AS rows",
+    )
+}
+
+/// Two hundred runs, four at a time, each killed after a random while or left to end. Those that the ledger calls successful, run
+/// again one after the other in the order in which they ended, must come to the same.
 #[test]
 fn two_hundred_runs_at_random_come_to_what_they_come_to_one_after_the_other() {
     const RUNS: usize = 200;
     const AT_ONCE: usize = 4;
+    const ROUNDS_OF_A_TABLE: usize = 5;
     let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().to_str().unwrap();
     let months: Vec<u8> = (1..=4).collect();
-    for number in &months {
-        let name = format!("2021-{number:02}");
-        // rows that lie in other months, which those months have as their own, and rows that all share
-        let mut text = yellow_csv(2000, &name);
-        for other in &months {
-            for day in 1..=3 {
-                let date = format!("2021-{other:02}-{day:02}");
-                text += &format!("{}\r\n", YELLOW_ROW.replace("2021-01-01", &date));
-            }
-        }
-        write(folder.path(), "yellow", &name, &gzip(text.as_bytes()));
-    }
-    let contents = |database: &Database| {
-        database.sql(
-            "SELECT count(*), count(DISTINCT unique_row_id), md5(string_agg(row, '' ORDER BY row)) \
-             FROM (SELECT unique_row_id, (to_jsonb(t) - 'filename')::text AS row FROM yellow_tripdata t) AS rows",
-        )
-    };
-    let alone = Database::new("random_alone");
-    months.iter().for_each(|month| _ = json(&alone.load("yellow", 2021, *month, source).output().unwrap()));
-
-    let database = Database::new("random_runs");
+    let sources = write_versions(folder.path(), &months);
     let mut random = fastrand::Rng::with_seed(20_211_121);
-    let mut killed = 0;
-    for round in 0..RUNS / AT_ONCE {
-        if round % 4 == 1 {
-            // so that all rows are to be inserted again, those that months share by whoever comes first
-            database.sql("TRUNCATE yellow_tripdata");
-        }
-        let mut runs: Vec<(Child, u64)> = (0..AT_ONCE)
-            .map(|_| {
-                let month = *random.choice(&months).unwrap();
-                let mut command = database.load("yellow", 2021, month, source);
-                command.args(["--if-loaded", if random.u8(..4) == 0 { "replace" } else { "merge" }]);
-                if random.u8(..3) > 0 {
-                    command.arg("--force");
+    let (mut killed, mut succeeded) = (0, 0);
+    for table in 0..RUNS / AT_ONCE / ROUNDS_OF_A_TABLE {
+        let database = Database::new(&format!("random_{table}"));
+        for _ in 0..ROUNDS_OF_A_TABLE {
+            let mut runs: Vec<(Child, u64)> = (0..AT_ONCE)
+                .map(|_| {
+                    let (month, source) = (random.choice(&months).unwrap(), random.choice(&sources).unwrap());
+                    let mut command = database.reload("yellow", 2021, *month, source);
+                    command.args(["--if-loaded", if random.u8(..3) == 0 { "replace" } else { "merge" }]);
+                    command.stdout(Stdio::null()).stderr(Stdio::null());
+                    (command.spawn().unwrap(), random.u64(..500))
+                })
+                .collect();
+            runs.sort_by_key(|(_, after)| *after);
+            let began = std::time::Instant::now();
+            for (run, after) in &mut runs {
+                std::thread::sleep(Duration::from_millis(*after).saturating_sub(began.elapsed()));
+                if *after < 250 {
+                    killed += u32::from(run.try_wait().unwrap().is_none());
+                    run.kill().unwrap();
                 }
-                command.stdout(Stdio::null()).stderr(Stdio::null());
-                (command.spawn().unwrap(), random.u64(..400))
-            })
-            .collect();
-        runs.sort_by_key(|(_, after)| *after);
-        let began = std::time::Instant::now();
-        for (run, after) in &mut runs {
-            std::thread::sleep(Duration::from_millis(*after).saturating_sub(began.elapsed()));
-            if *after < 250 {
-                killed += u32::from(run.try_wait().unwrap().is_none());
-                run.kill().unwrap();
             }
+            runs.iter_mut().for_each(|(run, _)| _ = run.wait().unwrap());
         }
-        runs.iter_mut().for_each(|(run, _)| _ = run.wait().unwrap());
+        let failed = database.sql("SELECT error FROM taxi_etl.runs WHERE status = 'failed'");
+        assert!(failed.is_empty(), "{failed:?}");
+        let done = database.sql(
+            "SELECT inputs->>'month', inputs->>'source', if_loaded FROM taxi_etl.runs WHERE status = 'succeeded' \
+             ORDER BY finished_at",
+        );
+        succeeded += done.len();
+        let alone = Database::new("random_alone");
+        for run in &done {
+            let mut command = alone.reload("yellow", 2021, run[0].parse().unwrap(), &run[1]);
+            json(&command.args(["--if-loaded", &run[2]]).output().unwrap());
+        }
+        if !done.is_empty() {
+            assert_eq!(contents(&database), contents(&alone), "after {done:?}");
+        }
+        // the next load clears away what the killed ones have left
+        json(&database.reload("yellow", 2021, 1, &sources[0]).output().unwrap());
+        let left =
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
+        assert_eq!(database.value(left), "0");
+        assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'running'"), "0");
     }
     assert!(killed > RUNS as u32 / 10, "only {killed} were killed while they ran");
-    let failed = database.sql("SELECT error FROM taxi_etl.runs WHERE status = 'failed'");
-    assert!(failed.is_empty(), "{failed:?}");
-    months
-        .iter()
-        .for_each(|month| _ = json(&database.reload("yellow", 2021, *month, source).output().unwrap()));
-    assert_eq!(contents(&database), contents(&alone));
-    let leftovers =
-        "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
-    assert_eq!(database.value(leftovers), "0");
-    let running = "SELECT count(*) FROM taxi_etl.runs WHERE status = 'running'";
-    assert_eq!(database.value(running), "0");
+    assert!(succeeded > RUNS / 4, "only {succeeded} came to their end");
+}
+
+#[test]
+fn a_row_that_two_files_have_outlives_the_replacement_of_one() {
+    let database = Database::new("shared_row");
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().to_str().unwrap();
+    let shared = YELLOW_ROW.replace("2021-01-01", "2021-02-01");
+    let january = yellow_csv(50, "2021-01");
+    let february = format!("{}{shared}\r\n", yellow_csv(50, "2021-02"));
+    write(folder.path(), "yellow", "2021-01", &gzip(format!("{january}{shared}\r\n").as_bytes()));
+    write(folder.path(), "yellow", "2021-02", &gzip(february.as_bytes()));
+    let load = |month, how: &str| {
+        json(&database.load("yellow", 2021, month, source).args(["--if-loaded", how]).output().unwrap())
+    };
+    assert_eq!(load(1, "merge")["rows_inserted"], 51);
+    assert_eq!(load(2, "merge")["rows_inserted"], 50, "the shared row stands under January's name");
+    assert_eq!(load(2, "merge")["status"], "skipped");
+    write(folder.path(), "yellow", "2021-01", &gzip(january.as_bytes()));
+    assert_eq!(load(1, "replace")["rows_deleted"], 51);
+    // the row is gone with January's old file: February is known to need another look
+    assert_eq!(load(2, "merge")["rows_inserted"], 1);
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "101");
+    assert_eq!(load(2, "merge")["status"], "skipped");
 }

@@ -76,6 +76,39 @@ fn on_a_terminal_there_is_a_bar_for_the_stream() {
 }
 
 #[test]
+fn on_a_terminal_a_backfill_has_a_bar_for_the_range_and_one_for_each_month() {
+    let script = std::path::Path::new("/usr/bin/script");
+    if !script.exists() {
+        return crate::support::skipped("there is no script(1) to make a terminal");
+    }
+    let database = Database::new("backfill_terminal");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["2021-01", "2021-02", "2021-03"] {
+        month::write(folder.path(), "yellow", name, &month::gzip(month::yellow_csv(60_000, name).as_bytes()));
+    }
+    let backfill = format!(
+        "{} backfill --taxi yellow --from 2021-01 --to 2021-03 --jobs 2 --source {}",
+        crate::support::TAXI,
+        folder.path().display()
+    );
+    let mut terminal = std::process::Command::new(script);
+    terminal.args(["-qec", &backfill, "/dev/null"]).env("DATABASE_URL", &database.url).env("TERM", "xterm");
+    let output = terminal.stdin(std::process::Stdio::null()).output().unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{seen}");
+    let parts = [
+        "0/3 files",
+        "2/3 files",
+        "yellow_tripdata_2021-01.csv load",
+        "yellow_tripdata_2021-02.csv load",
+        "3 loaded",
+    ];
+    for part in parts {
+        assert!(seen.contains(part), "no {part:?} in {seen}");
+    }
+}
+
+#[test]
 fn the_servers_password_is_in_its_url_and_nowhere_else() {
     let server = OwnServer::new();
     let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());

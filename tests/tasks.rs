@@ -95,6 +95,9 @@ fn a_failure_is_a_result_too() {
     assert!(said.contains(error["message"].as_str().unwrap().lines().next().unwrap()), "{error}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["filename"], "yellow_tripdata_2021-02.csv");
+    let refused = crate::support::taxi(["load", "--taxi", "yellow", "--output", "json"]).output().unwrap();
+    refusal(&refused, 64);
+    assert_eq!(failure(&refused)["kind"], "usage");
     // one that ends before there is anything to say of a file
     let output = load(&database, 1).env("DATABASE_URL", "mysql://nowhere").output().unwrap();
     refusal(&output, 78);
@@ -169,6 +172,7 @@ fn kestra_is_told_outputs_metrics_and_logs() {
 
     let failed = load_as("kestra", &database, 2).output().unwrap();
     let said = parse(&failed);
+    assert_eq!(text(&failed.stderr), "");
     assert_eq!(said.iter().find_map(|value| value.get("outputs")).unwrap()["error"]["kind"], "not_published");
     assert_eq!(levels(&said).last().unwrap(), "ERROR");
 }

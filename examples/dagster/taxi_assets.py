@@ -14,7 +14,7 @@ def tripdata(taxi: str) -> dg.AssetsDefinition:
         name=f"{taxi}_tripdata",
         partitions_def=MONTHS,
         kinds={"postgres"},
-        # months may be loaded side by side; more at a time than the database has cores gains nothing
+        # for a limit in the deployment's settings: more months at a time than the database has cores gain nothing
         op_tags={"dagster/concurrency_key": "taxi"},
     )
     def asset(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:

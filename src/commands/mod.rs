@@ -17,13 +17,12 @@ use crate::report::output::End;
 
 /// Runs the command, prints what it came to, and returns the exit code.
 pub async fn run(cli: Cli) -> u8 {
-    match Delivery::new(&cli.command) {
-        Ok(delivery) => {
-            let end = dispatch(cli, &delivery).await;
-            delivery.deliver(end.unwrap_or_else(End::failed))
-        }
-        Err(error) => Delivery::default().deliver(End::failed(error)),
-    }
+    let mut delivery = Delivery::new(&cli.command);
+    let end = match delivery.open() {
+        Ok(()) => dispatch(cli, &delivery).await,
+        Err(error) => Err(error),
+    };
+    delivery.deliver(end.unwrap_or_else(End::failed))
 }
 
 async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<End, Error> {
@@ -39,7 +38,7 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<End, Error> {
         Command::Up(_) => interrupt.or(server::up(&provisioner, looking)).await,
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(_) => interrupt.or(server::down(&provisioner, looking)).await,
-        Command::Psql { args } => psql::run(&args, &provisioner, looking).await,
+        Command::Psql { args } => interrupt.or(psql::run(&args, &provisioner, looking)).await,
     }
 }
 

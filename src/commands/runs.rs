@@ -131,7 +131,8 @@ fn time_line(run: &Recorded) -> Option<String> {
     let rows = bars.iter().filter_map(|(phase, from, to)| {
         let seconds = |duration: jiff::Span| duration.total(jiff::Unit::Second).ok();
         let (offset, length) = (seconds(*from - first)?, seconds(*to - *from)?);
-        let column = |seconds: f64| (seconds / whole * WIDTH as f64).round() as usize;
+        // a clock that was set back makes no bar longer than the line
+        let column = |seconds: f64| ((seconds / whole * WIDTH as f64).round() as usize).min(WIDTH);
         let start = column(offset).min(WIDTH - 1);
         let bar = "█".repeat(column(offset + length).saturating_sub(start).max(1));
         Some([(*phase).replace('_', " "), format!("{}{bar}", " ".repeat(start)), format!("{length:.3} s")])

@@ -33,7 +33,7 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
     let months: Vec<Month> = numbers.filter_map(|month| Month::new(args.year, month)).collect();
     let database = config::database(args.database.database_url.as_deref())?;
     let client = target::look(database, provisioner, report).await?;
-    let client = client.ok_or_else(|| {
+    let mut client = client.ok_or_else(|| {
         Error::new(Kind::Mismatch, "there is no embedded server yet, and nothing in it")
             .hint("'taxi load' or 'taxi up' creates it; --database-url names a database of yours")
     })?;
@@ -42,14 +42,19 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
         let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None));
         let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
         let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
-        files.extend(verify::check(&client, &jobs).await?);
+        files.extend(verify::check(&mut client, &jobs).await?);
     }
     let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count();
     let error = (wrong > 0).then(|| {
         Error::new(Kind::Mismatch, format!("{wrong} of {} files do not hold what they should", files.len()))
             .hint("'taxi backfill' loads what is missing; with --force --if-loaded replace it swaps a file's rows")
     });
-    let status = if error.is_none() { "verified" } else { "failed" };
+    let nothing_known = files.iter().all(|file| file.verdict == Verdict::Unknown);
+    let status = match &error {
+        Some(_) => "failed",
+        None if nothing_known => "unknown",
+        None => "verified",
+    };
     let verified = Verified { status, files, error: error.as_ref().map(Failure::of) };
     Ok(End::new(&verified, text)?.with_error(error))
 }

@@ -59,25 +59,33 @@ pub async fn forget_matched(client: &impl GenericClient, table: &TableName, file
     forgotten.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
-/// What the ledger says of a file, all its loads together.
+/// What the ledger says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sums {
+pub struct Known {
     /// The rows that it held when it was loaded last.
     pub rows_read: u64,
-    /// The rows that were inserted under its name since it was replaced last.
-    pub rows_inserted: u64,
+    /// How many of them the target held then in the file's own month, where that is known.
+    pub rows_in_period: Option<u64>,
 }
 
 /// What the ledger says of these files in the table, by name; nothing of those never loaded.
-pub async fn sums(client: &Client, table: &TableName, filenames: &[&str]) -> Result<HashMap<String, Sums>> {
+pub async fn known(
+    client: &mut Client,
+    table: &TableName,
+    filenames: &[&str],
+) -> Result<HashMap<String, Known>> {
     if !schema::exists(client).await? {
         return Ok(HashMap::new());
     }
-    let query = statement::render("ledger/sum_files.sql", &minijinja::context! {})?;
+    schema::upgrade(client).await?;
+    let query = statement::render("ledger/known_files.sql", &minijinja::context! {})?;
     let rows = client.query(&query, &[&table.to_string(), &filenames]).await.map_err(unreadable)?;
-    let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).unwrap_or_default().unsigned_abs();
-    let sums = |row: &Row| Sums { rows_read: unsigned(row, 1), rows_inserted: unsigned(row, 2) };
-    Ok(rows.iter().map(|row| (row.get(0), sums(row))).collect())
+    let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).map(i64::unsigned_abs);
+    let known = |row: &Row| Known {
+        rows_read: unsigned(row, 1).unwrap_or_default(),
+        rows_in_period: unsigned(row, 2),
+    };
+    Ok(rows.iter().map(|row| (row.get(0), known(row))).collect())
 }
 
 /// A run as the ledger has it.
@@ -147,13 +155,14 @@ pub struct Filter {
 }
 
 /// The figures that a dashboard sums.
-const FIGURES: [&str; 8] = [
+const FIGURES: [&str; 9] = [
     "rows_read",
     "rows_staged",
     "rows_inserted",
     "rows_matched",
     "rows_rejected",
     "rows_deleted",
+    "rows_in_period",
     "duplicate_keys",
     "downloaded_bytes",
 ];

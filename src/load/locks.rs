@@ -1,15 +1,12 @@
-//! What keeps runs apart: advisory locks of the load's transaction (the turn is its session's), which the server lets go when
-//! that ends, however it does.
+//! What keeps runs apart: advisory locks of the load's transaction, which the server lets go when that ends, however it does.
 //!
 //! | lock | held | keeps apart |
 //! |---|---|---|
 //! | the run's own | from the beginning | its chunks from those who clean up after the dead |
 //! | the month's | from the beginning | two loads of one month into one table |
-//! | the turn | while a chunk is inserted | rows of different months from each other's pages |
 //! | the table's | from the last rows to the commit | the ends of loads of different months, see [`super::merge`] |
 //!
-//! Each is taken after those above it, and whoever has the turn or the table waits for no other: there is no circle to be
-//! locked in.
+//! Each is taken after those above it, and whoever has the table's waits for no other: there is no circle to be locked in.
 
 use std::time::Duration;
 
@@ -112,27 +109,6 @@ pub async fn take(
         }
         Err(cause) => Err(failure::statement(format!("cannot lock {what}"), cause)),
     }
-}
-
-/// Waits for the session's turn to insert many rows into the table; [`end_turns`] ends it.
-///
-/// `timeout` is what bounds the transaction's other waits.
-pub async fn take_turn(transaction: &Transaction<'_>, table: &TableName, timeout: Duration) -> Result<()> {
-    bound(transaction, TABLE_TIMEOUT, true).await?;
-    let take = statement::render("take_turn.sql", &minijinja::context! {})?;
-    let name = format!("taxi_etl: insert into {}", table.quoted());
-    let taken = transaction.execute(&take, &[&name]).await;
-    let what = format!("cannot wait for the turn to insert into {table}");
-    taken.map_err(|cause| failure::statement(what, cause))?;
-    bound(transaction, timeout, true).await
-}
-
-/// Ends whatever turn the session has, also after a failure.
-pub async fn end_turns(client: &impl GenericClient) -> Result<()> {
-    let end = statement::render("end_turns.sql", &minijinja::context! {})?;
-    let ended = client.execute(&end, &[]).await;
-    ended.map_err(|cause| failure::statement("cannot end the turn to insert", cause))?;
-    Ok(())
 }
 
 /// Waits until the server has ended the run's transaction.

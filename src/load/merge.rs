@@ -22,13 +22,11 @@
 //! one load after the other would have come to, in the order of their commits.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::locks;
 use super::staging::{CHUNK_ROWS, Chunk};
 use crate::database::failure;
 use crate::database::identifier::TableName;
@@ -52,7 +50,6 @@ pub struct Merge<'a> {
     strays: Vec<Chunk>,
     /// Rows of the period that were compared with the target's.
     merged: Vec<Chunk>,
-    lock_timeout: Duration,
     /// The times of the target's rows in the file's period; `None` where they are too many to list, or where rows without
     /// a time may match at any.
     present: Option<BTreeSet<Timestamp>>,
@@ -60,14 +57,12 @@ pub struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Looks at what the target holds. `identifiers` are those of the tables and their columns, `lock_timeout` bounds the
-    /// transaction's waits.
+    /// Looks at what the target holds. `identifiers` are those of the tables and their columns.
     pub async fn begin(
         transaction: &'a Transaction<'a>,
         table: &'a TableName,
         period: &'a Period,
         identifiers: &minijinja::Value,
-        lock_timeout: Duration,
     ) -> Result<Self> {
         let find = statement::render("find_present.sql", identifiers)?;
         let (range, limit) = (&period.range, TIMES_LIMIT as i64);
@@ -86,7 +81,6 @@ impl<'a> Merge<'a> {
             seen: found.get(4),
             strays: Vec::new(),
             merged: Vec::new(),
-            lock_timeout,
             present: (rows < limit && !some_without_time).then(|| times.into_iter().collect()),
             rows_inserted: 0,
         })
@@ -108,9 +102,7 @@ impl<'a> Merge<'a> {
     pub async fn chunk(&mut self, chunk: Chunk) -> Result<()> {
         match chunk.times {
             Times::Inside(_) if self.present.is_some() => {
-                locks::take_turn(self.transaction, self.table, self.lock_timeout).await?;
-                self.execute("insert_chunk.sql", &chunk, false, &[]).await?;
-                locks::end_turns(self.transaction).await
+                self.execute("insert_chunk.sql", &chunk, false, &[]).await
             }
             Times::Inside(_) => {
                 self.merge(&chunk, false).await?;

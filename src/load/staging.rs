@@ -19,8 +19,9 @@ use crate::error::Result;
 use crate::transform::batch::Batch;
 use crate::transform::times::Times;
 
-/// Rows of a complete chunk. More delay the first move and the last, fewer cost a table each: half as many were no faster.
-pub const CHUNK_ROWS: u64 = 128 * 1024;
+/// Rows of a complete chunk. More delay the first move and the last and have to be kept in memory by the server, fewer cost a
+/// table each.
+pub const CHUNK_ROWS: u64 = 64 * 1024;
 
 /// Some rows of the file, in a table.
 pub struct Chunk {

@@ -10,7 +10,7 @@ use super::tables;
 use crate::database::failure;
 use crate::database::statement;
 use crate::error::Result;
-use crate::ledger::history::{self, Sums};
+use crate::ledger::history::{self, Known};
 
 /// A file's rows, three ways.
 #[derive(Clone, Debug, Serialize)]
@@ -62,7 +62,8 @@ impl Verdict {
         matches!(self, Self::NotLoaded | Self::Differs | Self::NotAsPublished)
     }
 
-    fn of(in_target: u64, ledger: Option<Sums>, published: Option<u64>) -> Self {
+    /// `in_period` are those of the rows in the target that lie in the file's own month.
+    fn of(in_target: u64, in_period: u64, ledger: Option<Known>, published: Option<u64>) -> Self {
         let Some(ledger) = ledger else {
             return match published {
                 Some(_) if in_target == 0 => Self::NotLoaded,
@@ -72,7 +73,8 @@ impl Verdict {
             };
         };
         // rows whose key stands under another file's name are not under this one
-        let as_loaded = in_target == ledger.rows_read || in_target == ledger.rows_inserted;
+        let as_loaded = in_target == ledger.rows_read
+            || in_target < ledger.rows_read && ledger.rows_in_period == Some(in_period);
         match published {
             _ if !as_loaded => Self::Differs,
             Some(published) if published != ledger.rows_read => Self::NotAsPublished,
@@ -82,24 +84,26 @@ impl Verdict {
 }
 
 /// Checks the files of these jobs, which load into one table. Reads all of it.
-pub async fn check(client: &Client, jobs: &[&Job]) -> Result<Vec<Checked>> {
+pub async fn check(client: &mut Client, jobs: &[&Job]) -> Result<Vec<Checked>> {
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
     let filenames: Vec<&str> = jobs.iter().map(|job| job.filename.as_str()).collect();
     let held = count(client, first, &filenames).await?;
-    let sums = history::sums(client, &first.table, &filenames).await?;
-    let check = |job: &&Job| {
+    let known = history::known(client, &first.table, &filenames).await?;
+    let mut checked = Vec::new();
+    for job in jobs {
         let in_target = held.get(&job.filename).copied().unwrap_or_default();
-        let ledger = sums.get(&job.filename).copied();
-        Checked {
+        let in_period = if in_target > 0 { job.count_held(client, &job.identifiers(&[])).await? } else { 0 };
+        let ledger = known.get(&job.filename).copied();
+        checked.push(Checked {
             filename: job.filename.clone(),
             table: job.table.to_string(),
             rows_in_target: in_target,
-            rows_in_ledger: ledger.map(|sums| sums.rows_read),
+            rows_in_ledger: ledger.map(|known| known.rows_read),
             rows_published: job.published_rows,
-            verdict: Verdict::of(in_target, ledger, job.published_rows),
-        }
-    };
-    Ok(jobs.iter().map(check).collect())
+            verdict: Verdict::of(in_target, in_period, ledger, job.published_rows),
+        });
+    }
+    Ok(checked)
 }
 
 async fn count(client: &Client, job: &Job, filenames: &[&str]) -> Result<HashMap<String, u64>> {
@@ -118,28 +122,27 @@ mod tests {
 
     #[test]
     fn a_verdict_is_of_all_three_figures() {
-        let sums = |rows_read, rows_inserted| Some(Sums { rows_read, rows_inserted });
-        for (in_target, ledger, published, verdict) in [
-            (10, sums(10, 10), Some(10), Verdict::Agrees),
-            (10, sums(10, 10), None, Verdict::Agrees),
+        let loaded = |rows_read, in_period| Some(Known { rows_read, rows_in_period: Some(in_period) });
+        for (in_target, in_period, ledger, published, verdict) in [
+            (10, 10, loaded(10, 10), Some(10), Verdict::Agrees),
+            (10, 9, loaded(10, 9), None, Verdict::Agrees),
             // one row stands under another file's name
-            (9, sums(10, 9), Some(10), Verdict::Agrees),
-            // loaded again after the table was emptied
-            (10, sums(10, 20), Some(10), Verdict::Agrees),
-            (8, sums(10, 9), Some(10), Verdict::Differs),
-            (0, sums(10, 10), None, Verdict::Differs),
-            (9, sums(9, 9), Some(10), Verdict::NotAsPublished),
-            (10, None, Some(10), Verdict::Agrees),
-            (9, None, Some(10), Verdict::NotAsPublished),
-            (0, None, Some(10), Verdict::NotLoaded),
-            (0, None, None, Verdict::Unknown),
-            (5, None, None, Verdict::Unknown),
+            (9, 9, loaded(10, 9), Some(10), Verdict::Agrees),
+            (8, 8, loaded(10, 9), Some(10), Verdict::Differs),
+            (11, 9, loaded(10, 9), Some(10), Verdict::Differs),
+            (0, 0, loaded(10, 10), None, Verdict::Differs),
+            (9, 9, loaded(9, 9), Some(10), Verdict::NotAsPublished),
+            // by an old version of taxi
+            (10, 10, Some(Known { rows_read: 10, rows_in_period: None }), None, Verdict::Agrees),
+            (9, 9, Some(Known { rows_read: 10, rows_in_period: None }), None, Verdict::Differs),
+            (10, 10, None, Some(10), Verdict::Agrees),
+            (9, 9, None, Some(10), Verdict::NotAsPublished),
+            (0, 0, None, Some(10), Verdict::NotLoaded),
+            (0, 0, None, None, Verdict::Unknown),
+            (5, 5, None, None, Verdict::Unknown),
         ] {
-            assert_eq!(
-                Verdict::of(in_target, ledger, published),
-                verdict,
-                "{in_target} {ledger:?} {published:?}"
-            );
+            let found = Verdict::of(in_target, in_period, ledger, published);
+            assert_eq!(found, verdict, "{in_target} {in_period} {ledger:?} {published:?}");
         }
     }
 }

@@ -24,7 +24,6 @@ use crate::report::output::{End, Output, write_line};
 use crate::report::{self, LogFormat, Quiet, Report, Several, failure, json_lines};
 
 /// Where the log and the result of a command go.
-#[derive(Default)]
 pub struct Delivery {
     output: Output,
     quiet: bool,
@@ -35,8 +34,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What the command line and the environment ask for.
-    pub fn new(command: &Command) -> Result<Self> {
+    /// What the command line asks for.
+    pub fn new(command: &Command) -> Self {
         let plain = |output: &OutputArgs| Self {
             output: output.output,
             quiet: false,
@@ -45,24 +44,30 @@ impl Delivery {
             files: None,
             dagster: None,
         };
-        let loading = |args: &RunArgs| -> Result<Self> {
-            Ok(Self {
-                output: args.output.output,
-                quiet: args.quiet,
-                log_format: args.log_format,
-                skip_exit_code: args.skip_exit_code,
-                files: Some(args.orchestrator.clone()),
-                dagster: dagster::Pipes::from_environment()?,
-            })
+        let loading = |args: &RunArgs| Self {
+            output: args.output.output,
+            quiet: args.quiet,
+            log_format: args.log_format,
+            skip_exit_code: args.skip_exit_code,
+            files: Some(args.orchestrator.clone()),
+            dagster: None,
         };
         match command {
             Command::Load(args) => loading(&args.run),
             Command::Backfill(args) => loading(&args.run),
-            Command::Runs(args) => Ok(plain(args.output())),
-            Command::Verify(args) => Ok(plain(&args.output)),
-            Command::Up(output) | Command::Status(output) | Command::Down(output) => Ok(plain(output)),
-            Command::Psql { .. } => Ok(plain(&OutputArgs::default())),
+            Command::Runs(args) => plain(args.output()),
+            Command::Verify(args) => plain(&args.output),
+            Command::Up(output) | Command::Status(output) | Command::Down(output) => plain(output),
+            Command::Psql { .. } => plain(&OutputArgs::default()),
         }
+    }
+
+    /// Begins to speak with the orchestrator that has started a load, if one has.
+    pub fn open(&mut self) -> Result<()> {
+        if self.files.is_some() {
+            self.dagster = dagster::Pipes::from_environment()?;
+        }
+        Ok(())
     }
 
     /// Where events go.
@@ -85,7 +90,7 @@ impl Delivery {
             // what the command itself has come to matters more
             match end.error {
                 Some(_) => self.print(&error),
-                None => end.error = Some(error),
+                None => end = End::failed(error),
             }
         }
         if let Some(error) = &end.error {
@@ -125,6 +130,8 @@ impl Delivery {
 
     fn print(&self, error: &Error) {
         match self.log_format {
+            // it is among the log lines of the result
+            _ if self.output == Output::Kestra => {}
             LogFormat::Json => json_lines::write(&Line::error(error)),
             // a closed stderr leaves the exit code
             LogFormat::Text => _ = writeln!(anstream::stderr(), "{}", failure::text(error)),

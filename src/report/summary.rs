@@ -20,7 +20,7 @@ pub enum Outcome {
     Skipped,
     /// The source has no such file, and may not have it yet.
     NotPublished,
-    /// Nothing was changed.
+    /// Nothing was changed, unless it was the answer to the commit that was lost.
     Failed,
     /// A signal ended it; nothing was changed.
     Cancelled,
