@@ -45,7 +45,8 @@ impl Interrupt {
         tokio::select! {
             biased;
             error = self.wait() => Err(error),
-            result = work => result,
+            // what fails because a signal reached its child processes too has not failed
+            result = work => result.map_err(|error| self.raised().unwrap_or(error)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo bench --bench side_by_side              # all of it: long, it loads 24 months twice
 //! cargo bench --bench side_by_side -- --short   # 100,000 rows, once: does it still work?
-//! cargo bench --bench side_by_side -- --only backfill
+//! cargo bench --bench side_by_side -- --only backfill   # or month, memory, growth, overhead
 //! ```
 //!
 //! Prints a table to stderr and one JSON object to stdout.
@@ -46,7 +46,7 @@ const FULL: Scale = Scale {
     rounds: 3,
     growth_months: 24,
     backfill_months: 12,
-    limited_months: 8,
+    limited_months: 6,
     large_rows: Some(10_000_000),
 };
 const SHORT: Scale = Scale {
@@ -70,21 +70,26 @@ fn main() {
     let source = http::Server::folder(&months);
 
     let mut results: BTreeMap<String, f64> = BTreeMap::new();
-    if arguments.iter().any(|argument| argument == "backfill") {
-        backfills(&Server::start(false), &scale, &months, &mut results);
-        println!("{}", serde_json::to_string(&results).unwrap());
-        return;
-    }
+    let only = arguments.windows(2).find(|pair| pair[0] == "--only").map(|pair| pair[1].as_str());
+    let wanted = |part: &str| only.is_none_or(|only| only == part);
     for (name, stock) in [("stock", true), ("tuned", false)] {
         let server = Server::start(stock);
-        one_month(&server, &scale, &months, &source.address, name, &mut results);
-        if !stock {
+        if wanted("month") {
+            one_month(&server, &scale, &months, &source.address, name, &mut results);
+        }
+        if !stock && wanted("memory") {
             memory(&server, &scale, &mut results);
+        }
+        if !stock && wanted("growth") {
             growth(&server, &scale, &months, &source.address, &mut results);
+        }
+        if !stock && wanted("backfill") {
             backfills(&server, &scale, &months, &mut results);
         }
     }
-    overhead(&months, &mut results);
+    if wanted("overhead") {
+        overhead(&months, &mut results);
+    }
     println!("{}", serde_json::to_string(&results).unwrap());
 }
 

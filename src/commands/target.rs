@@ -6,7 +6,7 @@ use crate::database::session;
 use crate::database::settings::Settings;
 use crate::error::Result;
 use crate::ledger::schema;
-use crate::load::job::Sessions;
+use crate::load::sessions::Sessions;
 use crate::provision::{Provisioner, State};
 use crate::report::Report;
 

@@ -183,15 +183,17 @@ impl<'a> Merge<'a> {
         if !all_times && times.is_empty() {
             return Ok(());
         }
-        let identifiers = minijinja::context! { all_times, ..self.identifiers.clone() };
+        let statement = |only_look: bool| {
+            let how = minijinja::context! { all_times, only_look };
+            statement::render("take_back.sql", &minijinja::context! { ..how, ..self.identifiers.clone() })
+        };
         let by_range: [&(dyn ToSql + Sync); 3] = [&self.seen_until, &range.start, &range.end];
         let by_times: [&(dyn ToSql + Sync); 2] = [&self.seen_until, &times];
         let values = if all_times { &by_range[..] } else { &by_times[..] };
         // asked first: hardly ever there is one, and a role that may not delete is as good
-        let find = statement::render("find_taken.sql", &identifiers)?;
-        if self.transaction.query_one(&find, values).await.map_err(failed)?.get(0) {
-            let take_back = statement::render("take_back.sql", &identifiers)?;
-            self.rows_inserted -= self.transaction.execute(&take_back, values).await.map_err(failed)?;
+        if self.transaction.query_one(&statement(true)?, values).await.map_err(failed)?.get(0) {
+            let taken = self.transaction.execute(&statement(false)?, values).await;
+            self.rows_inserted -= taken.map_err(failed)?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ pub mod locks;
 pub mod merge;
 pub mod outlook;
 pub mod schema;
+pub mod sessions;
 pub mod staging;
 pub mod tables;
 pub mod verify;

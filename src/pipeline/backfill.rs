@@ -10,7 +10,7 @@ use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::load::Options;
-use crate::load::job::Sessions;
+use crate::load::sessions::Sessions;
 use crate::report::summary::{Outcome, Summary};
 use crate::report::{Event, Report};
 

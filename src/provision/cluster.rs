@@ -4,7 +4,7 @@ use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use super::account::Account;
 use super::binaries::{Binaries, Choice};
@@ -48,7 +48,12 @@ pub fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
 }
 
 /// Creates the data directory, whole or not at all.
-pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &Connection) -> Result<()> {
+pub async fn create(
+    home: &Home,
+    account: &Account,
+    binaries: &Binaries,
+    connection: &Connection,
+) -> Result<()> {
     let unfinished = home.unfinished_data();
     if unfinished.exists() {
         // of a creation that was cut off: it was never a server
@@ -71,16 +76,24 @@ pub fn create(home: &Home, account: &Account, binaries: &Binaries, connection: &
         "--locale",
         "C",
     ]);
-    let output = initdb.output().map_err(|cause| Error::file("run", &binaries.program("initdb"), cause))?;
+    let made = output(initdb, &binaries.program("initdb")).await?;
     std::fs::remove_file(&password).map_err(|cause| Error::file("remove", &password, cause))?;
-    check("initdb failed", &unfinished, &output)?;
+    check("initdb failed", &unfinished, &made)?;
     // appended by the account itself: root must not write where another user could have put a link
     let mut include = account.command(Path::new("/bin/sh"), &unfinished);
     include.args(["-c", "echo \"include '../server.conf'\" >> postgresql.conf"]);
-    let output = include.output().map_err(|cause| Error::file("run", Path::new("/bin/sh"), cause))?;
-    check("cannot write postgresql.conf", &unfinished, &output)?;
+    let written = output(include, Path::new("/bin/sh")).await?;
+    check("cannot write postgresql.conf", &unfinished, &written)?;
     let data = home.data();
     std::fs::rename(&unfinished, &data).map_err(|cause| Error::file("create", &data, cause))
+}
+
+/// What a program says and how it ends. It runs on a thread of its own, so that a signal is heard meanwhile.
+pub async fn output(mut command: Command, program: &Path) -> Result<Output> {
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .map_err(|cause| Error::new(Kind::Internal, "a program's task failed").because(cause))?
+        .map_err(|cause| Error::file("run", program, cause))
 }
 
 /// Writes the password for `initdb`, for the owner and the server's account alone.

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::Uid;
 
@@ -13,6 +14,8 @@ use crate::report::Report;
 
 /// Where root's server lives: root's own home is closed to the account that runs it.
 const ROOT_HOME: &str = "/var/lib/taxi-etl";
+/// How often a lock that is held is tried.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const PRIVATE: u32 = 0o700;
 /// For everyone to pass through.
 const OPEN: u32 = 0o755;
@@ -134,19 +137,23 @@ impl Home {
     }
 
     /// Keeps other processes from bringing the server up or down, until the lock is dropped.
-    pub fn lock(&self, report: &dyn Report) -> Result<File> {
+    pub async fn lock(&self, report: &dyn Report) -> Result<File> {
         let path = self.path.join("lock");
         let failed = |cause| Error::file("lock", &path, cause);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                report.notice("another taxi is bringing the server up or down; waiting for it");
-                file.lock().map_err(failed)?;
+        let mut silent = true;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if silent => {
+                    report.notice("another taxi is bringing the server up or down; waiting for it");
+                    silent = false;
+                }
+                // asked again and again: whoever waits in the system hears no signal
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
+                Err(TryLockError::Error(cause)) => return Err(failed(cause)),
             }
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
         }
-        Ok(file)
     }
 }
 

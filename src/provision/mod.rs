@@ -84,12 +84,12 @@ impl Provisioner {
         let home = Home::resolve(self.home.as_deref())?;
         let account = account::Account::for_server(&home.data())?;
         home.create(&account)?;
-        let _lock = home.lock(report)?;
+        let _lock = home.lock(report).await?;
         let created_for = cluster::major_version(&home)?;
         let binaries = self.find_binaries(&home, created_for, report).await?;
         let mut connection = Connection::load_or_create(&home)?;
         if created_for.is_none() {
-            cluster::create(&home, &account, &binaries, &connection)?;
+            cluster::create(&home, &account, &binaries, &connection).await?;
         }
         let server = Server { home: &home, account: &account, binaries: &binaries };
         let started = server.start(&mut connection, report).await?;
@@ -137,7 +137,7 @@ impl Provisioner {
     pub async fn down(&self, report: &dyn Report) -> Result<Status> {
         let home = Home::resolve(self.home.as_deref())?;
         if cluster::major_version(&home)?.is_some() {
-            let _lock = home.lock(report)?;
+            let _lock = home.lock(report).await?;
             server::stop(&home.data()).await?;
         }
         self.status().await

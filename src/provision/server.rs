@@ -110,7 +110,7 @@ impl Server<'_> {
             let mut start = self.account.command(&program, &data);
             start.args(["start", "--wait", "--silent", "--pgdata"]).arg(&data).arg("--log").arg(&log);
             start.args(["--timeout", &START_TIMEOUT.as_secs().to_string()]);
-            let output = start.output().map_err(|cause| Error::file("run", &program, cause))?;
+            let output = cluster::output(start, &program).await?;
             if output.status.success() {
                 return Ok(());
             }
