@@ -51,25 +51,29 @@ fn off_a_terminal_each_phase_is_a_line_at_its_start_and_its_end() {
     assert!(!said.contains('\u{1b}') && !said.contains('\r'), "control characters off a terminal: {said:?}");
 }
 
+/// What `taxi` shows on a terminal that loads from `folder`; nothing where no terminal can be made.
+fn on_a_terminal(command: &str, folder: &std::path::Path, database: &Database) -> Option<String> {
+    let script = std::path::Path::new("/usr/bin/script");
+    if !script.exists() {
+        crate::support::skipped("there is no script(1) to make a terminal");
+        return None;
+    }
+    let line = format!("{} {command} --source {}", crate::support::TAXI, folder.display());
+    let mut terminal = std::process::Command::new(script);
+    terminal.args(["-qec", &line, "/dev/null"]).env("DATABASE_URL", &database.url).env("TERM", "xterm");
+    let output = terminal.stdin(std::process::Stdio::null()).output().unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{seen}");
+    Some(seen)
+}
+
 #[test]
 fn on_a_terminal_there_is_a_bar_for_the_stream() {
-    let Some(script) = ["/usr/bin/script"].into_iter().find(|path| std::path::Path::new(path).exists())
-    else {
-        return crate::support::skipped("there is no script(1) to make a terminal");
-    };
     let database = Database::new("on_a_terminal");
     let folder = tempfile::tempdir().unwrap();
     month::write(folder.path(), "yellow", "2021-01", &month::yellow(100_000));
-    let load = format!(
-        "{} load --taxi yellow --year 2021 --month 1 --source {}",
-        crate::support::TAXI,
-        folder.path().display()
-    );
-    let mut terminal = std::process::Command::new(script);
-    terminal.args(["-qec", &load, "/dev/null"]).env("DATABASE_URL", &database.url).env("TERM", "xterm");
-    let output = terminal.stdin(std::process::Stdio::null()).output().unwrap();
-    let seen = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{seen}");
+    let load = "load --taxi yellow --year 2021 --month 1";
+    let Some(seen) = on_a_terminal(load, folder.path(), &database) else { return };
     for part in ["rows", "left", "B/s", "loaded yellow_tripdata_2021-01.csv into public.yellow_tripdata"] {
         assert!(seen.contains(part), "no {part:?} in {seen}");
     }
@@ -77,33 +81,15 @@ fn on_a_terminal_there_is_a_bar_for_the_stream() {
 
 #[test]
 fn on_a_terminal_a_backfill_has_a_bar_for_the_range_and_one_for_each_month() {
-    let script = std::path::Path::new("/usr/bin/script");
-    if !script.exists() {
-        return crate::support::skipped("there is no script(1) to make a terminal");
-    }
     let database = Database::new("backfill_terminal");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02", "2021-03"] {
         month::write(folder.path(), "yellow", name, &month::gzip(month::yellow_csv(60_000, name).as_bytes()));
     }
-    let backfill = format!(
-        "{} backfill --taxi yellow --from 2021-01 --to 2021-03 --jobs 2 --source {}",
-        crate::support::TAXI,
-        folder.path().display()
-    );
-    let mut terminal = std::process::Command::new(script);
-    terminal.args(["-qec", &backfill, "/dev/null"]).env("DATABASE_URL", &database.url).env("TERM", "xterm");
-    let output = terminal.stdin(std::process::Stdio::null()).output().unwrap();
-    let seen = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{seen}");
-    let parts = [
-        "0/3 files",
-        "2/3 files",
-        "yellow_tripdata_2021-01.csv load",
-        "yellow_tripdata_2021-02.csv load",
-        "3 loaded",
-    ];
-    for part in parts {
+    let backfill = "backfill --taxi yellow --from 2021-01 --to 2021-03 --jobs 2";
+    let Some(seen) = on_a_terminal(backfill, folder.path(), &database) else { return };
+    let load = |month: &str| format!("yellow_tripdata_{month}.csv load");
+    for part in ["0/3 files", "2/3 files", &load("2021-01"), &load("2021-02"), "3 loaded"] {
         assert!(seen.contains(part), "no {part:?} in {seen}");
     }
 }
