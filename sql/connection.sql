@@ -1,4 +1,4 @@
--- Settings of every session of a load: what others commit is seen as it comes, whatever the database's default is, and a client
+-- Settings of every session: what others commit is seen as it comes, whatever the database's default is, and a client
 -- that has gone without a word is noticed within two minutes, so that its locks are let go.
 -- Locks nothing. May be run again.
 SET default_transaction_isolation = 'read committed';

@@ -105,7 +105,7 @@ pub struct BackfillArgs {
     /// The last month, or "latest" for the one before this
     #[arg(long, value_name = "MONTH")]
     pub to: Last,
-    /// Months to load side by side; each takes two connections and some 40 MB
+    /// Months to load side by side; each takes two connections and up to 40 MB
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub jobs: u8,
     /// Print what would be done, and do nothing

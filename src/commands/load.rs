@@ -35,7 +35,10 @@ pub async fn run(
         .connect(async |report| interrupt.or(target::open(database, provisioner, report)).await)
         .await;
     let (summary, error) = match connected {
-        Ok((_, sessions)) => execution.finish(&mut Some(sessions), interrupt).await,
+        Ok((_, sessions)) => {
+            let (summary, error, _) = execution.finish(sessions, interrupt).await;
+            (summary, error)
+        }
         Err(error) => execution.fail(error),
     };
     let text = |summary: &Summary| if error.is_none() { summary.text() } else { String::new() };

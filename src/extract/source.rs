@@ -41,9 +41,10 @@ pub struct Description {
 impl Description {
     /// Whether both say that they are of the same file: by `ETag`, else by length and modification time.
     pub fn is_of_same_file(&self, other: &Self) -> bool {
-        let strong = |etag: &str| etag.trim_start_matches("W/").to_owned();
+        // as If-None-Match compares (RFC 9110): a weak one is as good
+        let tag = |etag: &str| etag.trim_start_matches("W/").to_owned();
         match (&self.etag, &other.etag) {
-            (Some(one), Some(another)) => strong(one) == strong(another),
+            (Some(one), Some(another)) => tag(one) == tag(another),
             _ => {
                 self.last_modified.is_some()
                     && self.length_bytes.is_some()

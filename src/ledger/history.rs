@@ -74,10 +74,9 @@ pub async fn known(
     table: &TableName,
     filenames: &[&str],
 ) -> Result<HashMap<String, Known>> {
-    if !schema::exists(client).await? {
+    if !schema::upgrade_existing(client).await? {
         return Ok(HashMap::new());
     }
-    schema::upgrade(client).await?;
     let query = statement::render("ledger/known_files.sql", &minijinja::context! {})?;
     let rows = client.query(&query, &[&table.to_string(), &filenames]).await.map_err(unreadable)?;
     let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).map(i64::unsigned_abs);
@@ -169,10 +168,9 @@ const FIGURES: [&str; 9] = [
 
 /// The latest runs first; none where there is no ledger.
 pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>> {
-    if !schema::exists(client).await? {
+    if !schema::upgrade_existing(client).await? {
         return Ok(Vec::new());
     }
-    schema::upgrade(client).await?;
     let query = statement::render("ledger/list_runs.sql", &minijinja::context! {})?;
     let (status, limit) = (filter.status.map(Status::name), i64::from(filter.limit));
     let rows = client.query(&query, &[&filter.taxi, &status, &filter.run_id, &limit]).await;

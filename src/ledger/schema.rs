@@ -33,9 +33,13 @@ pub async fn upgrade(client: &mut Client) -> Result<()> {
     transaction.commit().await.map_err(failed)
 }
 
-/// Whether there is a ledger at all, for those who only read.
-pub async fn exists(client: &Client) -> Result<bool> {
-    Ok(version(client).await.map_err(unreadable)? > 0)
+/// Upgrades the tables for those who only read, and creates none; returns whether there are any.
+pub async fn upgrade_existing(client: &mut Client) -> Result<bool> {
+    let exists = version(client).await.map_err(unreadable)? > 0;
+    if exists {
+        upgrade(client).await?;
+    }
+    Ok(exists)
 }
 
 /// Whether there is a ledger of this version.

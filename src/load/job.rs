@@ -120,7 +120,11 @@ impl Job {
         locks::take(&transaction, staging.client(), &month, report).await?;
         let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
         let known = match earlier {
-            Some(earlier) if self.is_held(&transaction, &earlier, names, options).await? => Some(earlier),
+            Some(earlier)
+                if options.force || self.still_holds(&transaction, &earlier, &names.identifiers).await? =>
+            {
+                Some(earlier)
+            }
             _ => None,
         };
         // after the locks: a server does not keep a download waiting for as long as another load may take
@@ -224,16 +228,15 @@ impl Job {
         })
     }
 
-    /// Whether the target still holds what an earlier run left of the file, or that does not matter.
-    async fn is_held(
+    /// Whether the target still holds what an earlier run left of the file.
+    pub(super) async fn still_holds(
         &self,
-        transaction: &Transaction<'_>,
+        client: &impl GenericClient,
         earlier: &Earlier,
-        names: &Names,
-        options: &Options,
+        identifiers: &minijinja::Value,
     ) -> Result<bool> {
         Ok(match earlier.rows_in_period {
-            Some(rows) => options.force || self.count_held(transaction, &names.identifiers).await? >= rows,
+            Some(rows) => self.count_held(client, identifiers).await? >= rows,
             None => false,
         })
     }

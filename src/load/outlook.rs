@@ -6,8 +6,7 @@ use tokio_postgres::Client;
 use super::job::Job;
 use super::{IfLoaded, Options, tables};
 use crate::error::{Kind, Result};
-use crate::ledger::history::{self, Earlier};
-use crate::ledger::schema;
+use crate::ledger::{history, schema};
 
 /// What a load would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,7 +41,9 @@ impl Job {
             _ => None,
         };
         let held = match (&earlier, client) {
-            (Some(earlier), Some(client)) => self.is_still_held(client, earlier).await?,
+            (Some(earlier), Some(client)) if tables::exists(client, &self.table).await? => {
+                self.still_holds(client, earlier, &self.identifiers(&[])).await?
+            }
             _ => false,
         };
         if held && options.if_loaded == IfLoaded::Skip {
@@ -64,14 +65,5 @@ impl Job {
             }
         };
         Ok(Outlook { action, length_bytes: description.length_bytes })
-    }
-
-    async fn is_still_held(&self, client: &Client, earlier: &Earlier) -> Result<bool> {
-        Ok(match earlier.rows_in_period {
-            Some(rows) if tables::exists(client, &self.table).await? => {
-                self.count_held(client, &self.identifiers(&[])).await? >= rows
-            }
-            _ => false,
-        })
     }
 }

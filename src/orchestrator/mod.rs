@@ -93,7 +93,8 @@ impl Delivery {
                 None => end = End::failed(error),
             }
         }
-        if let Some(error) = &end.error {
+        // Kestra is told it among the log lines of the result, and shows what stands on stderr as another
+        if let Some(error) = end.error.as_ref().filter(|_| self.output != Output::Kestra) {
             self.print(error);
         }
         // last, since Airflow takes the last line that is written anywhere
@@ -130,8 +131,6 @@ impl Delivery {
 
     fn print(&self, error: &Error) {
         match self.log_format {
-            // it is among the log lines of the result
-            _ if self.output == Output::Kestra => {}
             LogFormat::Json => json_lines::write(&Line::error(error)),
             // a closed stderr leaves the exit code
             LogFormat::Text => _ = writeln!(anstream::stderr(), "{}", failure::text(error)),

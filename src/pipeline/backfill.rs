@@ -18,7 +18,6 @@ use crate::report::{Event, Report};
 pub type Ended = (Summary, Option<Error>);
 
 /// How to go about it.
-#[derive(Clone)]
 pub struct Backfill {
     /// The database.
     pub settings: Settings,
@@ -90,8 +89,9 @@ impl Shared {
             };
             let ended = match connected {
                 Ok(connected) => {
-                    sessions = Some(connected);
-                    execution.finish(&mut sessions, &self.interrupt).await
+                    let (summary, error, left) = execution.finish(connected, &self.interrupt).await;
+                    sessions = left;
+                    (summary, error)
                 }
                 Err(error) => execution.fail(error),
             };

@@ -61,12 +61,12 @@ impl Execution {
 
     /// Runs the steps against the database behind `sessions`; what came of them is the summary, with the error, if any.
     ///
-    /// The sessions are gone where a signal has ended the run.
+    /// The sessions come back, unless a signal has ended the run.
     pub async fn finish(
         mut self,
-        sessions: &mut Option<Sessions>,
+        mut sessions: Sessions,
         interrupt: &Interrupt,
-    ) -> (Summary, Option<Error>) {
+    ) -> (Summary, Option<Error>, Option<Sessions>) {
         let committing = Arc::clone(&self.run.committing);
         let signal = async {
             let signal = interrupt.wait().await;
@@ -77,15 +77,13 @@ impl Execution {
             }
             (signal, deadline)
         };
-        let (ended, deadline) = match sessions {
-            Some(sessions) => tokio::select! {
-                biased;
-                ended = self.run_steps(sessions) => (ended, Instant::now() + CANCEL_TIMEOUT),
-                (signal, deadline) = signal => (Err(signal), deadline),
-            },
-            None => return self.fail(Error::new(Kind::Internal, "a run has no sessions")),
+        let (ended, deadline) = tokio::select! {
+            biased;
+            ended = self.run_steps(&mut sessions) => (ended, Instant::now() + CANCEL_TIMEOUT),
+            (signal, deadline) = signal => (Err(signal), deadline),
         };
         let mut summary = self.summary.clone();
+        let mut sessions = Some(sessions);
         let error = match ended {
             Ok(Ended::Loaded(loaded)) => {
                 summary.status = Outcome::Loaded;
@@ -103,7 +101,7 @@ impl Execution {
                 // that the source has no such file is no run: a daily line for cron would fill the history
                 if summary.status != Outcome::NotPublished {
                     summary.run_id = Some(self.run.id);
-                    self.clean_up(sessions, &error, deadline).await;
+                    self.clean_up(&mut sessions, &error, deadline).await;
                 }
                 summary.error = Some(Failure::of(&error));
                 Some(error)
@@ -111,7 +109,7 @@ impl Execution {
         };
         summary.phases = self.run.phases;
         summary.seconds = seconds(self.began.elapsed());
-        (summary, error)
+        (summary, error, sessions)
     }
 
     /// Leaves nothing behind on the server but the record.
