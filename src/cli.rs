@@ -10,7 +10,8 @@ use crate::config;
 use crate::error::Kind;
 use crate::ledger::Status;
 use crate::load::IfLoaded;
-use crate::pipeline::months::{Last, Month, MonthOfYear};
+use crate::pipeline::expression::dates;
+use crate::pipeline::months::{First, Last, MonthOfYear};
 use crate::provision::binaries::Choice;
 use crate::provision::download::RELEASES;
 use crate::report::LogFormat;
@@ -57,6 +58,16 @@ pub enum Command {
     Load(LoadArgs),
     /// Load what is missing of a range of months
     Backfill(BackfillArgs),
+    /// Run a flow
+    Run(FlowRunArgs),
+    /// Check flows, and run nothing
+    Validate(ValidateArgs),
+    /// Draw a flow
+    Show(ShowArgs),
+    /// Print the next dates of a flow's triggers, and crontab lines for them
+    Triggers(TriggersArgs),
+    /// Print the JSON Schema of flows, for editors
+    Schema(OutputArgs),
     /// List the runs, or show one
     Runs(RunsArgs),
     /// Compare the target's rows by file with the ledger and with what was published
@@ -93,28 +104,146 @@ pub struct LoadArgs {
     pub run: RunArgs,
 }
 
+/// What `taxi run` takes.
+#[derive(Args, Debug)]
+pub struct FlowRunArgs {
+    /// The flow's file
+    pub flow: PathBuf,
+    /// An input, as NAME=VALUE
+    #[arg(long = "input", short, value_name = "NAME=VALUE")]
+    pub inputs: Vec<Pair>,
+    /// A label, as NAME=VALUE
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<Pair>,
+    /// Run as this trigger does: with its inputs, for the last of its dates
+    #[arg(long, value_name = "ID")]
+    pub trigger: Option<String>,
+    /// The date to run for, as trigger.date: 2020-03-01, or with time and zone
+    #[arg(long, value_name = "DATE")]
+    pub trigger_date: Option<Day>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// How long to wait for another run, or for a locked table: 90, 90s, 5m
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::duration)]
+    pub lock_timeout: Duration,
+    /// How to report.
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+}
+
+/// A date as it is typed.
+#[derive(Clone, Debug)]
+pub struct Day(pub jiff::Zoned);
+
+impl std::str::FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        dates::read(text).map(Self)
+    }
+}
+
+/// A name and a value as they are typed.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+impl std::str::FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("this is not like NAME=VALUE")?;
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// What `taxi validate` takes.
+#[derive(Args, Debug)]
+pub struct ValidateArgs {
+    /// The flows' files
+    #[arg(required = true)]
+    pub flows: Vec<PathBuf>,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// How `taxi show` draws.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum View {
+    /// As a tree.
+    #[default]
+    Tree,
+    /// As a Mermaid flowchart.
+    Mermaid,
+}
+
+/// What `taxi show` takes.
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// The flow's file
+    pub flow: PathBuf,
+    /// How to draw it
+    #[arg(long = "as", value_enum, default_value_t)]
+    pub view: View,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What `taxi triggers` takes.
+#[derive(Args, Debug)]
+pub struct TriggersArgs {
+    /// The flow's file
+    pub flow: PathBuf,
+    /// How many dates to print of each
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub count: usize,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// What `taxi backfill` takes.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").args(["flow", "taxi"]).required(true))]
 pub struct BackfillArgs {
+    /// A flow's file, to be run for the dates of its trigger, instead of months to load
+    #[arg(requires = "trigger")]
+    pub flow: Option<PathBuf>,
     /// The taxi type: yellow, green or all
     #[arg(long)]
-    pub taxi: String,
-    /// The first month, like 2019-01
-    #[arg(long, value_name = "MONTH")]
-    pub from: Month,
-    /// The last month, or "latest" for the one before this
-    #[arg(long, value_name = "MONTH")]
+    pub taxi: Option<String>,
+    /// The trigger of the flow
+    #[arg(long, value_name = "ID", requires = "flow")]
+    pub trigger: Option<String>,
+    /// An input of the flow, as NAME=VALUE
+    #[arg(long = "input", short, value_name = "NAME=VALUE", requires = "flow")]
+    pub inputs: Vec<Pair>,
+    /// A label of the flow's runs, as NAME=VALUE
+    #[arg(long = "label", value_name = "NAME=VALUE", requires = "flow")]
+    pub labels: Vec<Pair>,
+    /// The first month, like 2019-01, or date
+    #[arg(long, value_name = "MONTH|DATE")]
+    pub from: First,
+    /// The last month, or date, or "latest": the month before this, of dates the last
+    #[arg(long, value_name = "MONTH|DATE")]
     pub to: Last,
-    /// Months to load side by side; each takes two connections and up to 40 MB
+    /// Months or dates to run side by side; a month takes two connections and up to 40 MB
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub jobs: u8,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub plan: bool,
-    /// Begin no further month once one has failed, or is not there
+    /// Begin no further month or date once one has failed, or is not there
     #[arg(long)]
     pub fail_fast: bool,
-    /// Load only the n-th month of the range, counted from 0
+    /// Only the n-th month or date of the range, counted from 0
     #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
     pub index: Option<usize>,
     /// How to load.
@@ -140,6 +269,14 @@ pub struct RunArgs {
     /// How long to wait for another run of the same month, or for a locked table: 90, 90s, 5m
     #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::duration)]
     pub lock_timeout: Duration,
+    /// How to report.
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+}
+
+/// How a command that runs something reports.
+#[derive(Args, Debug)]
+pub struct DeliveryArgs {
     /// How to print the result.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -27,6 +27,10 @@ pub enum Kind {
     Unreachable,
     /// A bug in this program.
     Internal,
+    /// A task of a flow failed: a command of its own accord, or because the flow says so.
+    TaskFailed,
+    /// A task of a flow took longer than it may.
+    TimedOut,
     /// A local disk, or the database server's, refuses to write.
     Io,
     /// Another run, or another session, holds what this one needs.
@@ -45,13 +49,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their exit codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Usage,
         Self::Data,
         Self::NotPublished,
         Self::Mismatch,
         Self::Unreachable,
         Self::Internal,
+        Self::TaskFailed,
+        Self::TimedOut,
         Self::Io,
         Self::LockHeld,
         Self::ServerTooOld,
@@ -70,6 +76,8 @@ impl Kind {
             Self::Mismatch => 67,
             Self::Unreachable => 69,
             Self::Internal => 70,
+            Self::TaskFailed => 71,
+            Self::TimedOut => 72,
             Self::Io => 74,
             Self::LockHeld => 75,
             Self::ServerTooOld => 76,
@@ -90,6 +98,8 @@ impl Kind {
             Self::Mismatch => "mismatch",
             Self::Unreachable => "unreachable",
             Self::Internal => "internal",
+            Self::TaskFailed => "task_failed",
+            Self::TimedOut => "timed_out",
             Self::Io => "io",
             Self::LockHeld => "lock_held",
             Self::ServerTooOld => "server_too_old",
@@ -109,6 +119,8 @@ impl Kind {
             Self::Mismatch => "verify found rows missing or too many",
             Self::Unreachable => "the source or the database cannot be reached, or broke off",
             Self::Internal => "a bug in taxi",
+            Self::TaskFailed => "a task of a flow failed: its command did, or the flow says so",
+            Self::TimedOut => "a task of a flow took longer than its timeout",
             Self::Io => "a disk is full or refuses to write, here or at the database server",
             Self::LockHeld => "another run loads the same month, or a table is locked",
             Self::ServerTooOld => "the database server is older than PostgreSQL 15",
@@ -122,12 +134,15 @@ impl Kind {
     /// Whether the same command may well succeed if it is run again in a while, with nothing else changed.
     pub const fn is_worth_retrying(self) -> bool {
         match self {
-            Self::Unreachable | Self::LockHeld | Self::Interrupted | Self::Terminated => true,
+            Self::Unreachable | Self::TimedOut | Self::LockHeld | Self::Interrupted | Self::Terminated => {
+                true
+            }
             Self::Usage
             | Self::Data
             | Self::NotPublished
             | Self::Mismatch
             | Self::Internal
+            | Self::TaskFailed
             | Self::Io
             | Self::ServerTooOld
             | Self::Authentication
@@ -145,12 +160,13 @@ pub struct Error {
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
     hint: Option<String>,
+    is_of_task: bool,
 }
 
 impl Error {
     /// A failure of `kind`; `message` is a lower-case fragment that names the thing.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, hint: None }
+        Self { kind, message: message.into(), source: None, hint: None, is_of_task: false }
     }
 
     /// The same failure with what caused it.
@@ -165,6 +181,18 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, known to name the task that has failed.
+    #[must_use]
+    pub fn of_task(mut self) -> Self {
+        self.is_of_task = true;
+        self
+    }
+
+    /// Whether it names the task that has failed.
+    pub fn is_of_task(&self) -> bool {
+        self.is_of_task
     }
 
     /// A local file or folder that `action` (`"write"`, `"create"`) failed on.

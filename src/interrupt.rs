@@ -1,6 +1,7 @@
 //! SIGINT and SIGTERM: the first ends what is under way in good order, the second at once.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -29,10 +30,27 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
+    /// The same, which also comes when `limit` has passed.
+    #[must_use]
+    pub fn limited(&self, limit: Duration) -> Self {
+        let (sender, receiver) = watch::channel(None);
+        let outer = self.clone();
+        tokio::spawn(async move {
+            let kind = tokio::select! {
+                signal = outer.wait() => signal.kind(),
+                () = tokio::time::sleep(limit) => Kind::TimedOut,
+                // nobody waits any more
+                () = sender.closed() => return,
+            };
+            sender.send_replace(Some(kind));
+        });
+        Self(receiver)
+    }
+
     /// Waits until a signal has come, for good if none does.
     pub async fn wait(&self) -> Error {
         let mut receiver = self.0.clone();
-        // the listener lives as long as the runtime
+        // who sends lives as long as there is anything to be told
         let _ = receiver.wait_for(Option::is_some).await;
         match self.raised() {
             Some(error) => error,

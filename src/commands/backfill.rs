@@ -14,7 +14,7 @@ use crate::load::Options;
 use crate::load::outlook::{Action, Outlook};
 use crate::pipeline::backfill::{Backfill, Ended};
 use crate::pipeline::flow::Flow;
-use crate::pipeline::months::{Last, Month};
+use crate::pipeline::months::{First, Last, Month};
 use crate::pipeline::plan::Plan;
 use crate::provision::{Provisioner, State};
 use crate::report::Report;
@@ -60,20 +60,24 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
     let flow = Flow::builtin(load::PIPELINE)?;
     let source = config::source_base(args.run.source.as_deref())?;
+    let of_months =
+        || Error::new(Kind::Usage, "a range of months goes from a month to a month, like 2021-01");
+    let First::Month(first) = args.from else { return Err(of_months()) };
     let last = match args.to {
         Last::Month(month) => month,
         Last::Latest => Month::previous(),
+        Last::Date(_) => return Err(of_months()),
     };
     let plan = |taxi: &str| {
-        let months = args.from.to(last);
+        let months = first.to(last);
         months.map(|month| load::plan(&flow, taxi, month, source.as_deref())).collect::<Result<Vec<_>>>()
     };
     let mut plans = Vec::new();
-    for taxi in flow.taxi_types(&args.taxi) {
+    for taxi in flow.taxi_types(args.taxi.as_deref().unwrap_or_default()) {
         plans.extend(plan(taxi)?);
     }
     if plans.is_empty() {
-        return usage(format!("there is no month from {} to {last}", args.from));
+        return usage(format!("there is no month from {first} to {last}"));
     }
     match args.index {
         None => Ok(plans),
@@ -110,7 +114,7 @@ fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result
     let error = match raised.filter(|_| summaries.iter().any(ended_early)) {
         Some(signal) => Some(signal),
         None if failed.is_empty() => None,
-        None => Some(failure_of(&failed, summaries.len())),
+        None => Some(failure::of_several(&failed, summaries.len(), "files were not loaded")),
     };
     let count = |status| summaries.iter().filter(|summary| summary.status == status).count();
     let sum = |figure: fn(&Summary) -> u64| summaries.iter().map(figure).sum();
@@ -143,17 +147,6 @@ fn not_published_yet(ended: &[Ended]) -> Vec<bool> {
         tolerated.extend((0..group.len()).map(|index| index >= published));
     }
     tolerated
-}
-
-/// The error that stands for those of several files: the first that trying again will not mend, else the first.
-fn failure_of(failed: &[(&str, Error)], files: usize) -> Error {
-    let lasting = |kind: &Kind| !kind.is_worth_retrying();
-    let kinds = || failed.iter().map(|(_, error)| error.kind());
-    let kind = kinds().find(lasting).or_else(|| kinds().next());
-    let said: Vec<String> =
-        failed.iter().map(|(file, error)| format!("{file}: {}", failure::plain(error))).collect();
-    Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {files} files were not loaded", failed.len()))
-        .because(said.join("\n  "))
 }
 
 fn text(conclusion: &Conclusion) -> String {

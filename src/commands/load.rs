@@ -10,7 +10,7 @@ use crate::interrupt::Interrupt;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::months::{Month, MonthOfYear};
 use crate::pipeline::plan::Plan;
-use crate::pipeline::run::Execution;
+use crate::pipeline::run::Load;
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::output::End;
@@ -30,16 +30,15 @@ pub async fn run(
     let source = config::source_base(args.run.source.as_deref())?;
     let plan = plan(&Flow::builtin(PIPELINE)?, &args.taxi, month(&args)?, source.as_deref())?;
     let database = config::database(args.run.database.database_url.as_deref())?;
-    let mut execution = Execution::new(plan, options, false, report);
-    let connected = execution
-        .connect(async |report| interrupt.or(target::open(database, provisioner, report)).await)
-        .await;
+    let mut load = Load::new(plan, options, false, report);
+    let connected =
+        load.connect(async |report| interrupt.or(target::open(database, provisioner, report)).await).await;
     let (summary, error) = match connected {
         Ok((_, sessions)) => {
-            let (summary, error, _) = execution.finish(sessions, interrupt).await;
+            let (summary, error, _) = load.finish(sessions, interrupt).await;
             (summary, error)
         }
-        Err(error) => execution.fail(error),
+        Err(error) => load.fail(error),
     };
     let text = |summary: &Summary| if error.is_none() { summary.text() } else { String::new() };
     Ok(End::new(&summary, text)?.with_error(error).with_files(vec![summary]))

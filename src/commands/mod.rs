@@ -1,9 +1,12 @@
 //! The subcommands: settings resolved, the stages called, the result handed on.
 
 mod backfill;
+mod flows;
 mod load;
 mod psql;
+mod run;
 mod runs;
+mod schedule;
 mod server;
 mod target;
 mod verify;
@@ -32,7 +35,15 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<End, Error> {
     let looking = report.as_ref();
     match cli.command {
         Command::Load(args) => load::run(args, &provisioner, &interrupt, report).await,
-        Command::Backfill(args) => backfill::run(args, &provisioner, &interrupt, report).await,
+        Command::Backfill(args) => match &args.flow {
+            Some(path) => schedule::run(&args, path, provisioner, &interrupt, report).await,
+            None => backfill::run(args, &provisioner, &interrupt, report).await,
+        },
+        Command::Run(args) => run::run(args, provisioner, &interrupt, report).await,
+        Command::Validate(args) => flows::validate(&args.flows),
+        Command::Show(args) => flows::show(&args),
+        Command::Triggers(args) => flows::triggers(&args),
+        Command::Schema(_) => flows::json_schema(),
         Command::Runs(args) => interrupt.or(runs::run(args, &provisioner, looking)).await,
         Command::Verify(args) => interrupt.or(verify::run(args, &provisioner, looking)).await,
         Command::Up(_) => interrupt.or(server::up(&provisioner, looking)).await,

@@ -4,13 +4,14 @@ use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::target;
 use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::ledger::history::{self, Filter, Recorded};
+use crate::ledger::history::{self, Filter, Recorded, Task};
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::log::Line;
@@ -31,7 +32,10 @@ pub async fn run(args: RunsArgs, provisioner: &Provisioner, report: &dyn Report)
         return show(run_id, &database, provisioner, report).await;
     }
     let filter = Filter { taxi: args.taxi, status: args.status, run_id: None, limit: args.limit };
-    let mut runs = find(&filter, &args.database, provisioner, report).await?;
+    let mut runs = match session(&args.database, provisioner, report).await? {
+        Some(mut client) => history::list(&mut client, &filter).await?,
+        None => Vec::new(),
+    };
     // a list is for looking over: each run's own view has its log
     runs.iter_mut().for_each(|run| run.log.clear());
     End::new(&Runs { runs }, |list| {
@@ -43,13 +47,13 @@ pub async fn run(args: RunsArgs, provisioner: &Provisioner, report: &dyn Report)
                 local(run.started_at),
                 run.run_id.to_string(),
                 run.status.clone(),
-                run.filename.clone().unwrap_or_default(),
+                run.filename.clone().unwrap_or_else(|| run.pipeline.clone()),
                 figure(run, "rows_inserted"),
                 figure(run, "rows_matched"),
                 seconds(run),
             ]
         });
-        let header = ["began", "run", "", "file", "rows inserted", "rows matched", "seconds"];
+        let header = ["began", "run", "", "file or flow", "rows inserted", "rows matched", "seconds"];
         table::text(Some(header), rows, &[4, 5, 6])
     })
 }
@@ -61,24 +65,20 @@ async fn show(
     report: &dyn Report,
 ) -> Result<End> {
     let filter = Filter { run_id: Some(run_id), limit: 1, ..Filter::default() };
-    let found = find(&filter, database, provisioner, report).await?;
-    let run = found.first().ok_or_else(|| {
-        Error::new(Kind::Usage, format!("the ledger has no run {run_id}")).hint("'taxi runs' lists them")
-    })?;
-    End::new(run, text)
+    let unknown =
+        || Error::new(Kind::Usage, format!("the ledger has no run {run_id}")).hint("'taxi runs' lists them");
+    let mut client = session(database, provisioner, report).await?.ok_or_else(unknown)?;
+    let mut run = history::list(&mut client, &filter).await?.pop().ok_or_else(unknown)?;
+    run.tasks = history::tasks(&client, run_id).await?;
+    End::new(&run, text)
 }
 
-async fn find(
-    filter: &Filter,
+async fn session(
     database: &DatabaseArgs,
     provisioner: &Provisioner,
     report: &dyn Report,
-) -> Result<Vec<Recorded>> {
-    let database = config::database(database.database_url.as_deref())?;
-    match target::look(database, provisioner, report).await? {
-        Some(mut client) => history::list(&mut client, filter).await,
-        None => Ok(Vec::new()),
-    }
+) -> Result<Option<Client>> {
+    target::look(config::database(database.database_url.as_deref())?, provisioner, report).await
 }
 
 fn text(run: &Recorded) -> String {
@@ -90,6 +90,18 @@ fn text(run: &Recorded) -> String {
     let mut fact = |name: &str, value: Option<String>| {
         facts.extend(value.map(|value| [name.to_owned(), value]));
     };
+    let pairs = |labels: &serde_json::Value| {
+        let pairs = labels.as_object().into_iter().flatten();
+        pairs
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    fact(
+        "labels",
+        run.labels.as_ref().map(pairs).filter(|pairs| !pairs.is_empty()).map(|pairs| pairs.join(" ")),
+    );
+    fact("trigger date", run.trigger_date.map(local));
+    fact("part of", run.part_of.map(|run| run.to_string()));
     fact("file", run.filename.clone());
     fact("table", run.table.clone());
     fact("source", run.source_address.clone());
@@ -105,39 +117,102 @@ fn text(run: &Recorded) -> String {
     for (name, count) in &run.rows {
         fact(&name.replace('_', " "), count.map(|count| HumanCount(count.unsigned_abs()).to_string()));
     }
+    let failed = run
+        .error
+        .as_ref()
+        .map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default()));
+    // of a flow its tasks have the logs
+    let logs = if run.tasks.is_empty() { log(&run.log) } else { task_logs(&run.tasks) };
     let sections = [
         Some(table::text(None, facts, &[])),
-        time_line(run),
-        run.error
-            .as_ref()
-            .map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default())),
-        log(&run.log),
+        time_line("phases", phases(run)),
+        time_line("tasks", tasks(&run.tasks)),
+        failed,
+        logs,
     ];
     sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
-/// Each phase as a bar where it lies in time; the last may end with the run.
-fn time_line(run: &Recorded) -> Option<String> {
+/// Something that took its time.
+struct Span {
+    name: String,
+    note: String,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+/// The phases of a run; the last may end with it.
+fn phases(run: &Recorded) -> Vec<Span> {
     let ends = |line: &&Line| matches!(line.event.as_str(), "phase_ended" | "phase_failed");
     let end_of = |began: &Line| {
         let end = run.log.iter().filter(ends).find(|line| line.phase == began.phase).map(|line| line.at);
         end.or(run.finished_at)
     };
-    let began = run.log.iter().filter(|line| line.event == "phase_began");
-    let bars: Vec<(&str, Timestamp, Timestamp)> =
-        began.filter_map(|began| Some((began.phase.as_deref()?, began.at, end_of(began)?))).collect();
-    let (first, last) = (bars.first()?.1, bars.last()?.2);
-    let whole = (last - first).total(jiff::Unit::Second).ok()?.max(f64::EPSILON);
-    let rows = bars.iter().filter_map(|(phase, from, to)| {
-        let seconds = |duration: jiff::Span| duration.total(jiff::Unit::Second).ok();
-        let (offset, length) = (seconds(*from - first)?, seconds(*to - *from)?);
+    let began = run.log.iter().filter(|line| line.event == "phase_began" && line.file.is_none());
+    let span = |began: &Line| {
+        let name = began.phase.as_deref()?.replace('_', " ");
+        Some(Span { name, note: String::new(), from: began.at, to: end_of(began)? })
+    };
+    began.filter_map(span).collect()
+}
+
+/// The task runs, those below others indented.
+fn tasks(tasks: &[Task]) -> Vec<Span> {
+    let span = |task: &Task| {
+        let mut name = task.task_id.clone();
+        if let Some(value) = &task.value {
+            name = format!("{name}[{value}]");
+        }
+        let mut parent = task.parent_id;
+        while let Some(id) = parent {
+            name.insert_str(0, "  ");
+            parent = tasks.iter().find(|task| task.task_run_id == id).and_then(|task| task.parent_id);
+        }
+        let attempts = task.attempts.as_array().map_or(0, Vec::len);
+        let note = match attempts {
+            ..=1 => task.status.clone(),
+            attempts => format!("{}, {attempts} attempts", task.status),
+        };
+        // of one that its process did not see the end of, what is known is that it began
+        Span { name, note, from: task.started_at, to: task.finished_at.unwrap_or(task.started_at) }
+    };
+    tasks.iter().map(span).collect()
+}
+
+/// Each as a bar where it lies in time.
+fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
+    let first = spans.iter().map(|span| span.from).min()?;
+    let last = spans.iter().map(|span| span.to).max()?;
+    let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+    let whole = seconds(first, last).max(f64::EPSILON);
+    let rows = spans.into_iter().map(|Span { name, note, from, to }| {
+        let (offset, length) = (seconds(first, from), seconds(from, to));
         // a clock that was set back makes no bar longer than the line
         let column = |seconds: f64| ((seconds / whole * WIDTH as f64).round() as usize).min(WIDTH);
         let start = column(offset).min(WIDTH - 1);
         let bar = "█".repeat(column(offset + length).saturating_sub(start).max(1));
-        Some([(*phase).replace('_', " "), format!("{}{bar}", " ".repeat(start)), format!("{length:.3} s")])
+        [name, format!("{}{bar}", " ".repeat(start)), format!("{length:.3} s"), note]
     });
-    Some(format!("phases\n{}", table::text(None, rows, &[2])))
+    Some(format!("{title}\n{}", table::text(None, rows, &[2])))
+}
+
+/// What each task has said, and why it failed.
+fn task_logs(tasks: &[Task]) -> Option<String> {
+    let spoken = tasks.iter().filter(|task| !task.log.is_empty());
+    let text = |task: &Task| {
+        let line = |line: &Line| {
+            let time = line.at.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f");
+            format!("  {time} {}", line.message).trim_end().to_owned()
+        };
+        let value = task.value.as_ref().map(|value| format!("[{value}]")).unwrap_or_default();
+        format!(
+            "log of {}{value}\n{}",
+            task.task_id,
+            task.log.iter().map(line).collect::<Vec<_>>().join("\n")
+        )
+    };
+    let texts: Vec<String> = spoken.map(text).collect();
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
 }
 
 fn log(log: &[Line]) -> Option<String> {

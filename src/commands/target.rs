@@ -18,7 +18,7 @@ pub async fn open(
 ) -> Result<(Settings, Sessions)> {
     let settings = match database {
         Some(settings) => settings,
-        None => bring_up(provisioner, report).await?,
+        None => provisioner.bring_up(report).await?,
     };
     let mut sessions = Sessions::open(&settings).await?;
     schema::upgrade(&mut sessions.load).await?;
@@ -34,18 +34,7 @@ pub async fn look(
     let settings = match database {
         Some(settings) => settings,
         None if provisioner.status().await?.state == State::Absent => return Ok(None),
-        None => bring_up(provisioner, report).await?,
+        None => provisioner.bring_up(report).await?,
     };
     Ok(Some(session::connect(&settings).await?))
-}
-
-async fn bring_up(provisioner: &Provisioner, report: &dyn Report) -> Result<Settings> {
-    let up = provisioner.up(report).await?;
-    if up.started {
-        let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);
-        report.notice(&format!(
-            "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
-        ));
-    }
-    Settings::parse(&up.connection.url())
 }

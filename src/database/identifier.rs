@@ -47,6 +47,14 @@ impl TableName {
     }
 }
 
+/// Reads a column's name as SQL does, and returns it quoted.
+pub fn column(text: &str) -> Result<String> {
+    match TableName::parse(text)?.parts.as_slice() {
+        [name] => Ok(quote(name)),
+        _ => Err(Error::new(Kind::Configuration, format!("{text:?} is not a column's name"))),
+    }
+}
+
 /// The text up to the closing quote, and what stands behind it.
 fn read_quoted(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();

@@ -4,4 +4,5 @@ pub mod failure;
 pub mod identifier;
 pub mod session;
 pub mod settings;
+pub mod split;
 pub mod statement;

@@ -26,11 +26,29 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     check_encoding(connection.parameter("server_encoding").unwrap_or("UTF8"), &settings.address())?;
     // Its end shows in the statement under way: nothing is lost with the handle.
     tokio::spawn(connection);
-    let settings_of_session = statement::render("connection.sql", &minijinja::context! {})?;
-    client
-        .batch_execute(&settings_of_session)
-        .await
-        .map_err(|cause| failure::connecting(&settings.address(), cause))?;
+    prepare(&client).await.map_err(|cause| failure::connecting(&settings.address(), cause))?;
+    Ok(client)
+}
+
+/// Sets a new session up.
+pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(CONNECTION).await
+}
+
+const CONNECTION: &str = include_str!("../../sql/connection.sql");
+
+/// Ends what the `clients` do, and their sessions, which the server knows by these numbers; returns a new one.
+///
+/// To cancel is not enough: a request may come between two statements, and hit none or the wrong one.
+pub async fn terminate(settings: &Settings, clients: &[&Client], numbers: &[i32]) -> Result<Client> {
+    for client in clients {
+        // where the server cannot be reached, connecting will say so
+        let _ = client.cancel_token().cancel_query(NoTls).await;
+    }
+    let client = connect(settings).await?;
+    let end = statement::render("end_sessions.sql", &minijinja::context! {})?;
+    let ended = client.execute(&end, &[&numbers]).await;
+    ended.map_err(|cause| failure::statement("cannot end the sessions", cause))?;
     Ok(client)
 }
 

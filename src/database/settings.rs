@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The settings of one connection; they hold the password and never print it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     config: Config,
 }
@@ -23,6 +23,11 @@ pub struct Settings {
 impl Settings {
     /// Reads a database URL. Errors name the fault, never the URL: it may hold a password.
     pub fn parse(url: &str) -> Result<Self> {
+        Self::parse_with(url, None, None)
+    }
+
+    /// Reads a database URL; the user and the password may stand beside it.
+    pub fn parse_with(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self> {
         let native = url.strip_prefix("jdbc:").unwrap_or(url);
         let mut config: Config = native.parse().map_err(|cause| {
             Error::new(Kind::Configuration, "cannot read the database URL").because(cause).hint(
@@ -31,6 +36,12 @@ impl Settings {
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Error::new(Kind::Configuration, "the database URL names no host"));
+        }
+        if let Some(user) = user {
+            config.user(user);
+        }
+        if let Some(password) = password {
+            config.password(password);
         }
         if config.get_user().is_none() {
             return Err(Error::new(Kind::Configuration, "the database URL names no user"));
@@ -42,6 +53,19 @@ impl Settings {
             config.application_name("taxi-etl");
         }
         Ok(Self { config })
+    }
+
+    /// The parts of a database at one host, for programs that take them one by one.
+    pub fn parts(&self) -> Option<Parts<'_>> {
+        let [Host::Tcp(host)] = self.config.get_hosts() else { return None };
+        let user = self.config.get_user()?;
+        Some(Parts {
+            host,
+            port: self.config.get_ports().first().copied().unwrap_or(5432),
+            user,
+            password: std::str::from_utf8(self.config.get_password().unwrap_or_default()).ok()?,
+            database: self.config.get_dbname().unwrap_or(user),
+        })
     }
 
     /// The driver's form.
@@ -74,6 +98,20 @@ impl Settings {
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
         format!("{}/{database}", places.join(","))
     }
+}
+
+/// The parts of a database's address.
+pub struct Parts<'a> {
+    /// The host.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// The user.
+    pub user: &'a str,
+    /// The user's password.
+    pub password: &'a str,
+    /// The database.
+    pub database: &'a str,
 }
 
 #[cfg(test)]

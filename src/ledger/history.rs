@@ -129,6 +129,15 @@ pub struct Recorded {
     pub host: Option<String>,
     /// The process there.
     pub pid: Option<i32>,
+    /// The run of the flow whose task it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<Uuid>,
+    /// What the run of a flow is labelled with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Value>,
+    /// The date that the run of a flow is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_date: Option<Timestamp>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
@@ -137,6 +146,40 @@ pub struct Recorded {
     pub tool_version: String,
     /// What happened, in order; left out of a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<Line>,
+    /// The task runs of the run of a flow; left out of a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Task>,
+}
+
+/// A task run as the ledger has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Task {
+    /// The task run.
+    pub task_run_id: Uuid,
+    /// The task run that runs it, where it is not the flow itself.
+    pub parent_id: Option<Uuid>,
+    /// The task.
+    pub task_id: String,
+    /// Its type.
+    pub task_type: String,
+    /// The value of the loop that it is for.
+    pub value: Option<String>,
+    /// How it stands.
+    pub status: String,
+    /// Its attempts.
+    pub attempts: Value,
+    /// What it has come to, without secrets.
+    pub outputs: Option<Value>,
+    /// The stable name of the error's kind.
+    pub error_kind: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What it has said, in order.
     pub log: Vec<Line>,
 }
 
@@ -177,10 +220,38 @@ pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>>
     rows.map_err(unreadable)?.iter().map(recorded).collect()
 }
 
+/// The task runs of a run, in the order of their beginnings.
+pub async fn tasks(client: &Client, run: Uuid) -> Result<Vec<Task>> {
+    let query = statement::render("ledger/list_tasks.sql", &minijinja::context! {})?;
+    let rows = client.query(&query, &[&run]).await.map_err(unreadable)?;
+    let task = |row: &Row| {
+        Ok(Task {
+            task_run_id: row.get("task_run_id"),
+            parent_id: row.get("parent_id"),
+            task_id: row.get("task_id"),
+            task_type: row.get("task_type"),
+            value: row.get("value"),
+            status: row.get("status"),
+            attempts: row.get("attempts"),
+            outputs: row.get("outputs"),
+            error_kind: row.get("error_kind"),
+            error: row.get("error"),
+            started_at: row.get("started_at"),
+            finished_at: row.get("finished_at"),
+            log: log(row)?,
+        })
+    };
+    rows.iter().map(task).collect()
+}
+
+fn log(row: &Row) -> Result<Vec<Line>> {
+    let log: Option<Json<Vec<Line>>> = row
+        .try_get("log")
+        .map_err(|cause| Error::new(Kind::Data, "the ledger holds a log of another form").because(cause))?;
+    Ok(log.map(|Json(lines)| lines).unwrap_or_default())
+}
+
 fn recorded(row: &Row) -> Result<Recorded> {
-    let log: Option<Json<Vec<Line>>> = row.try_get("log").map_err(|cause| {
-        Error::new(Kind::Data, "taxi_etl.runs holds a log of another form").because(cause)
-    })?;
     Ok(Recorded {
         run_id: row.get("run_id"),
         status: row.get("standing"),
@@ -204,7 +275,11 @@ fn recorded(row: &Row) -> Result<Recorded> {
         started_at: row.get("started_at"),
         finished_at: row.get("finished_at"),
         tool_version: row.get("tool_version"),
-        log: log.map(|Json(lines)| lines).unwrap_or_default(),
+        part_of: row.get("part_of"),
+        labels: row.get("labels"),
+        trigger_date: row.get("trigger_date"),
+        log: log(row)?,
+        tasks: Vec::new(),
     })
 }
 

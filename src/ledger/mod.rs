@@ -16,13 +16,15 @@ use crate::error::{Error, Kind};
 pub enum Status {
     /// It is under way.
     Running,
-    /// Its rows are in the target.
+    /// It did what it is for; a load's rows are in the target.
     Succeeded,
-    /// It changed nothing.
+    /// It did what it is for, but for a task that may fail.
+    Warning,
+    /// It failed; a load changed nothing.
     Failed,
-    /// It was stopped by a signal and changed nothing.
+    /// It was stopped by a signal; a load changed nothing.
     Cancelled,
-    /// Its process ended without a word, and it changed nothing.
+    /// Its process ended without a word; a load changed nothing.
     Lost,
 }
 
@@ -32,6 +34,7 @@ impl Status {
         match self {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
+            Self::Warning => "warning",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",

@@ -21,6 +21,7 @@ use crate::report::log::Log;
 use crate::report::phase::Phases;
 
 /// A run under way, and what the ledger will say of it however it ends.
+#[derive(Clone)]
 pub struct Run {
     /// Names the run; its first half is the time it began.
     pub id: Uuid,
@@ -30,8 +31,14 @@ pub struct Run {
     pub inputs: Vec<(String, String)>,
     /// Whether the load was asked for whatever the ledger says.
     pub forced: bool,
-    /// What was to be done with a file that is loaded already.
-    pub if_loaded: IfLoaded,
+    /// What a load was to do with a file that is loaded already.
+    pub if_loaded: Option<IfLoaded>,
+    /// The run of the flow whose task it is.
+    pub part_of: Option<Uuid>,
+    /// What the run of a flow is labelled with.
+    pub labels: Option<Vec<(String, String)>>,
+    /// The date that the run of a flow is for.
+    pub trigger_date: Option<Timestamp>,
     /// When the run began.
     pub started_at: Timestamp,
     /// The phases so far.
@@ -52,19 +59,16 @@ pub struct Run {
 
 impl Run {
     /// A run that begins now.
-    pub fn begin(
-        pipeline: String,
-        inputs: Vec<(String, String)>,
-        forced: bool,
-        if_loaded: IfLoaded,
-        log: Log,
-    ) -> Self {
+    pub fn begin(pipeline: String, inputs: Vec<(String, String)>, log: Log) -> Self {
         Self {
             id: Uuid::now_v7(),
             pipeline,
             inputs,
-            forced,
-            if_loaded,
+            forced: false,
+            if_loaded: None,
+            part_of: None,
+            labels: None,
+            trigger_date: None,
             started_at: Timestamp::now(),
             phases: Phases::default(),
             log,
@@ -91,6 +95,16 @@ impl Run {
         self.record(client, Status::of(error), None, Some(error)).await
     }
 
+    /// Records how the run of a flow ended.
+    pub async fn record_end(
+        &self,
+        client: &impl GenericClient,
+        status: Status,
+        error: Option<&Error>,
+    ) -> Result<()> {
+        self.record(client, status, None, error).await.map(drop)
+    }
+
     async fn record(
         &self,
         client: &impl GenericClient,
@@ -101,6 +115,10 @@ impl Run {
         let inputs: serde_json::Map<String, serde_json::Value> =
             self.inputs.iter().map(|(name, value)| (name.clone(), http::redact(value).into())).collect();
         let inputs = Json(inputs);
+        let if_loaded = self.if_loaded.map(IfLoaded::name);
+        let labels = self.labels.as_ref().map(|labels| {
+            Json(labels.iter().cloned().collect::<std::collections::BTreeMap<String, String>>())
+        });
         let table = self.table.as_ref().map(ToString::to_string);
         let (address, description) = self.source.clone().unzip();
         let description = description.unwrap_or_default();
@@ -118,12 +136,15 @@ impl Run {
             error.map(|error| (error.kind().name(), crate::report::failure::plain(error))).unzip();
         let finished = (status != Status::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
-        let values: [(&str, &(dyn ToSql + Sync)); 33] = [
+        let values: [(&str, &(dyn ToSql + Sync)); 36] = [
             ("run_id", &self.id),
             ("pipeline", &self.pipeline),
             ("inputs", &inputs),
             ("forced", &self.forced),
-            ("if_loaded", &self.if_loaded.name()),
+            ("if_loaded", &if_loaded),
+            ("part_of", &self.part_of),
+            ("labels", &labels),
+            ("trigger_date", &self.trigger_date),
             ("status", &status.name()),
             ("filename", &self.filename),
             ("target_table", &table),

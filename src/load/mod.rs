@@ -48,7 +48,7 @@ impl IfLoaded {
 }
 
 /// How to load, whatever is loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Load even what is loaded already.
     pub force: bool,

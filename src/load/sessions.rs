@@ -1,11 +1,10 @@
 //! The two sessions of a load, and how they are ended when it is cancelled.
 
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::locks;
-use crate::database::failure;
+use crate::database::session;
 use crate::database::settings::Settings;
-use crate::database::{session, statement};
 use crate::error::Result;
 
 /// The two connections of a load.
@@ -33,18 +32,9 @@ impl Sessions {
     }
 
     /// Ends the statements of `run` and both sessions; returns a new one once the server has let go of the old.
-    ///
-    /// To cancel is not enough: a request may come between two statements, and hit none or the wrong one.
     pub async fn cancel(self, run: uuid::Uuid) -> Result<Client> {
-        let Self { load, staging, settings, numbers } = self;
-        for client in [load, staging] {
-            // where the server cannot be reached, connecting will say so
-            let _ = client.cancel_token().cancel_query(NoTls).await;
-        }
-        let client = session::connect(&settings).await?;
-        let end = statement::render("end_sessions.sql", &minijinja::context! {})?;
-        let ended = client.execute(&end, &[&&numbers[..]]).await;
-        ended.map_err(|cause| failure::statement("cannot end the sessions of the load", cause))?;
+        let clients = [&self.load, &self.staging];
+        let client = session::terminate(&self.settings, &clients, &self.numbers).await?;
         locks::wait_for_end(&client, run).await?;
         Ok(client)
     }

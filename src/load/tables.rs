@@ -17,8 +17,23 @@ pub async fn exists(client: &Client, table: &TableName) -> Result<bool> {
     Ok(row.map_err(|cause| failure::statement(format!("cannot look for table {table}"), cause))?.get(0))
 }
 
+/// Creates the two tables unless they exist: the target by `sql/<file>`, the staging table in its likeness.
+pub async fn create_both(
+    client: &mut Client,
+    table: &TableName,
+    staging_table: &TableName,
+    file: &str,
+) -> Result<()> {
+    let identifiers = minijinja::context! {
+        table => table.quoted(),
+        staging_table => staging_table.quoted(),
+    };
+    create_missing(client, table, file, &identifiers).await?;
+    create_missing(client, staging_table, "staging_table.sql", &identifiers).await
+}
+
 /// Runs `sql/<file>` unless `table` exists already.
-pub async fn create_missing(
+async fn create_missing(
     client: &mut Client,
     table: &TableName,
     file: &str,

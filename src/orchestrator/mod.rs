@@ -17,7 +17,7 @@ pub mod kubernetes;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use crate::cli::{Command, OrchestratorArgs, OutputArgs, RunArgs};
+use crate::cli::{Command, DeliveryArgs, OrchestratorArgs, OutputArgs};
 use crate::error::{Error, Result};
 use crate::report::log::{Level, Line};
 use crate::report::output::{End, Output, write_line};
@@ -44,7 +44,7 @@ impl Delivery {
             files: None,
             dagster: None,
         };
-        let loading = |args: &RunArgs| Self {
+        let running = |args: &DeliveryArgs| Self {
             output: args.output.output,
             quiet: args.quiet,
             log_format: args.log_format,
@@ -53,8 +53,13 @@ impl Delivery {
             dagster: None,
         };
         match command {
-            Command::Load(args) => loading(&args.run),
-            Command::Backfill(args) => loading(&args.run),
+            Command::Load(args) => running(&args.run.delivery),
+            Command::Backfill(args) => running(&args.run.delivery),
+            Command::Run(args) => running(&args.delivery),
+            Command::Validate(args) => plain(&args.output),
+            Command::Show(args) => plain(&args.output),
+            Command::Triggers(args) => plain(&args.output),
+            Command::Schema(output) => plain(output),
             Command::Runs(args) => plain(args.output()),
             Command::Verify(args) => plain(&args.output),
             Command::Up(output) | Command::Status(output) | Command::Down(output) => plain(output),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::plan::Plan;
-use super::run::Execution;
+use super::run::Load;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -80,7 +80,7 @@ impl Backfill {
 impl Shared {
     async fn work(self: Arc<Self>, mut sessions: Option<Sessions>) {
         while let Some((index, plan)) = self.next() {
-            let execution = Execution::new(plan, self.backfill.options, true, Arc::clone(&self.report));
+            let load = Load::new(plan, self.backfill.options, true, Arc::clone(&self.report));
             // the server may have been restarted since the last month
             let usable = sessions.take().filter(|sessions| !sessions.is_closed());
             let connected = match usable {
@@ -89,11 +89,11 @@ impl Shared {
             };
             let ended = match connected {
                 Ok(connected) => {
-                    let (summary, error, left) = execution.finish(connected, &self.interrupt).await;
+                    let (summary, error, left) = load.finish(connected, &self.interrupt).await;
                     sessions = left;
                     (summary, error)
                 }
-                Err(error) => execution.fail(error),
+                Err(error) => load.fail(error),
             };
             let missing = ended.0.status == Outcome::NotPublished && !self.backfill.to_latest;
             if missing || ended.0.status == Outcome::Failed {

@@ -65,7 +65,7 @@ pub struct Diagnostic {
 
 impl Document {
     /// Parses the YAML `text`; `name` is the file's, for errors.
-    pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
+    pub fn parse(name: &str, text: &str) -> Result<Self, Faults> {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
         let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|cause| {
             let position = cause.location().map(|at| Position { line: at.line(), column: at.column() });
@@ -74,21 +74,43 @@ impl Document {
             let message = message.lines().next().unwrap_or_default();
             let message =
                 message.rsplit_once(&format!("column {}: ", position.column)).map_or(message, |(_, m)| m);
-            faults(name, text, vec![Diagnostic { position, message: message.to_owned() }])
+            let found = vec![Diagnostic { position, message: message.to_owned() }];
+            Faults { name: name.to_owned(), text: text.to_owned(), found }
         })?;
         Ok(Self { name: name.to_owned(), text: text.to_owned(), root: node(root, text) })
     }
 
-    /// One error for all the faults found, each with its line.
-    pub fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
-        faults(&self.name, &self.text, diagnostics)
+    /// The faults that were found in it, in the order of their places.
+    pub fn faults(&self, mut found: Vec<Diagnostic>) -> Faults {
+        found.sort_by_key(|diagnostic| (diagnostic.position.line, diagnostic.position.column));
+        Faults { name: self.name.clone(), text: self.text.clone(), found }
     }
 }
 
-fn faults(name: &str, text: &str, diagnostics: Vec<Diagnostic>) -> Error {
-    let excerpts: Vec<String> =
-        diagnostics.iter().map(|diagnostic| Excerpt { name, text, diagnostic }.to_string()).collect();
-    Error::new(Kind::Configuration, excerpts.join("\n"))
+/// All that is wrong with a file.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// The file's name.
+    pub name: String,
+    text: String,
+    /// Each, with its place.
+    pub found: Vec<Diagnostic>,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.found.iter().enumerate() {
+            let line_end = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{}", Excerpt { name: &self.name, text: &self.text, diagnostic })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Faults> for Error {
+    fn from(faults: Faults) -> Self {
+        Self::new(Kind::Configuration, faults.to_string())
+    }
 }
 
 /// A diagnostic with the line it is about and a mark below.
@@ -218,6 +240,14 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 impl Value {
+    /// The text of a key or another plain value.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// What the value is, for messages.
     pub const fn kind(&self) -> &'static str {
         match self {

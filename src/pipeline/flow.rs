@@ -1,300 +1,327 @@
 //! A flow: the document's nodes as types, every fault of it reported at once.
 
+use std::collections::HashSet;
+use std::path::Path;
+
 use include_dir::{Dir, include_dir};
 
-use super::document::{Diagnostic, Document, Node, Position, Value};
+use super::decode::{Decode as _, Decoder, Defaults, Entries, Id, choices, properties};
+use super::document::{Diagnostic, Document, Faults, Node, Value};
 use super::expression::Template;
-use super::inputs::{Input, InputType};
-use super::task::{LoadCsv, Task, TaskType};
+use super::inputs::Input;
+use super::retry::Retry;
+use super::task::{Task, TaskType};
+use super::trigger::Trigger;
 use crate::error::{Error, Kind, Result};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
+properties! {
+    /// A pipeline, as Kestra declares a flow.
+    pub struct Declaration as "a flow" {
+        /// Its name within the namespace.
+        "id" => id: Id,
+        /// Where the name belongs.
+        "namespace" => namespace: String,
+        /// For people.
+        "description" => description: Option<String> = None,
+        /// What its runs are labelled with; a mapping, or a list of key and value.
+        "labels" => labels: Labels = Labels::default(),
+        /// What a run is given.
+        "inputs" => inputs: Vec<Input> = Vec::new(),
+        /// Values and templates for expressions, as `vars`.
+        "variables" => variables: Option<Node> = None,
+        /// What a run does, in order.
+        "tasks" => tasks: Vec<Task>,
+        /// What it does when a task has failed.
+        "errors" => errors: Vec<Task> = Vec::new(),
+        /// What it does at the end, however it has come to it.
+        "finally" => finally: Vec<Task> = Vec::new(),
+        /// What applies to the tasks of a type, or of all types below a name.
+        "pluginDefaults" => plugin_defaults: Vec<PluginDefault> = Vec::new(),
+        /// When it runs by itself.
+        "triggers" => triggers: Vec<Trigger> = Vec::new(),
+        /// How many runs of it there may be at a time.
+        "concurrency" => concurrency: Option<Concurrency> = None,
+        /// Whether and when failed tasks are tried again that do not say so themselves.
+        "retry" => retry: Option<Retry> = None,
+        /// Whether it refuses to run.
+        "disabled" => disabled: bool = false,
+    }
+}
+
+properties! {
+    /// What applies to the tasks of a type.
+    pub struct PluginDefault as "a default" {
+        /// The type, or the beginning of several types' names.
+        "type" => task_type: String,
+        /// Properties and their values.
+        "values" => values: Entries<Node>,
+        /// Whether they apply even where a task says otherwise.
+        "forced" => forced: bool = false,
+    }
+}
+
+choices! {
+    /// What a run does that would be one too many.
+    pub enum Behavior {
+        /// It waits.
+        Queue = "QUEUE",
+        /// It ends as cancelled.
+        Cancel = "CANCEL",
+        /// It fails.
+        Fail = "FAIL",
+    }
+}
+
+properties! {
+    /// How many runs of a flow there may be at a time.
+    pub struct Concurrency as "a concurrency" {
+        /// So many.
+        "limit" => limit: u32,
+        /// What a run does that would be one too many.
+        "behavior" => behavior: Behavior = Behavior::Queue,
+    }
+}
+
+properties! {
+    /// A label.
+    pub struct Label as "a label" {
+        /// Its name.
+        "key" => key: String,
+        /// Its value.
+        "value" => value: Template,
+    }
+}
+
+/// Labels, as a mapping or as a list of key and value.
+#[derive(Clone, Debug, Default)]
+pub struct Labels(pub Vec<(String, Template)>);
+
+impl super::decode::Decode for Labels {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        Some(Self(match node.value {
+            Value::List(_) => {
+                let labels = Vec::<Label>::decode(node, decoder)?;
+                labels.into_iter().map(|label| (label.key, label.value)).collect()
+            }
+            _ => Entries::decode(node, decoder)?.0,
+        }))
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [Entries::<Template>::schema(), Vec::<Label>::schema()] })
+    }
+}
+
 /// A pipeline as declared.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// Its name within the namespace.
-    pub id: String,
-    /// Where the name belongs.
-    pub namespace: String,
-    /// What a run must be given.
-    pub inputs: Vec<Input>,
-    /// The node under `variables`.
-    pub variables: Option<Node>,
-    /// What a run does, in order.
-    pub tasks: Vec<Task>,
+    declaration: Declaration,
     document: Document,
+}
+
+impl std::ops::Deref for Flow {
+    type Target = Declaration;
+
+    fn deref(&self) -> &Declaration {
+        &self.declaration
+    }
 }
 
 impl Flow {
     /// The pipeline `pipelines/<id>.yaml` that is part of this program.
     pub fn builtin(id: &str) -> Result<Self> {
+        Self::find_builtin(id)?
+            .ok_or_else(|| Error::new(Kind::Internal, format!("there is no built-in pipeline {id}")))
+    }
+
+    fn find_builtin(id: &str) -> Result<Option<Self>> {
         let name = format!("{id}.yaml");
         let text = PIPELINES.get_file(&name).and_then(|file| file.contents_utf8());
-        let text =
-            text.ok_or_else(|| Error::new(Kind::Internal, format!("there is no built-in pipeline {id}")))?;
-        Self::parse(&format!("pipelines/{name}"), text)
+        text.map(|text| Self::parse(&format!("pipelines/{name}"), text)).transpose()
     }
 
     /// Reads a flow's text; `name` is the file's, for errors.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
+        Self::check(name, text).map_err(Error::from)
+    }
+
+    /// Reads a flow's file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::InvalidData => {
+                Error::new(Kind::Configuration, format!("{} is not UTF-8 text", path.display()))
+            }
+            _ => Error::file("read", path, cause),
+        })?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// The flow that another, whose file is `from`, calls by namespace and id: in a file beside it, else a built-in one.
+    pub fn beside(from: &Path, namespace: &str, id: &str) -> Result<(Self, std::path::PathBuf)> {
+        let folder = from.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let unreadable = |cause| Error::file("read", folder, cause);
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        // a file that is no sound flow is not the one that is meant
+        let called = |flow: &Self| flow.id.0 == id && flow.namespace == namespace;
+        let sound = files.into_iter().filter_map(|path| Some((Self::read(&path).ok()?, path)));
+        if let Some(found) = sound.into_iter().find(|(flow, _)| called(flow)) {
+            return Ok(found);
+        }
+        let builtin = Self::find_builtin(id)?.filter(called);
+        builtin.map(|flow| (flow, from.to_owned())).ok_or_else(|| {
+            let text = format!("there is no sound flow {namespace}.{id} in {}", folder.display());
+            Error::new(Kind::Configuration, text)
+                .hint("a subflow is looked for beside the flow that calls it")
+        })
+    }
+
+    /// Reads a flow's text, and returns all that is wrong with it.
+    pub fn check(name: &str, text: &str) -> Result<Self, Faults> {
         let document = Document::parse(name, text)?;
-        let mut decoder = Decoder::default();
-        let flow = decoder.flow(&document);
-        match flow {
-            Some(flow) if decoder.diagnostics.is_empty() => Ok(flow),
+        let mut decoder = Decoder { defaults: defaults(&document.root), ..Decoder::default() };
+        let declaration = Declaration::decode(&document.root, &mut decoder);
+        if let Some(declaration) = &declaration {
+            check(declaration, &document.root, &mut decoder);
+        }
+        match declaration {
+            Some(declaration) if decoder.diagnostics.is_empty() => Ok(Self { declaration, document }),
             _ => Err(document.faults(decoder.diagnostics)),
         }
     }
 
     /// `namespace.id`
     pub fn name(&self) -> String {
-        format!("{}.{}", self.namespace, self.id)
+        format!("{}.{}", self.namespace, self.id.0)
     }
 
     /// The taxi types that `given` stands for: all that the flow knows, or the one.
     pub fn taxi_types<'a>(&'a self, given: &'a str) -> Vec<&'a str> {
-        let declared = self.inputs.iter().find(|input| input.id == "taxi").map(|input| &input.input_type);
-        match declared {
-            Some(InputType::Select { values, .. }) if given == "all" => {
-                values.iter().map(String::as_str).collect()
-            }
+        let declared = self.inputs.iter().find(|input| input.id.0 == "taxi");
+        match declared.and_then(|input| input.values.as_ref()) {
+            Some(values) if given == "all" => values.iter().map(String::as_str).collect(),
             _ => vec![given],
         }
     }
 
-    /// An error for faults that show only when the flow is planned.
-    pub fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
-        self.document.faults(diagnostics)
+    /// Calls `visit` with every task.
+    pub fn walk<'a>(&'a self, mut visit: impl FnMut(&'a Task)) {
+        let declared = &self.declaration;
+        let tasks = declared.tasks.iter().chain(&declared.errors).chain(&declared.finally);
+        tasks.for_each(|task| task.walk(&mut visit));
     }
-}
 
-/// Reads nodes as types and gathers what is wrong with them.
-#[derive(Default)]
-struct Decoder {
-    diagnostics: Vec<Diagnostic>,
-}
-
-/// The entries of a mapping that have not been read yet.
-struct Fields<'a> {
-    position: Position,
-    what: String,
-    entries: Vec<(&'a Node, &'a str, &'a Node)>,
-}
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, name: &str) -> Option<&'a Node> {
-        let index = self.entries.iter().position(|(_, key, _)| *key == name)?;
-        Some(self.entries.remove(index).2)
-    }
-}
-
-impl Decoder {
-    fn flow(&mut self, document: &Document) -> Option<Flow> {
-        let mut fields = self.fields(&document.root, "a flow")?;
-        let id = self.required_text(&mut fields, "id");
-        let namespace = self.required_text(&mut fields, "namespace");
-        fields.take("description").and_then(|node| self.text(node));
-        let inputs = fields.take("inputs").map(|node| self.list(node, Self::input)).unwrap_or_default();
-        let variables = fields.take("variables").cloned();
-        if let Some(node) = &variables {
-            self.fields(node, "variables");
-        }
-        let tasks = match fields.take("tasks") {
-            Some(node) => self.list(node, Self::task),
-            None => {
-                self.refuse::<()>(fields.position, "a flow needs tasks");
-                Vec::new()
-            }
-        };
-        self.end(fields);
-        self.refuse_repeated_ids(document);
-        Some(Flow {
-            id: id?.text,
-            namespace: namespace?.text,
-            inputs,
-            variables,
-            tasks,
-            document: document.clone(),
+    /// The trigger of an id.
+    pub fn trigger(&self, id: &str) -> Result<&Trigger> {
+        self.triggers.iter().find(|trigger| trigger.id.0 == id).ok_or_else(|| {
+            let known: Vec<&str> = self.triggers.iter().map(|trigger| trigger.id.0.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Error::new(Kind::Usage, format!("the flow {} has no trigger {id:?}; it has {known}", self.name()))
         })
     }
 
-    fn input(&mut self, node: &Node) -> Option<Input> {
-        let mut fields = self.fields(node, "an input")?;
-        let id = self.required_text(&mut fields, "id");
-        let type_name = self.required_text(&mut fields, "type");
-        fields.take("displayName").and_then(|name| self.text(name));
-        let default = fields.take("defaults").and_then(|value| self.text(value));
-        let values = fields.take("values").map(|values| (values.position, self.list(values, Self::text)));
-        let custom = fields.take("allowCustomValue").map(|node| (node.position, self.boolean(node)));
-        let allow_custom_value = custom.is_some_and(|(_, allowed)| allowed == Some(true));
-        if let (Some((at, _)), Some(name)) = (custom, &type_name)
-            && name.text != "SELECT"
-        {
-            self.refuse::<()>(at, "only an input of type SELECT has allowCustomValue");
-        }
-        let input_type = type_name.and_then(|name| match (name.text.as_str(), values) {
-            ("STRING", None) => Some(InputType::String),
-            ("INT", None) => Some(InputType::Int),
-            ("SELECT", Some((_, values))) => {
-                let values = values.into_iter().map(|value| value.text).collect();
-                Some(InputType::Select { values, allow_custom_value })
-            }
-            ("SELECT", None) => self.refuse(name.position, "an input of type SELECT needs values"),
-            ("STRING" | "INT", Some((at, _))) => self.refuse(at, "only an input of type SELECT has values"),
-            (other, _) => {
-                let text = format!("the input type {other} is not supported; STRING, INT and SELECT are");
-                self.refuse(name.position, &text)
-            }
-        });
-        if let (Some(input_type), Some(default)) = (&input_type, &default)
-            && let Some(why) = input_type.refuse(&default.text)
-        {
-            self.refuse::<()>(default.position, &format!("the default {why}"));
-        }
-        self.end(fields);
-        Some(Input { id: id?.text, input_type: input_type?, default: default.map(|template| template.text) })
-    }
-
-    fn task(&mut self, node: &Node) -> Option<Task> {
-        let mut fields = self.fields(node, "a task")?;
-        let id = self.required_text(&mut fields, "id");
-        fields.take("description").and_then(|description| self.text(description));
-        let type_name = self.required_text(&mut fields, "type")?;
-        let task_type = match type_name.text.as_str() {
-            TaskType::CREATE_TABLES => {
-                let sql = self.required_text(&mut fields, "sql");
-                let table = self.required_text(&mut fields, "table");
-                let staging_table = self.required_text(&mut fields, "stagingTable");
-                self.end(fields);
-                TaskType::CreateTables { sql: sql?, table: table?, staging_table: staging_table? }
-            }
-            TaskType::LOAD_CSV => {
-                let from = self.required_text(&mut fields, "from");
-                let table = self.required_text(&mut fields, "table");
-                let staging_table = self.required_text(&mut fields, "stagingTable");
-                let time_column = self.required_text(&mut fields, "timeColumn");
-                let period = self.required_text(&mut fields, "period");
-                let published_rows = fields.take("publishedRows").and_then(|rows| self.text(rows));
-                let filename = self.required_text(&mut fields, "filename");
-                let filename_column = self.required_text(&mut fields, "filenameColumn");
-                let row_key_column = self.required_text(&mut fields, "rowKeyColumn");
-                let row_key = self.required(&mut fields, "rowKey").map(|node| self.list(node, Self::text));
-                self.end(fields);
-                TaskType::LoadCsv(Box::new(LoadCsv {
-                    from: from?,
-                    table: table?,
-                    staging_table: staging_table?,
-                    time_column: time_column?,
-                    period: period?,
-                    published_rows,
-                    filename: filename?,
-                    filename_column: filename_column?,
-                    row_key_column: row_key_column?,
-                    row_key: row_key?,
-                }))
-            }
-            other => {
-                let known = [TaskType::CREATE_TABLES, TaskType::LOAD_CSV].join(" and ");
-                let text = format!("the task type {other} is not supported; {known} are");
-                return self.refuse(type_name.position, &text);
-            }
-        };
-        Some(Task { id: id?.text, task_type })
-    }
-
-    fn refuse_repeated_ids(&mut self, document: &Document) {
-        let Value::Map(entries) = &document.root.value else { return };
-        for (_, node) in entries.iter().filter(|(key, _)| matches!(key_text(key), Some("inputs" | "tasks"))) {
-            let Value::List(items) = &node.value else { continue };
-            let mut seen = Vec::new();
-            for item in items {
-                let Value::Map(fields) = &item.value else { continue };
-                let id = fields.iter().find(|(key, _)| key_text(key) == Some("id"));
-                let Some((_, Node { value: Value::Text(id), position })) = id else { continue };
-                if seen.contains(&id) {
-                    self.refuse::<()>(*position, &format!("the id {id} is taken already"));
-                }
-                seen.push(id);
-            }
-        }
-    }
-
-    fn fields<'a>(&mut self, node: &'a Node, what: &str) -> Option<Fields<'a>> {
-        let Value::Map(entries) = &node.value else {
-            return self
-                .refuse(node.position, &format!("{what} is a mapping, this is {}", node.value.kind()));
-        };
-        let mut named = Vec::new();
-        for (key, value) in entries {
-            match key_text(key) {
-                Some(name) => named.push((key, name, value)),
-                None => {
-                    self.refuse::<()>(key.position, &format!("a key is text, this is {}", key.value.kind()));
-                }
-            }
-        }
-        Some(Fields { position: node.position, what: what.to_owned(), entries: named })
-    }
-
-    /// Refuses the properties that nobody has read.
-    fn end(&mut self, fields: Fields<'_>) {
-        for (key, name, _) in &fields.entries {
-            let text = format!("{} with the property {name} is not supported", fields.what);
-            self.refuse::<()>(key.position, &text);
-        }
-    }
-
-    fn required<'a>(&mut self, fields: &mut Fields<'a>, name: &str) -> Option<&'a Node> {
-        let node = fields.take(name);
-        if node.is_none() {
-            self.refuse::<()>(fields.position, &format!("{} needs the property {name}", fields.what));
-        }
-        node
-    }
-
-    fn required_text(&mut self, fields: &mut Fields<'_>, name: &str) -> Option<Template> {
-        self.required(fields, name).and_then(|node| self.text(node))
-    }
-
-    fn text(&mut self, node: &Node) -> Option<Template> {
-        match &node.value {
-            Value::Text(text) | Value::Number(text) => {
-                Some(Template { text: text.clone(), position: node.position })
-            }
-            other => self.refuse(node.position, &format!("this must be text, it is {}", other.kind())),
-        }
-    }
-
-    fn boolean(&mut self, node: &Node) -> Option<bool> {
-        match &node.value {
-            Value::Bool(value) => Some(*value),
-            other => {
-                self.refuse(node.position, &format!("this must be true or false, it is {}", other.kind()))
-            }
-        }
-    }
-
-    fn list<T>(&mut self, node: &Node, mut read: impl FnMut(&mut Self, &Node) -> Option<T>) -> Vec<T> {
-        match &node.value {
-            Value::List(items) => items.iter().filter_map(|item| read(self, item)).collect(),
-            other => {
-                self.refuse::<()>(node.position, &format!("this must be a list, it is {}", other.kind()));
-                Vec::new()
-            }
-        }
-    }
-
-    fn refuse<T>(&mut self, position: Position, message: &str) -> Option<T> {
-        self.diagnostics.push(Diagnostic { position, message: message.to_owned() });
-        None
+    /// An error for faults that show only when the flow runs.
+    pub fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
+        self.document.faults(diagnostics).into()
     }
 }
 
-fn key_text(key: &Node) -> Option<&str> {
-    match &key.value {
-        Value::Text(text) => Some(text),
-        _ => None,
+/// What the flow says of the tasks of a type, read before the tasks are.
+fn defaults(root: &Node) -> Vec<Defaults> {
+    let Value::Map(entries) = &root.value else { return Vec::new() };
+    let declared = entries.iter().find(|(key, _)| key.value.text() == Some("pluginDefaults"));
+    let Some((_, Node { value: Value::List(declared), .. })) = declared else { return Vec::new() };
+    let read = |node: &Node| {
+        let Value::Map(entries) = &node.value else { return None };
+        let find =
+            |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
+        let Value::Map(values) = &find("values")?.value else { return None };
+        let forced = find("forced").is_some_and(|node| matches!(node.value, Value::Bool(true)));
+        Some(Defaults { prefix: find("type")?.value.text()?.to_owned(), entries: values.clone(), forced })
+    };
+    declared.iter().filter_map(read).collect()
+}
+
+/// What can be judged only of the whole.
+fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
+    let Value::Map(entries) = &root.value else { return };
+    let find = |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
+    let items = |name| match find(name).map(|node| &node.value) {
+        Some(Value::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    if flow.tasks.is_empty() {
+        decoder.refuse::<()>(find("tasks").unwrap_or(root).position, "a flow needs at least one task");
+    }
+    for (input, node) in flow.inputs.iter().zip(items("inputs")) {
+        input.check(node, decoder);
+    }
+    for (default, node) in flow.plugin_defaults.iter().zip(items("pluginDefaults")) {
+        if !TaskType::is_prefix(&default.task_type) {
+            let text = format!("no task type that is supported begins with {}", default.task_type);
+            decoder.refuse::<()>(node.position, text);
+        }
+    }
+    if let Some(variables) = &flow.variables {
+        check_templates(variables, decoder);
+        if !matches!(variables.value, Value::Map(_) | Value::Null) {
+            let text = format!("variables are a mapping, this is {}", variables.value.kind());
+            decoder.refuse::<()>(variables.position, text);
+        }
+    }
+    if let Some(Concurrency { limit: 0, .. }) = flow.concurrency {
+        let at = find("concurrency").unwrap_or(root).position;
+        decoder.refuse::<()>(at, "a concurrency limit is at least 1");
+    }
+    for trigger in &flow.triggers {
+        for (name, given) in &trigger.inputs.0 {
+            let why = match flow.inputs.iter().find(|input| input.id.0 == *name) {
+                Some(input) => input.refuse(&given.text).map(|why| format!("the input {name}: {why}")),
+                None => Some(format!("there is no input {name}")),
+            };
+            if let Some(why) = why {
+                decoder.refuse::<()>(given.position, why);
+            }
+        }
+    }
+    refuse_repeated(flow.inputs.iter().map(|input| &input.id).zip(items("inputs")), decoder);
+    refuse_repeated(flow.triggers.iter().map(|trigger| &trigger.id).zip(items("triggers")), decoder);
+    let mut seen = HashSet::new();
+    let tasks = flow.tasks.iter().chain(&flow.errors).chain(&flow.finally);
+    tasks.for_each(|task| {
+        task.walk(&mut |task| {
+            if !seen.insert(task.id()) {
+                decoder.refuse::<()>(task.position, format!("the id {} is taken already", task.id()));
+            }
+        });
+    });
+}
+
+fn refuse_repeated<'a>(ids: impl Iterator<Item = (&'a Id, &'a Node)>, decoder: &mut Decoder) {
+    let mut seen = HashSet::new();
+    for (id, node) in ids {
+        if !seen.insert(id) {
+            decoder.refuse::<()>(node.position, format!("the id {} is taken already", id.0));
+        }
+    }
+}
+
+/// Refuses the expressions that are none; what the others come to shows when they are rendered.
+fn check_templates(node: &Node, decoder: &mut Decoder) {
+    match &node.value {
+        Value::Text(_) => _ = Template::decode(node, decoder),
+        Value::List(items) => items.iter().for_each(|item| check_templates(item, decoder)),
+        Value::Map(entries) => entries.iter().for_each(|(_, value)| check_templates(value, decoder)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -306,7 +333,7 @@ mod tests {
     fn the_built_in_pipelines_are_sound() {
         for file in PIPELINES.files() {
             let id = file.path().file_stem().and_then(|stem| stem.to_str()).unwrap();
-            assert_eq!(Flow::builtin(id).unwrap().id, id);
+            assert_eq!(Flow::builtin(id).unwrap().id.0, id);
         }
     }
 
@@ -323,10 +350,10 @@ inputs:
     defaults: \"13\"
   - id: month
     type: STRING
-labels: {a: b}
+lables: {a: b}
 tasks:
   - id: one
-    type: io.kestra.plugin.core.log.Log
+    type: io.kestra.plugin.core.log.Logs
   - id: two
     type: taxi.postgresql.CreateTables
     sql: [x]
@@ -334,13 +361,25 @@ tasks:
         let error = Flow::parse("broken.yaml", text).unwrap_err().to_string();
         for fault in [
             "broken.yaml:1:1: a flow needs the property namespace",
-            "broken.yaml:4:11: the input type YEAR is not supported",
-            "broken.yaml:8:15: the default \"13\" is not one of 01",
-            "broken.yaml:9:9: the id month is taken already",
-            "broken.yaml:11:1: a flow with the property labels is not supported",
-            "broken.yaml:14:11: the task type io.kestra.plugin.core.log.Log is not supported",
+            "broken.yaml:4:11: YEAR is not supported here; STRING, INT,",
+            "broken.yaml:11:1: a flow with the property lables is not supported; is labels meant?",
+            "broken.yaml:14:11: the task type io.kestra.plugin.core.log.Logs is not supported",
             "broken.yaml:17:10: this must be text, it is a list",
-            "broken.yaml:15:5: a task needs the property table",
+            "broken.yaml:15:5: a task of type taxi.postgresql.CreateTables needs the property table",
+        ] {
+            assert!(error.contains(fault), "missing: {fault}\n{error}");
+        }
+        let mended = text
+            .replace("YEAR", "INT")
+            .replace("lables", "labels")
+            .replace("[x]", "x")
+            .replace("    sql", "    table: t\n    stagingTable: s\n    sql");
+        let mended =
+            mended.replace("log.Logs", "log.Log\n    message: m").replace("inputs:", "namespace: n\ninputs:");
+        let error = Flow::parse("broken.yaml", &mended).unwrap_err().to_string();
+        for fault in [
+            "broken.yaml:9:15: the default \"13\" is not one of 01",
+            "broken.yaml:10:5: the id month is taken already",
         ] {
             assert!(error.contains(fault), "missing: {fault}\n{error}");
         }

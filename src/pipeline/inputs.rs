@@ -1,86 +1,269 @@
 //! A flow's inputs: their declarations, and the values of one run, checked before anything runs.
 
+use jiff::civil::Date;
+use minijinja::Value as Data;
+
+use super::decode::{Decode, Decoder, Id, choices, properties};
+use super::document::{Node, Position, Value};
+use super::expression::dates;
 use crate::error::{Error, Kind, Result};
 
-/// A declared input.
+choices! {
+    /// The types of input.
+    pub enum InputType {
+        /// Any text.
+        String = "STRING",
+        /// A whole number.
+        Int = "INT",
+        /// A number.
+        Float = "FLOAT",
+        /// `true` or `false`.
+        Boolean = "BOOLEAN",
+        /// The same.
+        Bool = "BOOL",
+        /// One of some values.
+        Select = "SELECT",
+        /// A day.
+        Date = "DATE",
+        /// A moment.
+        DateTime = "DATETIME",
+    }
+}
+
+properties! {
+    /// What a run of the flow is given.
+    pub struct Input as "an input" {
+        /// The name that expressions use.
+        "id" => id: Id,
+        /// What values it takes.
+        "type" => input_type: InputType,
+        /// Its name for people.
+        "displayName" => display_name: Option<String> = None,
+        /// For people.
+        "description" => description: Option<String> = None,
+        /// The value where none is given.
+        "defaults" => default: Option<Given> = None,
+        /// Whether a run needs a value.
+        "required" => required: bool = true,
+        /// The values to choose from.
+        "values" => values: Option<Vec<String>> = None,
+        /// Whether any other value is as good.
+        "allowCustomValue" => allow_custom_value: Option<bool> = None,
+        /// The least number.
+        "min" => min: Option<f64> = None,
+        /// The greatest number.
+        "max" => max: Option<f64> = None,
+        /// The day or moment before which it must not lie.
+        "after" => after: Option<Given> = None,
+        /// The day or moment behind which it must not lie.
+        "before" => before: Option<Given> = None,
+    }
+}
+
+/// A value that stands in the flow.
 #[derive(Clone, Debug)]
-pub struct Input {
-    /// The name that expressions use.
-    pub id: String,
-    /// What values it takes.
-    pub input_type: InputType,
-    /// The value where none is given.
-    pub default: Option<String>,
+pub struct Given {
+    /// The value.
+    pub text: String,
+    /// Where it stands.
+    pub position: Position,
 }
 
-/// The types of input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InputType {
-    /// Any text.
-    String,
-    /// A whole number.
-    Int,
-    /// One of some values.
-    Select {
-        /// These.
-        values: Vec<String>,
-        /// Whether any other is as good.
-        allow_custom_value: bool,
-    },
+impl Decode for Given {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let text = decoder.text(node)?;
+        if text.contains("{{") {
+            return decoder.refuse(node.position, "an expression is not supported here");
+        }
+        Some(Self { text, position: node.position })
+    }
+
+    fn schema() -> serde_json::Value {
+        String::schema()
+    }
 }
 
-impl InputType {
-    /// Says why `value` is not of this type, if it is not.
+impl Input {
+    /// Says why `value` is not one for this input, if it is not.
     pub fn refuse(&self, value: &str) -> Option<String> {
-        match self {
-            Self::String => None,
-            Self::Int if value.parse::<i64>().is_ok() => None,
-            Self::Int => Some(format!("{value:?} is not a whole number")),
-            Self::Select { allow_custom_value: true, .. } => None,
-            Self::Select { values, .. } if values.iter().any(|one| one == value) => None,
-            Self::Select { values, .. } => Some(format!("{value:?} is not one of {}", values.join(", "))),
+        let number = |what: &str, number: Option<f64>| match number.filter(|number| number.is_finite()) {
+            None => Some(format!("{value:?} is not {what}")),
+            Some(number) if self.min.is_some_and(|least| number < least) => {
+                Some(format!("{value} is less than {}", self.min.unwrap_or_default()))
+            }
+            Some(number) if self.max.is_some_and(|most| number > most) => {
+                Some(format!("{value} is more than {}", self.max.unwrap_or_default()))
+            }
+            Some(_) => None,
+        };
+        match self.input_type {
+            InputType::String => None,
+            InputType::Int => number("a whole number", value.parse::<i64>().ok().map(|whole| whole as f64)),
+            InputType::Float => number("a number", value.parse().ok()),
+            InputType::Boolean | InputType::Bool => {
+                let known = matches!(value, "true" | "false");
+                (!known).then(|| format!("{value:?} is neither true nor false"))
+            }
+            InputType::Select if self.allow_custom_value == Some(true) => None,
+            InputType::Select => {
+                let values = self.values.as_deref().unwrap_or_default();
+                let known = values.iter().any(|one| one == value);
+                (!known).then(|| format!("{value:?} is not one of {}", values.join(", ")))
+            }
+            InputType::Date => match value.parse::<Date>() {
+                Ok(_) if value.len() == "2020-03-01".len() => self.outside(value),
+                _ => Some(format!("{value:?} is not a day like 2020-03-01")),
+            },
+            InputType::DateTime => match dates::read(value) {
+                Ok(_) if value.contains('T') => self.outside(value),
+                _ => Some(format!("{value:?} is not a moment like 2020-03-01T09:00:00Z")),
+            },
+        }
+    }
+
+    /// Says on which side of its bounds a date lies.
+    fn outside(&self, value: &str) -> Option<String> {
+        let read = |text: &str| dates::read(text).ok().map(|date| date.timestamp());
+        let value_at = read(value)?;
+        let bound =
+            |given: Option<&Given>| given.and_then(|given| Some((given.text.clone(), read(&given.text)?)));
+        if let Some((bound, _)) = bound(self.after.as_ref()).filter(|(_, at)| value_at < *at) {
+            return Some(format!("{value} lies before {bound}"));
+        }
+        let (bound, _) = bound(self.before.as_ref()).filter(|(_, at)| value_at > *at)?;
+        Some(format!("{value} lies behind {bound}"))
+    }
+
+    /// Notes what of the declaration does not fit together.
+    pub(super) fn check(&self, node: &Node, decoder: &mut Decoder) {
+        let at = |name: &str| {
+            let Value::Map(entries) = &node.value else { return node.position };
+            let found = entries.iter().find(|(key, _)| key.value.text() == Some(name));
+            found.map_or(node.position, |(_, value)| value.position)
+        };
+        let is = |types: &[InputType]| types.contains(&self.input_type);
+        let mut only = |name: &str, given: bool, types: &[InputType], names: &str| {
+            if given && !is(types) {
+                decoder.refuse::<()>(at(name), format!("only an input of type {names} has {name}"));
+            }
+        };
+        only("values", self.values.is_some(), &[InputType::Select], "SELECT");
+        only("allowCustomValue", self.allow_custom_value.is_some(), &[InputType::Select], "SELECT");
+        let numbers = [InputType::Int, InputType::Float];
+        only("min", self.min.is_some(), &numbers, "INT or FLOAT");
+        only("max", self.max.is_some(), &numbers, "INT or FLOAT");
+        let moments = [InputType::Date, InputType::DateTime];
+        only("after", self.after.is_some(), &moments, "DATE or DATETIME");
+        only("before", self.before.is_some(), &moments, "DATE or DATETIME");
+        if is(&[InputType::Select]) && self.values.is_none() {
+            decoder.refuse::<()>(at("type"), "an input of type SELECT needs values");
+        }
+        for given in [&self.after, &self.before].into_iter().flatten() {
+            if let Err(why) = dates::read(&given.text) {
+                decoder.refuse::<()>(given.position, why);
+            }
+        }
+        if let Some(default) = &self.default
+            && let Some(why) = self.refuse(&default.text)
+        {
+            decoder.refuse::<()>(default.position, format!("the default {why}"));
+        }
+    }
+
+    /// A value as expressions see it.
+    fn data(&self, value: &str) -> Data {
+        match self.input_type {
+            InputType::Int => value.parse::<i64>().map_or_else(|_| value.into(), Data::from),
+            InputType::Float => value.parse::<f64>().map_or_else(|_| value.into(), Data::from),
+            InputType::Boolean | InputType::Bool => Data::from(value == "true"),
+            _ => value.into(),
         }
     }
 }
 
 /// The values of one run, complete and valid, in the order of their declarations.
 #[derive(Clone, Debug, Default)]
-pub struct Inputs(Vec<(String, String)>);
+pub struct Inputs(Vec<(String, Option<String>, Data)>);
 
 impl Inputs {
     /// Takes the `given` values, fills in defaults, and refuses what the declarations do not allow.
     pub fn resolve(declared: &[Input], given: &[(String, String)]) -> Result<Self> {
         let usage = |text: String| Error::new(Kind::Usage, text);
-        if let Some((name, _)) =
-            given.iter().find(|(name, _)| !declared.iter().any(|input| input.id == *name))
-        {
-            let names: Vec<&str> = declared.iter().map(|input| input.id.as_str()).collect();
-            return Err(usage(format!("there is no input {name:?}; the pipeline has {}", names.join(", "))));
+        let unknown = given.iter().find(|(name, _)| !declared.iter().any(|input| input.id.0 == *name));
+        if let Some((name, _)) = unknown {
+            let names: Vec<&str> = declared.iter().map(|input| input.id.0.as_str()).collect();
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(usage(format!("there is no input {name:?}; the pipeline has {known}")));
         }
         let resolve = |input: &Input| {
-            let value = given.iter().rfind(|(name, _)| *name == input.id).map(|(_, value)| value);
-            let value = value.or(input.default.as_ref());
-            let value = value.ok_or_else(|| usage(format!("the input {} is required", input.id)))?;
-            match input.input_type.refuse(value) {
-                Some(why) => Err(usage(format!("the input {}: {why}", input.id))),
-                None => Ok((input.id.clone(), value.clone())),
+            let id = &input.id.0;
+            let value = given.iter().rfind(|(name, _)| name == id).map(|(_, value)| value);
+            let value = value.or(input.default.as_ref().map(|default| &default.text));
+            match value {
+                None if input.required => Err(usage(format!("the input {id} is required"))),
+                None => Ok((id.clone(), None, Data::from(()))),
+                Some(value) => match input.refuse(value) {
+                    Some(why) => Err(usage(format!("the input {id}: {why}"))),
+                    None => Ok((id.clone(), Some(value.clone()), input.data(value))),
+                },
             }
         };
         declared.iter().map(resolve).collect::<Result<_>>().map(Self)
     }
 
-    /// The value of an input; every declared one has a value.
+    /// The text of an input; one that is not required may have none.
     pub fn get(&self, id: &str) -> Option<&str> {
-        self.iter().find(|(name, _)| *name == id).map(|(_, value)| value)
+        self.0.iter().find(|(name, ..)| name == id).and_then(|(_, text, _)| text.as_deref())
     }
 
-    /// Names and values, for the record.
+    /// Names and texts, for the record.
     pub fn into_pairs(self) -> Vec<(String, String)> {
-        self.0
+        self.0.into_iter().filter_map(|(name, text, _)| Some((name, text?))).collect()
     }
 
-    /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    /// The inputs as expressions see them.
+    pub fn data(&self) -> Data {
+        Data::from_pairs(self.0.iter().map(|(name, _, value)| (name.as_str(), value.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::flow::Flow;
+
+    #[test]
+    fn values_are_held_against_their_declaration() {
+        let refusal = |declaration: &str, value: &str| {
+            let text = format!(
+                "id: a\nnamespace: b\ninputs: [{{id: x, {declaration}}}]\ntasks: [{{id: t, type: \
+                 io.kestra.plugin.core.log.Log, message: m}}]\n"
+            );
+            let flow = Flow::parse("a.yaml", &text).unwrap();
+            Inputs::resolve(&flow.inputs, &[("x".to_owned(), value.to_owned())]).err().map(|e| e.to_string())
+        };
+        for (declaration, good, bad, why) in [
+            ("type: INT, min: 1, max: 12", "12", "13", "13 is more than 12"),
+            ("type: INT", "-3", "1.5", "\"1.5\" is not a whole number"),
+            ("type: FLOAT, min: 0", "1.5", "-0.1", "-0.1 is less than 0"),
+            ("type: FLOAT", "1e3", "NaN", "\"NaN\" is not a number"),
+            ("type: BOOLEAN", "true", "yes", "\"yes\" is neither true nor false"),
+            (
+                "type: DATE, after: 2020-01-01",
+                "2020-01-01",
+                "2019-12-31",
+                "2019-12-31 lies before 2020-01-01",
+            ),
+            ("type: DATE", "2020-02-29", "2021-02-29", "\"2021-02-29\" is not a day like 2020-03-01"),
+            ("type: DATETIME", "2020-01-01T00:00:00Z", "2020-01-01", "is not a moment"),
+            ("type: SELECT, values: [a, b]", "b", "c", "\"c\" is not one of a, b"),
+        ] {
+            assert_eq!(refusal(declaration, good), None, "{declaration}");
+            let refused = refusal(declaration, bad).unwrap_or_default();
+            assert!(
+                refused.starts_with("the input x: ") && refused.contains(why),
+                "{declaration}: {refused}"
+            );
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jiff::civil::Date;
 use jiff::{ToSpan as _, Zoned};
 
+use super::expression::dates;
+
 /// A month of a year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Month(Date);
@@ -20,6 +22,11 @@ impl Month {
     /// The month before the one in which we are, by the local clock.
     pub fn previous() -> Self {
         Self(Zoned::now().date().first_of_month().saturating_sub(1.month()))
+    }
+
+    /// Its first day.
+    pub const fn start(self) -> Date {
+        self.0
     }
 
     /// The year in four digits.
@@ -57,12 +64,35 @@ impl FromStr for Month {
     }
 }
 
+/// The beginning of a range.
+#[derive(Clone, Debug, PartialEq)]
+pub enum First {
+    /// A month.
+    Month(Month),
+    /// A date.
+    Date(Zoned),
+}
+
+impl FromStr for First {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.parse(), text.parse::<Given>()) {
+            (Ok(month), _) => Ok(Self::Month(month)),
+            (Err(_), Ok(date)) => Ok(Self::Date(date.at)),
+            (Err(why), Err(_)) => Err(why),
+        }
+    }
+}
+
 /// The end of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Last {
     /// A month.
     Month(Month),
-    /// The one before this: months are published later than they end.
+    /// A date.
+    Date(Given),
+    /// Of months the one before this, since months are published later than they end; of dates now.
     Latest,
 }
 
@@ -70,10 +100,29 @@ impl FromStr for Last {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "latest" => Ok(Self::Latest),
-            _ => text.parse().map(Self::Month).map_err(|why| format!("{why}, nor \"latest\"")),
+        match (text, text.parse(), text.parse()) {
+            ("latest", ..) => Ok(Self::Latest),
+            (_, Ok(month), _) => Ok(Self::Month(month)),
+            (_, Err(_), Ok(date)) => Ok(Self::Date(date)),
+            (_, Err(why), Err(_)) => Err(format!("{why}, nor \"latest\"")),
         }
+    }
+}
+
+/// A date, with or without time and zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// When; a day's begins with it.
+    pub at: Zoned,
+    /// Whether it is a whole day.
+    pub is_day: bool,
+}
+
+impl FromStr for Given {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self { at: dates::read(text)?, is_day: !text.contains(['T', ' ']) })
     }
 }
 

@@ -1,19 +1,17 @@
 //! A plan: a flow with the values of one run, every expression filled in. Making one touches nothing.
 
-use super::document::{Diagnostic, Position};
-use super::expression::{Scope, Template};
+use super::document::Diagnostic;
+use super::expression::secrets::Secrets;
+use super::expression::{Scope, data};
 use super::flow::Flow;
 use super::inputs::Inputs;
 use super::task::TaskType;
 use crate::database::identifier::TableName;
-use crate::error::{Error, Result};
-use crate::extract::source::Source;
+use crate::error::Result;
 use crate::load::job::Job;
 use crate::report::loaded::Loaded;
 use crate::report::phase::Phases;
 use crate::report::summary::{Outcome, Summary};
-use crate::transform::row::Computed;
-use crate::transform::times::Period;
 
 /// What a run will do, in order.
 #[derive(Clone, Debug)]
@@ -46,14 +44,23 @@ impl Plan {
     /// Checks the `given` inputs and fills in every task.
     pub fn new(flow: &Flow, given: &[(String, String)]) -> Result<Self> {
         let inputs = Inputs::resolve(&flow.inputs, given)?;
-        let filler = Filler { scope: Scope::new(&inputs, flow.variables.as_ref()) };
+        let vars = flow.variables.as_ref().map_or_else(|| minijinja::context! {}, data);
+        let scope = Scope::new(&Secrets::default()).with("inputs", inputs.data()).with("vars", vars);
         let mut steps = Vec::new();
         let mut diagnostics = Vec::new();
         for task in &flow.tasks {
-            match filler.step(&task.task_type) {
+            let step = match &task.kind {
+                TaskType::CreateTables(task) => task.step(&scope),
+                TaskType::LoadCsv(task) => task.job(&scope).map(|job| Step::LoadCsv(Box::new(job))),
+                other => Err(Diagnostic {
+                    position: task.position,
+                    message: format!("a task of type {} is for 'taxi run'", other.name()),
+                }),
+            };
+            match step {
                 Ok(step) => steps.push(step),
                 Err(mut diagnostic) => {
-                    diagnostic.message = format!("task {}: {}", task.id, diagnostic.message);
+                    diagnostic.message = format!("task {}: {}", task.id(), diagnostic.message);
                     diagnostics.push(diagnostic);
                 }
             }
@@ -88,65 +95,11 @@ impl Plan {
     }
 }
 
-struct Filler {
-    scope: Scope,
-}
-
-impl Filler {
-    fn step(&self, task_type: &TaskType) -> Result<Step, Diagnostic> {
-        match task_type {
-            TaskType::CreateTables { sql, table, staging_table } => Ok(Step::CreateTables {
-                sql: self.scope.fill(sql)?,
-                table: self.table(table)?,
-                staging_table: self.table(staging_table)?,
-            }),
-            TaskType::LoadCsv(load) => Ok(Step::LoadCsv(Box::new(Job {
-                source: Source::parse(&self.scope.fill(&load.from)?).map_err(at(load.from.position))?,
-                period: Period::of_month(
-                    &self.scope.fill(&load.time_column)?,
-                    &self.scope.fill(&load.period)?,
-                )
-                .map_err(at(load.period.position))?,
-                published_rows: self.rows(load.published_rows.as_ref())?,
-                filename: self.scope.fill(&load.filename)?,
-                table: self.table(&load.table)?,
-                staging_table: self.table(&load.staging_table)?,
-                computed: Computed {
-                    key_column: self.scope.fill(&load.row_key_column)?,
-                    key_of: load
-                        .row_key
-                        .iter()
-                        .map(|part| self.scope.fill(part))
-                        .collect::<Result<_, _>>()?,
-                    filename_column: self.scope.fill(&load.filename_column)?,
-                },
-            }))),
-        }
-    }
-
-    fn rows(&self, template: Option<&Template>) -> Result<Option<u64>, Diagnostic> {
-        let Some(template) = template else { return Ok(None) };
-        match self.scope.fill(template)?.as_str() {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| Diagnostic {
-                position: template.position,
-                message: format!("{text:?} is not a number of rows"),
-            }),
-        }
-    }
-
-    fn table(&self, template: &Template) -> Result<TableName, Diagnostic> {
-        TableName::parse(&self.scope.fill(template)?).map_err(at(template.position))
-    }
-}
-
-fn at(position: Position) -> impl Fn(Error) -> Diagnostic {
-    move |error| Diagnostic { position, message: error.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extract::source::Source;
+    use crate::transform::times::Period;
 
     fn given(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -1,4 +1,4 @@
-//! A run: the steps of a plan, one after the other, recorded however they end.
+//! A load: the steps of a plan, one after the other, recorded as a run however they end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,8 +21,8 @@ use crate::report::{Report, failure};
 /// the five seconds in which the process has to be gone.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A plan on its way.
-pub struct Execution {
+/// The load that a plan is, on its way.
+pub struct Load {
     steps: Vec<Step>,
     summary: Summary,
     run: Run,
@@ -31,7 +31,7 @@ pub struct Execution {
     report: RunReport,
 }
 
-impl Execution {
+impl Load {
     /// Will run `plan`; what it says goes to `report`, under the file's name where it is `one_of_several`.
     pub fn new(plan: Plan, options: Options, one_of_several: bool, report: Arc<dyn Report>) -> Self {
         let log = Log::default();
@@ -39,8 +39,16 @@ impl Execution {
         let file = one_of_several.then(|| summary.filename.clone());
         let report = RunReport { outer: report, file, log: log.clone() };
         let inputs = plan.inputs.into_pairs();
-        let run = Run::begin(plan.pipeline, inputs, options.force, options.if_loaded, log);
+        let mut run = Run::begin(plan.pipeline, inputs, log);
+        (run.forced, run.if_loaded) = (options.force, Some(options.if_loaded));
         Self { steps: plan.steps, summary, run, options, began: Instant::now(), report }
+    }
+
+    /// The same as a task of the run of a flow.
+    #[must_use]
+    pub fn as_part_of(mut self, run: uuid::Uuid) -> Self {
+        self.run.part_of = Some(run);
+        self
     }
 
     /// Does what belongs to the run and comes before its steps.
@@ -116,7 +124,7 @@ impl Execution {
     async fn clean_up(&self, sessions: &mut Option<Sessions>, error: &Error, deadline: Instant) {
         let report: &dyn Report = &self.report;
         let record = async {
-            if matches!(error.kind(), Kind::Interrupted | Kind::Terminated)
+            if matches!(error.kind(), Kind::Interrupted | Kind::Terminated | Kind::TimedOut)
                 && let Some(cancelled) = sessions.take()
             {
                 report.notice(&format!(
@@ -155,13 +163,7 @@ impl Execution {
             match step {
                 Step::CreateTables { sql, table, staging_table } => {
                     let phase = report.begin(Phase::CreateTables, None);
-                    let identifiers = minijinja::context! {
-                        table => table.quoted(),
-                        staging_table => staging_table.quoted(),
-                    };
-                    let client = &mut sessions.load;
-                    tables::create_missing(client, table, sql, &identifiers).await?;
-                    tables::create_missing(client, staging_table, "staging_table.sql", &identifiers).await?;
+                    tables::create_both(&mut sessions.load, table, staging_table, sql).await?;
                     self.run.phases.end(phase, "done");
                 }
                 Step::LoadCsv(job) => {

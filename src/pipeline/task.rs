@@ -1,60 +1,216 @@
-//! The types of task that a flow may have.
+//! A task: what all of them have in common, and the register of their types.
 
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::decode::{Decode, Decoder, Fields, Id, Properties, Property, properties, schema_of};
+use super::document::{Node, Position, Value};
 use super::expression::Template;
+use super::retry::Retry;
+use super::tasks::{copy, core, dbt, flowable, http, load, query, shell};
+
+properties! {
+    /// What every task may say.
+    pub struct Common as "a task" {
+        /// The task's name, under which expressions find its outputs.
+        "id" => id: Id,
+        /// What the task does.
+        "type" => task_type: String,
+        /// For people.
+        "description" => description: Option<String> = None,
+        /// Whether the task is left out.
+        "disabled" => disabled: bool = false,
+        /// The task is skipped unless this comes to something true.
+        "runIf" => run_if: Option<Template> = None,
+        /// Whether the flow goes on, with a warning, where the task has failed.
+        "allowFailure" => allow_failure: bool = false,
+        /// Whether and when a failed task is tried again.
+        "retry" => retry: Option<Retry> = None,
+        /// How long the task may take; then it is ended.
+        "timeout" => timeout: Option<Duration> = None,
+    }
+}
 
 /// One task of a flow.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Its name within the flow.
-    pub id: String,
+    /// What it has in common with others.
+    pub common: Common,
     /// What it does, and with what.
-    pub task_type: TaskType,
+    pub kind: TaskType,
+    /// Where it stands.
+    pub position: Position,
 }
 
-/// What a task does; the texts are filled in when the run is planned.
-#[derive(Clone, Debug)]
-pub enum TaskType {
-    /// Runs a file of `sql/` unless the tables exist.
-    CreateTables {
-        /// The file's name.
-        sql: Template,
-        /// The target table.
-        table: Template,
-        /// The staging table.
-        staging_table: Template,
-    },
-    /// Streams a gzipped CSV into the target.
-    LoadCsv(Box<LoadCsv>),
+impl Task {
+    /// Its name within the flow.
+    pub fn id(&self) -> &str {
+        &self.common.id.0
+    }
+
+    /// The tasks below it, list by list, each with what it is for.
+    pub fn branches(&self) -> Vec<(String, &[Self])> {
+        self.kind.flowable().map(flowable::Flowable::branches).unwrap_or_default()
+    }
+
+    /// Calls `visit` with the task and all below it.
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
+        visit(self);
+        for (_, tasks) in self.branches() {
+            tasks.iter().for_each(|task| task.walk(visit));
+        }
+    }
 }
 
-/// A gzipped CSV and where its rows go.
-#[derive(Clone, Debug)]
-pub struct LoadCsv {
-    /// The file's address or path.
-    pub from: Template,
-    /// The target table.
-    pub table: Template,
-    /// The staging table.
-    pub staging_table: Template,
-    /// The column that holds a row's time.
-    pub time_column: Template,
-    /// The month, `2021-01`, in which nearly all rows of the file lie.
-    pub period: Template,
-    /// How many rows the file had when it was published; empty where that is not known.
-    pub published_rows: Option<Template>,
-    /// The name that the rows carry.
-    pub filename: Template,
-    /// The column that takes it.
-    pub filename_column: Template,
-    /// The column that takes the row key.
-    pub row_key_column: Template,
-    /// The columns that make the key, in order.
-    pub row_key: Vec<Template>,
+macro_rules! task_types {
+    ($( $variant:ident ( $properties:ty ) = $name:literal, )+) => {
+        /// What a task does; the texts are filled in when it runs.
+        #[derive(Clone, Debug)]
+        pub enum TaskType {
+            $( #[doc = concat!("`", $name, "`")] $variant(Box<$properties>), )+
+        }
+
+        impl TaskType {
+            /// The names of the types in a flow.
+            pub const NAMES: &[&str] = &[$($name),+];
+
+            /// The type's name in a flow.
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$variant(_) => $name, )+ }
+            }
+
+            fn take(name: &str, fields: &mut Fields<'_>, decoder: &mut Decoder) -> Option<Self> {
+                match name {
+                    $( $name => <$properties>::take(fields, decoder).map(|found| Self::$variant(Box::new(found))), )+
+                    _ => None,
+                }
+            }
+
+            fn schemas() -> Vec<(&'static str, &'static str, Vec<Property>)> {
+                vec![ $( ($name, <$properties>::ABOUT, <$properties>::properties()), )+ ]
+            }
+        }
+    };
+}
+
+task_types! {
+    Log(core::Log) = "io.kestra.plugin.core.log.Log",
+    Return(core::Return) = "io.kestra.plugin.core.debug.Return",
+    Labels(core::Labels) = "io.kestra.plugin.core.execution.Labels",
+    Fail(core::Fail) = "io.kestra.plugin.core.execution.Fail",
+    Sleep(core::Sleep) = "io.kestra.plugin.core.flow.Sleep",
+    PurgeFiles(core::PurgeFiles) = "io.kestra.plugin.core.storage.PurgeCurrentExecutionFiles",
+    If(flowable::If) = "io.kestra.plugin.core.flow.If",
+    Switch(flowable::Switch) = "io.kestra.plugin.core.flow.Switch",
+    Sequential(flowable::Sequential) = "io.kestra.plugin.core.flow.Sequential",
+    Parallel(flowable::Parallel) = "io.kestra.plugin.core.flow.Parallel",
+    ForEach(flowable::ForEach) = "io.kestra.plugin.core.flow.ForEach",
+    Subflow(flowable::Subflow) = "io.kestra.plugin.core.flow.Subflow",
+    Download(http::Download) = "io.kestra.plugin.core.http.Download",
+    Shell(shell::Commands) = "io.kestra.plugin.scripts.shell.Commands",
+    Dbt(dbt::DbtCli) = "io.kestra.plugin.dbt.cli.DbtCLI",
+    Query(query::Query) = "io.kestra.plugin.jdbc.postgresql.Query",
+    Queries(query::Queries) = "io.kestra.plugin.jdbc.postgresql.Queries",
+    CopyIn(copy::CopyIn) = "io.kestra.plugin.jdbc.postgresql.CopyIn",
+    CopyOut(copy::CopyOut) = "io.kestra.plugin.jdbc.postgresql.CopyOut",
+    CreateTables(load::CreateTables) = "taxi.postgresql.CreateTables",
+    LoadCsv(load::LoadCsv) = "taxi.postgresql.LoadCsv",
 }
 
 impl TaskType {
-    /// The type's name in a flow.
-    pub const CREATE_TABLES: &str = "taxi.postgresql.CreateTables";
-    /// The type's name in a flow.
-    pub const LOAD_CSV: &str = "taxi.postgresql.LoadCsv";
+    /// The task as one that only runs others.
+    pub fn flowable(&self) -> Option<&dyn flowable::Flowable> {
+        match self {
+            Self::If(task) => Some(&**task),
+            Self::Switch(task) => Some(&**task),
+            Self::Sequential(task) => Some(&**task),
+            Self::Parallel(task) => Some(&**task),
+            Self::ForEach(task) => Some(&**task),
+            _ => None,
+        }
+    }
+
+    /// The connection that the task names, where it is one of PostgreSQL's.
+    pub fn connection(&self) -> Option<query::Connection<'_>> {
+        match self {
+            Self::Query(task) => Some(task.connection()),
+            Self::Queries(task) => Some(task.connection()),
+            Self::CopyIn(task) => Some(task.connection()),
+            Self::CopyOut(task) => Some(task.connection()),
+            _ => None,
+        }
+    }
+
+    /// Whether a name is the beginning of a type's name, or all of it.
+    pub fn is_prefix(prefix: &str) -> bool {
+        Self::NAMES.iter().any(|name| begins_with(name, prefix))
+    }
+}
+
+/// Whether `name` is `prefix`, or stands below it.
+pub(super) fn begins_with(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+impl Decode for Task {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let merged = with_defaults(node, decoder);
+        let mut fields = decoder.fields(&merged, Common::NAME)?;
+        let common = Common::take(&mut fields, decoder);
+        let named = entry(&merged, "type").and_then(|node| match &node.value {
+            Value::Text(name) => Some((node.position, name)),
+            _ => None,
+        });
+        let (position, name) = named?;
+        if !TaskType::NAMES.contains(&name.as_str()) {
+            let text = format!("the task type {name} is not supported; 'taxi schema' lists those that are");
+            return decoder.refuse(position, text);
+        }
+        fields.rename(&format!("a task of type {name}"));
+        let kind = TaskType::take(name, &mut fields, decoder);
+        decoder.end(fields);
+        Some(Self { common: common?, kind: kind?, position: node.position })
+    }
+
+    fn schema() -> Json {
+        json!({ "$ref": "#/$defs/task" })
+    }
+}
+
+/// The schema that every task's is one of.
+pub fn schema() -> Json {
+    let kinds = TaskType::schemas().into_iter().map(|(name, about, own)| {
+        let mut properties = Common::properties();
+        for property in properties.iter_mut().filter(|property| property.name == "type") {
+            property.schema = json!({ "const": name });
+        }
+        properties.extend(own);
+        schema_of(about, properties)
+    });
+    json!({ "anyOf": kinds.collect::<Vec<_>>() })
+}
+
+/// The task with the properties that its type has by default.
+fn with_defaults(node: &Node, decoder: &Decoder) -> Node {
+    let mut merged = node.clone();
+    let Value::Map(entries) = &mut merged.value else { return merged };
+    let Some(Value::Text(name)) = entry(node, "type").map(|node| &node.value) else { return merged };
+    let applicable = decoder.defaults.iter().filter(|defaults| begins_with(name, &defaults.prefix));
+    for defaults in applicable {
+        for (key, value) in &defaults.entries {
+            let known = entries.iter().position(|(known, _)| known.value.text() == key.value.text());
+            match known {
+                Some(index) if defaults.forced => entries[index].1 = value.clone(),
+                Some(_) => {}
+                None => entries.push((key.clone(), value.clone())),
+            }
+        }
+    }
+    merged
+}
+
+fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    let Value::Map(entries) = &node.value else { return None };
+    entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value)
 }

@@ -25,6 +25,7 @@ use home::Home;
 use serde::Serialize;
 use server::Server;
 
+use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
@@ -105,6 +106,18 @@ impl Provisioner {
             binaries,
             started,
         })
+    }
+
+    /// Brings the server up, and tells the user where it is if it was not yet.
+    pub async fn bring_up(&self, report: &dyn Report) -> Result<Settings> {
+        let up = self.up(report).await?;
+        if up.started {
+            let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);
+            report.notice(&format!(
+                "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
+            ));
+        }
+        Settings::parse(&up.connection.url())
     }
 
     /// Looks, and changes nothing.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use tokio_postgres::error::DbError;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// An error as a result that a program reads.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +35,17 @@ impl Failure {
             exit_code: kind.exit_code(),
         }
     }
+}
+
+/// The error that stands for those of several things by name: of the kind of the first that trying again will not mend, else
+/// of the first.
+pub fn of_several(failed: &[(&str, Error)], count: usize, what: &str) -> Error {
+    let lasting = |kind: &Kind| !kind.is_worth_retrying();
+    let kinds = || failed.iter().map(|(_, error)| error.kind());
+    let kind = kinds().find(lasting).or_else(|| kinds().next());
+    let said: Vec<String> = failed.iter().map(|(name, error)| format!("{name}: {}", plain(error))).collect();
+    Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {count} {what}", failed.len()))
+        .because(said.join("\n  "))
 }
 
 /// The whole chain as text, with the hint.

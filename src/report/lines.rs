@@ -27,7 +27,12 @@ pub fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
             Some(format!("{} {detail} ({:.1} s)", phase.name(), took.as_secs_f64()))
         }
         (Event::Failed(phase), None) => Some(format!("{} failed", phase.name())),
-        (Event::RangeBegan(_) | Event::MonthEnded(_), None)
+        (Event::TaskSaid { task, text, .. }, _) => Some(format!("{task}: {text}")),
+        (Event::TaskEnded { task, status, took, .. }, _) => {
+            Some(format!("{task} {status} ({:.1} s)", took.as_secs_f64()))
+        }
+        (Event::TaskBegan { .. }, _)
+        | (Event::RangeBegan(_) | Event::MonthEnded(_), None)
         | (Event::Began(..) | Event::Ended(..) | Event::Failed(_) | Event::RangeBegan(_), Some(_)) => None,
     }
 }

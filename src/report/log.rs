@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::phase::seconds;
+use super::phase::{Phase, seconds};
 use super::{Event, Report, failure};
 use crate::error::Error;
 
@@ -16,11 +16,15 @@ pub struct Line {
     pub at: Timestamp,
     /// `info`, `warning` or `error`.
     pub level: Level,
-    /// `notice`, `phase_began`, `phase_ended`, `phase_failed`, `range_began`, `month_ended` or `error`.
+    /// `notice`, `phase_began`, `phase_ended`, `phase_failed`, `range_began`, `month_ended`,
+    /// `task_began`, `task_said`, `task_ended` or `error`.
     pub event: String,
     /// The file that it is about, where one of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The task that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// The phase that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
@@ -46,25 +50,45 @@ pub enum Level {
 impl Line {
     /// The line for an event that happens now.
     pub fn new(file: Option<&str>, event: Event<'_>) -> Self {
-        let (name, level, phase, took, message) = match event {
-            Event::Notice(text) => ("notice", Level::Info, None, None, text.to_owned()),
-            Event::Began(phase, _) => ("phase_began", Level::Info, Some(phase), None, String::new()),
-            Event::Ended(phase, took, detail) => {
-                ("phase_ended", Level::Info, Some(phase), Some(took), detail.to_owned())
-            }
-            Event::Failed(phase) => ("phase_failed", Level::Warning, Some(phase), None, String::new()),
-            Event::RangeBegan(months) => ("range_began", Level::Info, None, None, format!("{months} months")),
-            Event::MonthEnded(text) => ("month_ended", Level::Info, None, None, text.to_owned()),
-        };
-        Self {
+        let line = |event: &str, level, message: &str| Self {
             at: Timestamp::now(),
             level,
-            event: name.to_owned(),
+            event: event.to_owned(),
             file: file.map(str::to_owned),
-            phase: phase.map(|phase| phase.name().to_owned()),
-            seconds: took.map(seconds),
-            message,
+            task: None,
+            phase: None,
+            seconds: None,
+            message: message.to_owned(),
+        };
+        let of_phase = |line: Self, phase: Phase| Self { phase: Some(phase.name().to_owned()), ..line };
+        let of_task = |line: Self, task: &str| Self { task: Some(task.to_owned()), ..line };
+        match event {
+            Event::Notice(text) => line("notice", Level::Info, text),
+            Event::Began(phase, _) => of_phase(line("phase_began", Level::Info, ""), phase),
+            Event::Ended(phase, took, detail) => {
+                let line = of_phase(line("phase_ended", Level::Info, detail), phase);
+                Self { seconds: Some(seconds(took)), ..line }
+            }
+            Event::Failed(phase) => of_phase(line("phase_failed", Level::Warning, ""), phase),
+            Event::RangeBegan(files) => line("range_began", Level::Info, &format!("{files} months")),
+            Event::MonthEnded(text) => line("month_ended", Level::Info, text),
+            Event::TaskBegan { task, kind } => of_task(line("task_began", Level::Info, kind), task),
+            Event::TaskSaid { task, level, text } => of_task(line("task_said", level, text), task),
+            Event::TaskEnded { task, status, took, error } => {
+                let level = if error.is_some() { Level::Warning } else { Level::Info };
+                let line = of_task(line("task_ended", level, status), task);
+                Self { seconds: Some(seconds(took)), ..line }
+            }
         }
+    }
+
+    /// The line for what a task says, in its own log.
+    pub fn said(level: Level, text: &str) -> Self {
+        Self::new(None, Event::TaskSaid { task: "", level, text }).without_task()
+    }
+
+    fn without_task(self) -> Self {
+        Self { task: None, ..self }
     }
 }
 
@@ -76,6 +100,7 @@ impl Line {
             level: Level::Error,
             event: "error".to_owned(),
             file: None,
+            task: None,
             phase: None,
             seconds: None,
             message: failure::text(error),
@@ -106,7 +131,10 @@ pub struct RunReport {
 
 impl Report for RunReport {
     fn emit(&self, _: Option<&str>, event: Event<'_>) {
-        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(Line::new(None, event));
+        // what a task says is in its own log
+        if !matches!(event, Event::TaskSaid { .. }) {
+            self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(Line::new(None, event));
+        }
         self.outer.emit(self.file.as_deref(), event);
     }
 }

@@ -16,6 +16,8 @@ pub mod terminal;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use crate::pipeline::expression::secrets::Secrets;
+use log::Level;
 use phase::{Phase, Progress, Running};
 
 /// What happens during a run.
@@ -33,6 +35,33 @@ pub enum Event<'a> {
     RangeBegan(usize),
     /// One of them is done with, in words.
     MonthEnded(&'a str),
+    /// A task of a flow begins.
+    TaskBegan {
+        /// Its name, with the values of the loops around it.
+        task: &'a str,
+        /// Its type.
+        kind: &'a str,
+    },
+    /// A task of a flow has something to say.
+    TaskSaid {
+        /// Its name.
+        task: &'a str,
+        /// How much it matters.
+        level: Level,
+        /// What.
+        text: &'a str,
+    },
+    /// A task of a flow has ended.
+    TaskEnded {
+        /// Its name.
+        task: &'a str,
+        /// How it stands.
+        status: &'a str,
+        /// How long it took.
+        took: Duration,
+        /// Why it failed, if it did.
+        error: Option<&'a str>,
+    },
 }
 
 /// Draws events.
@@ -86,5 +115,38 @@ pub struct Several(pub Vec<Box<dyn Report>>);
 impl Report for Several {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         self.0.iter().for_each(|report| report.emit(file, event));
+    }
+}
+
+/// Draws without what nobody is to see.
+pub struct Masked {
+    /// With this.
+    pub outer: std::sync::Arc<dyn Report>,
+    /// What that is.
+    pub secrets: Secrets,
+}
+
+impl Report for Masked {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        let hide = |text: &str| self.secrets.hide(text);
+        let mut hidden = String::new();
+        let mut put = |text: &str| hidden = hide(text);
+        match event {
+            Event::Notice(text) | Event::MonthEnded(text) | Event::Ended(_, _, text) => put(text),
+            Event::TaskSaid { text, .. } => put(text),
+            Event::TaskEnded { error, .. } => put(error.unwrap_or_default()),
+            Event::Began(..) | Event::Failed(_) | Event::RangeBegan(_) | Event::TaskBegan { .. } => {}
+        }
+        let event = match event {
+            Event::Notice(_) => Event::Notice(&hidden),
+            Event::MonthEnded(_) => Event::MonthEnded(&hidden),
+            Event::Ended(phase, took, _) => Event::Ended(phase, took, &hidden),
+            Event::TaskSaid { task, level, .. } => Event::TaskSaid { task, level, text: &hidden },
+            Event::TaskEnded { task, status, took, error } => {
+                Event::TaskEnded { task, status, took, error: error.map(|_| hidden.as_str()) }
+            }
+            other => other,
+        };
+        self.outer.emit(file, event);
     }
 }

@@ -65,7 +65,11 @@ impl Report for Terminal {
                     }
                 }
             }
-            Event::Notice(_) => {}
+            Event::TaskBegan { task, .. } => {
+                drawn.insert(Some(task.to_owned()), self.draw(task.to_owned(), None));
+            }
+            Event::TaskEnded { task, .. } => _ = drawn.remove(&Some(task.to_owned())),
+            Event::Notice(_) | Event::TaskSaid { .. } => {}
         }
         if !matches!(event, Event::Began(..) | Event::Failed(_)) {
             self.screen.suspend(|| Lines.emit(file, event));

@@ -1,0 +1,142 @@
+//! `taxi validate`, `taxi show`, `taxi triggers`, `taxi schema`: what can be said of a flow without running it.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Zoned;
+use serde::Serialize;
+
+use crate::cli::{ShowArgs, TriggersArgs, View};
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::expression::dates;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::trigger::Trigger;
+use crate::pipeline::{schema, topology};
+use crate::report::failure::Failure;
+use crate::report::output::End;
+
+#[derive(Serialize)]
+struct Validated {
+    status: &'static str,
+    files: Vec<Checked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<String>,
+    faults: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    line: u64,
+    column: u64,
+    message: String,
+}
+
+/// Reads each flow, and says what is wrong with it.
+pub fn validate(files: &[PathBuf]) -> Result<End> {
+    let mut checked = Vec::new();
+    let mut said = Vec::new();
+    for path in files {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
+        match Flow::check(&file, &text) {
+            Ok(flow) => checked.push(Checked { file, flow: Some(flow.name()), faults: Vec::new() }),
+            Err(faults) => {
+                said.push(faults.to_string());
+                let found = faults.found.into_iter().map(|fault| Found {
+                    line: fault.position.line,
+                    column: fault.position.column,
+                    message: fault.message,
+                });
+                checked.push(Checked { file, flow: None, faults: found.collect() });
+            }
+        }
+    }
+    let error = (!said.is_empty()).then(|| Error::new(Kind::Configuration, said.join("\n")));
+    let status = if error.is_some() { "failed" } else { "valid" };
+    let validated = Validated { status, files: checked, error: error.as_ref().map(Failure::of) };
+    let end = End::new(&validated, |validated| {
+        let sound = validated.files.iter().filter_map(|file| Some((file, file.flow.as_ref()?)));
+        sound.map(|(file, flow)| format!("{}: {flow} is valid", file.file)).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(end.with_error(error))
+}
+
+#[derive(Serialize)]
+struct Topology {
+    flow: String,
+    tree: String,
+    mermaid: String,
+}
+
+/// Draws the flow.
+pub fn show(args: &ShowArgs) -> Result<End> {
+    let flow = Flow::read(&args.flow)?;
+    let drawn =
+        Topology { flow: flow.name(), tree: topology::tree(&flow), mermaid: topology::mermaid(&flow) };
+    End::new(&drawn, |drawn| match args.view {
+        View::Tree => drawn.tree.clone(),
+        View::Mermaid => drawn.mermaid.clone(),
+    })
+}
+
+/// The JSON Schema of flows.
+pub fn json_schema() -> Result<End> {
+    End::new(&schema::of_flow(), |schema| format!("{schema:#}"))
+}
+
+#[derive(Serialize)]
+struct Triggers {
+    flow: String,
+    triggers: Vec<Upcoming>,
+}
+
+#[derive(Serialize)]
+struct Upcoming {
+    id: String,
+    cron: String,
+    disabled: bool,
+    dates: Vec<String>,
+    crontab: Vec<String>,
+}
+
+/// The next dates of each trigger, and the lines for cron that stand for it.
+pub fn triggers(args: &TriggersArgs) -> Result<End> {
+    let flow = Flow::read(&args.flow)?;
+    let now = Zoned::now();
+    let upcoming = |trigger: &Trigger| Upcoming {
+        id: trigger.id.0.clone(),
+        cron: trigger.cron.text.clone(),
+        disabled: trigger.disabled,
+        dates: trigger.dates_from(&now).take(args.count).map(|date| dates::text(&date)).collect(),
+        crontab: crontab(trigger, &args.flow),
+    };
+    let triggers = flow.triggers.iter().map(upcoming).collect();
+    End::new(&Triggers { flow: flow.name(), triggers }, |listed| {
+        if listed.triggers.is_empty() {
+            return format!("{} has no triggers", listed.flow);
+        }
+        let one = |trigger: &Upcoming| {
+            let disabled = if trigger.disabled { " (disabled)" } else { "" };
+            let lines = trigger.dates.iter().map(|date| format!("  {date}"));
+            let lines: Vec<String> = lines.chain(trigger.crontab.clone()).collect();
+            format!("{}{disabled}, {}\n{}", trigger.id, trigger.cron, lines.join("\n"))
+        };
+        listed.triggers.iter().map(one).collect::<Vec<_>>().join("\n\n")
+    })
+}
+
+/// cron has no seconds, and no names for whole expressions but its own.
+fn crontab(trigger: &Trigger, flow: &Path) -> Vec<String> {
+    let path = std::path::absolute(flow).unwrap_or_else(|_| flow.to_owned());
+    // a % begins a new line for cron
+    let path = path.display().to_string().replace('\'', "'\\''").replace('%', "\\%");
+    let line = format!("{} taxi run --quiet '{path}' --trigger {}", trigger.cron.text, trigger.id.0);
+    let zone = trigger.zone.as_ref().map(|zone| format!("CRON_TZ={}", zone.name));
+    zone.into_iter().chain([line]).collect()
+}

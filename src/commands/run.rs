@@ -1,0 +1,77 @@
+//! `taxi run`: a flow, once.
+
+use std::sync::Arc;
+
+use jiff::Zoned;
+
+use crate::cli::FlowRunArgs;
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::pipeline::execution::databases::Databases;
+use crate::pipeline::execution::{Execution, Request, Summary};
+use crate::pipeline::flow::Flow;
+use crate::provision::Provisioner;
+use crate::report::Report;
+use crate::report::output::End;
+use crate::report::table;
+
+/// Reads the flow, runs it; returns what came of it.
+pub async fn run(
+    args: FlowRunArgs,
+    provisioner: Provisioner,
+    interrupt: &Interrupt,
+    report: Arc<dyn Report>,
+) -> Result<End> {
+    let flow = Arc::new(Flow::read(&args.flow)?);
+    let request = request(flow, &args)?;
+    let databases = Databases::new(config::database(args.database.database_url.as_deref())?, provisioner);
+    let (summary, error) = match Execution::begin(request.clone(), databases, interrupt, report).await {
+        Ok(execution) => execution.finish(interrupt).await,
+        Err(error) => (Summary::of(&request, Some(&error)), Some(error)),
+    };
+    Ok(End::new(&summary, text)?.with_error(error))
+}
+
+/// What the command line asks for: with a trigger its inputs, and the last of its dates where none is given.
+fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
+    let mut inputs = Vec::new();
+    let mut trigger_date = args.trigger_date.as_ref().map(|date| date.0.clone());
+    if let Some(id) = &args.trigger {
+        let trigger = flow.trigger(id)?;
+        if trigger.disabled {
+            return Err(Error::new(Kind::Usage, format!("the trigger {id} is disabled")));
+        }
+        inputs.extend(trigger.inputs.0.iter().map(|(name, given)| (name.clone(), given.text.clone())));
+        trigger_date = trigger_date.or_else(|| trigger.date_before(&Zoned::now()));
+    }
+    inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
+    let labels = args.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
+    Ok(Request {
+        flow,
+        path: args.flow.clone(),
+        inputs,
+        labels,
+        trigger_date,
+        lock_timeout: args.lock_timeout,
+        part_of: None,
+    })
+}
+
+fn text(summary: &Summary) -> String {
+    if summary.run_id.is_none() || summary.error.is_some() {
+        return String::new();
+    }
+    let rows = summary.tasks.iter().map(|task| {
+        let took = task.finished_at.map(|ended| ended.duration_since(task.started_at).as_secs_f64());
+        let name = match &task.value {
+            Some(value) => format!("{}[{value}]", task.task_id),
+            None => task.task_id.clone(),
+        };
+        let took = took.map(|seconds| format!("{seconds:.3} s")).unwrap_or_default();
+        [name, task.status.name().to_owned(), took]
+    });
+    let run = summary.run_id.map(|run| format!(" (run {run})")).unwrap_or_default();
+    let table = table::text(None, rows, &[2]);
+    format!("{} {}{run}\n{table}\nin all {:.3} s", summary.flow, summary.status.name(), summary.seconds)
+}

@@ -1,0 +1,147 @@
+//! `taxi backfill FLOW`: the dates of a trigger.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::{ToSpan as _, Zoned};
+use serde::Serialize;
+
+use crate::cli::BackfillArgs;
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::load::IfLoaded;
+use crate::pipeline::execution::databases::Databases;
+use crate::pipeline::execution::task_run::State;
+use crate::pipeline::execution::{Request, Summary, schedule};
+use crate::pipeline::expression::dates;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::months::{First, Last};
+use crate::provision::Provisioner;
+use crate::report::Report;
+use crate::report::failure::{self, Failure};
+use crate::report::output::End;
+use crate::report::table;
+
+#[derive(Serialize)]
+struct Planned {
+    status: &'static str,
+    dates: Vec<String>,
+}
+
+/// The result of a backfill.
+#[derive(Serialize)]
+struct Conclusion {
+    status: State,
+    runs: Vec<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+/// Runs the flow for each of the dates, or says which they are.
+pub async fn run(
+    args: &BackfillArgs,
+    path: &Path,
+    provisioner: Provisioner,
+    interrupt: &Interrupt,
+    report: Arc<dyn Report>,
+) -> Result<End> {
+    if args.run.force || args.run.if_loaded != IfLoaded::default() {
+        let text = "--force and --if-loaded are for months, not for a flow: its tasks say what they do";
+        return Err(Error::new(Kind::Usage, text));
+    }
+    let flow = Arc::new(Flow::read(path)?);
+    let requests = requests(args, path, &flow)?;
+    if args.plan {
+        let dates = requests.iter().filter_map(|request| request.trigger_date.as_ref()).map(dates::text);
+        let planned = Planned { status: "planned", dates: dates.collect() };
+        return End::new(&planned, |planned| planned.dates.join("\n"));
+    }
+    let database = config::database(args.run.database.database_url.as_deref())?;
+    let databases = Databases::new(database, provisioner);
+    let limit = flow.concurrency.as_ref().map_or(u32::MAX, |concurrency| concurrency.limit);
+    let at_a_time = usize::from(args.jobs).min(limit as usize);
+    let ended = schedule::run(requests, at_a_time, args.fail_fast, &databases, interrupt, &report).await;
+    conclude(ended, interrupt.raised())
+}
+
+fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Request>> {
+    let usage = |text: String| Error::new(Kind::Usage, text);
+    let id = args.trigger.as_deref().unwrap_or_default();
+    let trigger = flow.trigger(id)?;
+    let unknown = || usage("there are no such dates".to_owned());
+    let zone = trigger.zone();
+    let start = match &args.from {
+        First::Date(date) => date.clone(),
+        First::Month(month) => month.start().to_zoned(zone.clone()).map_err(|_| unknown())?,
+    };
+    let day = |date: jiff::civil::Date| date.to_zoned(zone.clone()).map_err(|_| unknown());
+    let end = match &args.to {
+        Last::Date(date) if date.is_day => {
+            day(date.at.date().saturating_add(1.day()))?.saturating_sub(1.nanosecond())
+        }
+        Last::Date(date) => date.at.clone(),
+        Last::Month(month) => day(month.start().saturating_add(1.month()))?.saturating_sub(1.nanosecond()),
+        Last::Latest => Zoned::now(),
+    };
+    let mut inputs: Vec<(String, String)> =
+        trigger.inputs.0.iter().map(|(name, given)| (name.clone(), given.text.clone())).collect();
+    inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
+    let labels: Vec<(String, String)> =
+        args.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
+    let request = |date: Zoned| Request {
+        flow: Arc::clone(flow),
+        path: path.to_owned(),
+        inputs: inputs.clone(),
+        labels: labels.clone(),
+        trigger_date: Some(date),
+        lock_timeout: args.run.lock_timeout,
+        part_of: None,
+    };
+    let dates = trigger.dates_from(&start).take_while(|date| *date <= end);
+    let mut requests: Vec<Request> = dates.map(request).collect();
+    if requests.is_empty() {
+        return Err(usage(format!(
+            "the trigger {id} has no date from {} to {}",
+            dates::text(&start),
+            dates::text(&end)
+        )));
+    }
+    match args.index {
+        None => Ok(requests),
+        Some(index) if index < requests.len() => Ok(vec![requests.swap_remove(index)]),
+        Some(index) => {
+            Err(usage(format!("the range has {} dates, none with the index {index}", requests.len())))
+        }
+    }
+}
+
+fn conclude(ended: Vec<(Summary, Option<Error>)>, raised: Option<Error>) -> Result<End> {
+    let count = ended.len();
+    let (runs, errors): (Vec<Summary>, Vec<Option<Error>>) = ended.into_iter().unzip();
+    let failed: Vec<(&str, Error)> = std::iter::zip(&runs, errors)
+        .filter_map(|(run, error)| Some((run.trigger_date.as_deref().unwrap_or_default(), error?)))
+        .collect();
+    let status = match (&raised, failed.is_empty()) {
+        (Some(_), _) => State::Cancelled,
+        (None, false) => State::Failed,
+        (None, true) if runs.iter().any(|run| run.status == State::Warning) => State::Warning,
+        (None, true) => State::Succeeded,
+    };
+    let error =
+        raised.or_else(|| (!failed.is_empty()).then(|| failure::of_several(&failed, count, "dates failed")));
+    let conclusion = Conclusion { status, runs, error: error.as_ref().map(Failure::of) };
+    Ok(End::new(&conclusion, text)?.with_error(error))
+}
+
+fn text(conclusion: &Conclusion) -> String {
+    let rows = conclusion.runs.iter().map(|run| {
+        [
+            run.trigger_date.clone().unwrap_or_default(),
+            run.status.name().to_owned(),
+            run.run_id.map(|id| id.to_string()).unwrap_or_default(),
+            format!("{:.1}", run.seconds),
+        ]
+    });
+    table::text(Some(["date", "", "run", "seconds"]), rows, &[3])
+}

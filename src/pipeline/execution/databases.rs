@@ -1,0 +1,196 @@
+//! The databases of one run: which they are, and the sessions that its tasks share one after the other.
+//!
+//! A database that is given for the run is that of every task, whatever the flow says: credentials come from outside, the flow
+//! stays. Else a task's own is used; a task that names none gets the run's: the one that all others name, else the embedded
+//! server's.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use tokio_postgres::Client;
+
+use super::task_run::TaskRun;
+use crate::database::settings::Settings;
+use crate::database::{session, statement};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::load::sessions::Sessions;
+use crate::pipeline::document::Diagnostic;
+use crate::pipeline::expression::Scope;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::tasks::query::Connection;
+use crate::provision::Provisioner;
+use crate::report::Report;
+
+/// How long ending a statement may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The databases of one run.
+pub struct Databases {
+    given: Option<Settings>,
+    main: OnceCell<Settings>,
+    provisioner: Provisioner,
+    idle: Mutex<Vec<(Settings, Session)>>,
+}
+
+impl Databases {
+    /// The databases of a run that is `given` one, or none.
+    pub fn new(given: Option<Settings>, provisioner: Provisioner) -> Arc<Self> {
+        Arc::new(Self { given, main: OnceCell::new(), provisioner, idle: Mutex::default() })
+    }
+
+    /// The one that is given for the run.
+    pub fn given(&self) -> Option<&Settings> {
+        self.given.as_ref()
+    }
+
+    /// Decides which is the run's, and brings up the embedded server if it is that.
+    pub async fn choose(&self, flow: &Flow, scope: &Scope, report: &dyn Report) -> Result<&Settings> {
+        self.main
+            .get_or_try_init(async || match (&self.given, declared(flow, scope)?) {
+                (Some(given), _) => Ok(given.clone()),
+                (None, Some(declared)) => Ok(declared),
+                (None, None) => self.provisioner.bring_up(report).await,
+            })
+            .await
+    }
+
+    /// The run's.
+    pub async fn main(&self, run: &TaskRun<'_>) -> Result<&Settings> {
+        let execution = run.execution;
+        self.choose(&execution.flow, &run.scope, execution.report.as_ref()).await
+    }
+
+    /// A session on the database of a task.
+    pub async fn session<'a>(
+        &'a self,
+        run: &TaskRun<'_>,
+        connection: Option<Connection<'_>>,
+    ) -> Result<Borrowed<'a>> {
+        let named = connection.filter(|connection| self.given.is_none() && connection.url.is_some());
+        let settings = match named {
+            Some(connection) => resolve(&run.scope, connection).map_err(|fault| match fault {
+                Fault::Expression(diagnostic) => run.diagnostic(diagnostic),
+                Fault::Settings(error) => error,
+            })?,
+            None => self.main(run).await?.clone(),
+        };
+        let usable = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(|(_, session)| !session.client.is_closed());
+            let index = idle.iter().position(|(known, _)| *known == settings);
+            index.map(|index| idle.swap_remove(index).1)
+        };
+        let session = match usable {
+            Some(session) => session,
+            None => run.interrupt.or(self.connect(&settings)).await?,
+        };
+        Ok(Borrowed { databases: self, settings, client: session.client, number: session.number })
+    }
+
+    /// The pair of sessions that a load takes.
+    pub async fn sessions(&self, run: &TaskRun<'_>) -> Result<Sessions> {
+        let settings = self.main(run).await?;
+        run.interrupt.or(Sessions::open(settings)).await
+    }
+
+    /// Connects; where the address is the flow's own, the error says how to replace it.
+    pub async fn connect(&self, settings: &Settings) -> Result<Session> {
+        let connected = async {
+            let client = session::connect(settings).await?;
+            let number = session::number(&client).await?;
+            Ok(Session { client, number })
+        };
+        let is_embedded = || settings.address().starts_with("127.0.0.1");
+        connected.await.map_err(|error: Error| match self.given {
+            None if error.kind() == Kind::Unreachable && !is_embedded() => {
+                error.hint("this address is the flow's own: --database-url or DATABASE_URL takes another, for all of its tasks")
+            }
+            _ => error,
+        })
+    }
+}
+
+/// A session.
+pub struct Session {
+    /// The connection.
+    pub client: Client,
+    /// What the server calls it.
+    pub number: i32,
+}
+
+/// A session that a task uses, and gives back if all went well.
+pub struct Borrowed<'a> {
+    databases: &'a Databases,
+    settings: Settings,
+    /// The connection.
+    pub client: Client,
+    number: i32,
+}
+
+impl Borrowed<'_> {
+    /// What `work` on the session comes to; a signal or a timeout ends its statement on the server, too.
+    pub async fn guard<T>(&self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let outcome = interrupt.or(work).await;
+        if outcome.is_err() && interrupt.raised().is_some() {
+            // where the server does not answer, it ends the statement when it notices that the client is gone
+            let (clients, numbers) = ([&self.client], [self.number]);
+            let end = session::terminate(&self.settings, &clients, &numbers);
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, end).await;
+        }
+        outcome
+    }
+
+    /// Gives it back, as new.
+    pub async fn give_back(self) {
+        // whatever is still open was not committed
+        let cleaned = async {
+            self.client.batch_execute("ROLLBACK").await.ok()?;
+            let discard = statement::render("discard_session.sql", &minijinja::context! {}).ok()?;
+            self.client.batch_execute(&discard).await.ok()?;
+            session::prepare(&self.client).await.ok()
+        };
+        // a session that cannot be cleaned is not used again
+        if cleaned.await.is_some() {
+            let mut idle = self.databases.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push((self.settings, Session { client: self.client, number: self.number }));
+        }
+    }
+}
+
+enum Fault {
+    Expression(Diagnostic),
+    Settings(Error),
+}
+
+/// The settings of a connection that a task names.
+fn resolve(scope: &Scope, connection: Connection<'_>) -> Result<Settings, Fault> {
+    let fill = |template: Option<&_>| template.map(|template| scope.fill(template)).transpose();
+    let url = fill(connection.url).map_err(Fault::Expression)?.unwrap_or_default();
+    let user = fill(connection.username).map_err(Fault::Expression)?;
+    let password = fill(connection.password).map_err(Fault::Expression)?;
+    Settings::parse_with(&url, user.as_deref(), password.as_deref()).map_err(|error| {
+        Fault::Settings(error.hint("the address is the flow's own: jdbc:postgresql://host:5432/database"))
+    })
+}
+
+/// The one database that all tasks name which name any.
+fn declared(flow: &Flow, scope: &Scope) -> Result<Option<Settings>> {
+    let mut connections = Vec::new();
+    flow.walk(|task| {
+        connections.extend(task.kind.connection().filter(|connection| connection.url.is_some()))
+    });
+    let mut found: Option<Settings> = None;
+    for connection in connections {
+        match resolve(scope, connection) {
+            Ok(settings) if found.as_ref().is_some_and(|known| *known != settings) => return Ok(None),
+            Ok(settings) => found = Some(settings),
+            // it is of what a task has yet to come to
+            Err(Fault::Expression(_)) => return Ok(None),
+            Err(Fault::Settings(error)) => return Err(error),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,164 @@
+//! What the ledger is told of a run of a flow: that it began, each of its tasks, how it ended.
+//!
+//! The session that tells it holds an advisory lock for the run, by which others see that it is alive.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
+
+use super::task_run::{Outputs, Record};
+use crate::database::settings::Settings;
+use crate::database::{failure as database_failure, session, statement};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::ledger::run::Run;
+use crate::ledger::{Status, schema};
+use crate::load::locks;
+use crate::pipeline::flow::{Behavior, Concurrency};
+use crate::report::{Report, failure};
+
+/// How long writing the end may take: a run that is cancelled has to be gone in five seconds.
+const END_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How often a run that waits for others looks whether there is room.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Outputs that are larger are not for a history.
+const OUTPUTS_LIMIT_BYTES: usize = 256 * 1024;
+
+/// The history of one run.
+pub struct History {
+    client: Client,
+    settings: Settings,
+    /// Whether something could not be written, so that the user knows.
+    is_incomplete: AtomicBool,
+}
+
+impl History {
+    /// Connects to the database that holds the ledger, and brings that up to date.
+    pub async fn open(settings: &Settings, client: Client) -> Result<Self> {
+        let mut client = client;
+        schema::upgrade(&mut client).await?;
+        Ok(Self { client, settings: settings.clone(), is_incomplete: AtomicBool::new(false) })
+    }
+
+    /// Waits until there may be another run of the flow, as `concurrency` says.
+    pub async fn admit(
+        &self,
+        flow: &str,
+        concurrency: &Concurrency,
+        patience: Duration,
+        interrupt: &Interrupt,
+        report: &dyn Report,
+    ) -> Result<()> {
+        let began = std::time::Instant::now();
+        let mut has_said = false;
+        loop {
+            for slot in 0..concurrency.limit {
+                if self.hold(&format!("taxi_etl: run {flow}, {slot}")).await? {
+                    return Ok(());
+                }
+            }
+            let limit = concurrency.limit;
+            let error = Error::new(
+                Kind::LockHeld,
+                format!("there are {limit} runs of {flow} under way, which is its limit"),
+            );
+            match concurrency.behavior {
+                Behavior::Fail => return Err(error.hint("its concurrency says FAIL: QUEUE waits instead")),
+                Behavior::Cancel => {
+                    return Err(error.hint("its concurrency says CANCEL: QUEUE waits instead"));
+                }
+                Behavior::Queue if began.elapsed() >= patience => {
+                    return Err(error.hint("--lock-timeout waits longer, and running again later is safe"));
+                }
+                Behavior::Queue => {}
+            }
+            if !has_said {
+                report.notice(&format!(
+                    "waiting: there are {limit} runs of {flow} under way, which is its limit"
+                ));
+                has_said = true;
+            }
+            let asleep = async {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                Ok(())
+            };
+            interrupt.or(asleep).await?;
+        }
+    }
+
+    /// Writes that the run has begun.
+    pub async fn begin(&self, run: &Run) -> Result<()> {
+        self.hold(&locks::of_run(run.id)).await?;
+        run.record_start(&self.client).await
+    }
+
+    async fn hold(&self, name: &str) -> Result<bool> {
+        let hold = statement::render("hold_lock.sql", &minijinja::context! {})?;
+        let held = self.client.query_one(&hold, &[&name]).await;
+        Ok(held.map_err(|cause| database_failure::statement("cannot take a lock", cause))?.get(0))
+    }
+
+    /// Writes how a task run stands.
+    pub async fn task(&self, run: Uuid, record: &Record, report: &dyn Report) {
+        if let Err(error) = write_task(&self.client, run, record).await
+            && !self.is_incomplete.swap(true, Ordering::Relaxed)
+        {
+            report.notice(&format!("the run's history is incomplete: {}", failure::plain(&error)));
+        }
+    }
+
+    /// Writes how the run ended.
+    pub async fn end(&self, run: &Run, status: Status, error: Option<&Error>, report: &dyn Report) {
+        let record = async {
+            if run.record_end(&self.client, status, error).await.is_err() {
+                // the server may have been restarted
+                let client = session::connect(&self.settings).await?;
+                run.record_end(&client, status, error).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        let unwritten = match tokio::time::timeout(END_TIMEOUT, record).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => failure::plain(&error),
+            Err(_elapsed) => "the database does not answer".to_owned(),
+        };
+        report.notice(&format!("the run's end is not in the ledger: {unwritten}"));
+    }
+}
+
+async fn write_task(client: &Client, run: Uuid, record: &Record) -> Result<()> {
+    let outputs = match serde_json::to_string(&record.outputs) {
+        Ok(text) if text.len() <= OUTPUTS_LIMIT_BYTES && !text.contains("\\u0000") => record.outputs.clone(),
+        _ => Outputs::from_iter([(
+            "left out".to_owned(),
+            "they are too large, or hold what jsonb does not take".into(),
+        )]),
+    };
+    let (outputs, attempts, log) = (Json(outputs), Json(&record.attempts), Json(&record.log));
+    let status = record.status.name();
+    let values: [(&str, &(dyn ToSql + Sync)); 14] = [
+        ("task_run_id", &record.task_run_id),
+        ("run_id", &run),
+        ("parent_id", &record.parent_id),
+        ("task_id", &record.task_id),
+        ("task_type", &record.task_type),
+        ("value", &record.value),
+        ("status", &status),
+        ("attempts", &attempts),
+        ("outputs", &outputs),
+        ("log", &log),
+        ("error_kind", &record.error_kind),
+        ("error", &record.error),
+        ("started_at", &record.started_at),
+        ("finished_at", &record.finished_at),
+    ];
+    let (columns, values): (Vec<&str>, Vec<&(dyn ToSql + Sync)>) = values.into_iter().unzip();
+    let write = statement::render("ledger/record_task.sql", &minijinja::context! { columns })?;
+    let written = client.execute(&write, &values).await;
+    written
+        .map(drop)
+        .map_err(|cause| database_failure::statement("cannot write into taxi_etl.task_runs", cause))
+}

@@ -1,0 +1,304 @@
+//! A run of a flow: its tasks in order, with what they have come to, recorded however it ends.
+//!
+//! ```text
+//! flow, inputs ─► begin ──────────► tasks ──────────────────────────► end
+//!                 check, connect,   condition, attempts, timeout,      errors, finally,
+//!                 record            outputs, record                    summary, record
+//! ```
+
+pub mod databases;
+pub mod frame;
+pub mod history;
+pub mod schedule;
+pub mod storage;
+pub mod subflow;
+pub mod task_run;
+pub mod tasks;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use minijinja::{Value as Data, context};
+use serde::Serialize;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::expression::secrets::Secrets;
+use super::expression::{Scope, data, dates};
+use super::flow::Flow;
+use super::inputs::Inputs;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::ledger::Status;
+use crate::ledger::run::Run;
+use crate::report::failure::{self, Failure};
+use crate::report::log::{Log, RunReport};
+use crate::report::phase::{Phase, seconds};
+use crate::report::{Masked, Report};
+use databases::Databases;
+use frame::Frame;
+use history::History;
+use storage::Storage;
+use task_run::{Outputs, Record, State};
+
+/// What a run of a flow is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// Its file, beside which subflows and projects are looked for.
+    pub path: PathBuf,
+    /// Inputs, as given.
+    pub inputs: Vec<(String, String)>,
+    /// Labels, as given.
+    pub labels: Vec<(String, String)>,
+    /// The date that it is for.
+    pub trigger_date: Option<Zoned>,
+    /// How long to wait for what others hold.
+    pub lock_timeout: Duration,
+    /// The run whose task it is, and below how many flows that is.
+    pub part_of: Option<(Uuid, u32)>,
+}
+
+/// A run under way.
+pub struct Execution {
+    /// Its flow.
+    pub flow: Arc<Flow>,
+    /// Its inputs.
+    pub inputs: Inputs,
+    /// Its name.
+    pub run_id: Uuid,
+    /// Its files.
+    pub storage: Storage,
+    /// Its databases.
+    pub databases: Arc<Databases>,
+    /// How long to wait for what others hold.
+    pub lock_timeout: Duration,
+    request: Request,
+    depth: u32,
+    report: Arc<dyn Report>,
+    secrets: Secrets,
+    scope: Scope,
+    history: History,
+    run: Mutex<Run>,
+    began: Instant,
+    labels: Mutex<Vec<(String, String)>>,
+    outputs: Mutex<Outputs>,
+    records: Mutex<Vec<Record>>,
+    has_warned: AtomicBool,
+}
+
+/// What a run has come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// How it ended.
+    pub status: State,
+    /// The run.
+    pub run_id: Option<Uuid>,
+    /// The flow, with its namespace.
+    pub flow: String,
+    /// Its inputs.
+    pub inputs: serde_json::Map<String, Json>,
+    /// Its labels.
+    pub labels: serde_json::Map<String, Json>,
+    /// The date that it was for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_date: Option<String>,
+    /// Its task runs, in the order of their beginnings.
+    pub tasks: Vec<Record>,
+    /// How long it took.
+    pub seconds: f64,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+impl Summary {
+    /// The summary of a run that has not begun.
+    pub fn of(request: &Request, error: Option<&Error>) -> Self {
+        let pairs = request.inputs.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        Self {
+            status: error.map_or(State::Skipped, state_of),
+            run_id: None,
+            flow: request.flow.name(),
+            inputs: pairs.collect(),
+            labels: serde_json::Map::new(),
+            trigger_date: request.trigger_date.as_ref().map(dates::text),
+            tasks: Vec::new(),
+            seconds: 0.0,
+            error: error.map(Failure::of),
+        }
+    }
+}
+
+/// How a task or a run stands that has ended with `error`.
+fn state_of(error: &Error) -> State {
+    match error.kind() {
+        Kind::Interrupted | Kind::Terminated => State::Cancelled,
+        _ => State::Failed,
+    }
+}
+
+impl Execution {
+    /// Checks what is asked for, connects, and writes down that the run has begun.
+    pub async fn begin(
+        request: Request,
+        databases: Arc<Databases>,
+        interrupt: &Interrupt,
+        report: Arc<dyn Report>,
+    ) -> Result<Self> {
+        let flow = Arc::clone(&request.flow);
+        if flow.disabled {
+            let text = format!("the flow {} is disabled", flow.name());
+            return Err(Error::new(Kind::Configuration, text).hint("disabled: false lets it run"));
+        }
+        let inputs = Inputs::resolve(&flow.inputs, &request.inputs)?;
+        let secrets = Secrets::default();
+        let log = Log::default();
+        let report: Arc<dyn Report> = Arc::new(Masked { outer: report, secrets: secrets.clone() });
+        let report: Arc<dyn Report> = Arc::new(RunReport { outer: report, file: None, log: log.clone() });
+        let mut run = Run::begin(flow.name(), inputs.clone().into_pairs(), log);
+        run.part_of = request.part_of.map(|(run, _)| run);
+        run.trigger_date = request.trigger_date.as_ref().map(Zoned::timestamp);
+        let scope = scope(&request, &inputs, &run, &secrets);
+        let mut labels = Vec::new();
+        for (name, value) in &flow.labels.0 {
+            let filled = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]))?;
+            set(&mut labels, name.clone(), filled);
+        }
+        for (name, value) in &request.labels {
+            set(&mut labels, name.clone(), value.clone());
+        }
+        run.labels = Some(labels.clone());
+        let connecting = async {
+            let phase = report.begin(Phase::Connect, None);
+            let settings = databases.choose(&flow, &scope, report.as_ref()).await?;
+            let session = databases.connect(settings).await?;
+            let history = History::open(settings, session.client).await?;
+            run.phases.end(phase, "done");
+            Ok(history)
+        };
+        let history = interrupt.or(connecting).await?;
+        if let Some(concurrency) = &flow.concurrency {
+            history
+                .admit(&flow.name(), concurrency, request.lock_timeout, interrupt, report.as_ref())
+                .await?;
+        }
+        let storage = Storage::create()?;
+        history.begin(&run).await?;
+        Ok(Self {
+            inputs,
+            run_id: run.id,
+            storage,
+            databases,
+            lock_timeout: request.lock_timeout,
+            depth: request.part_of.map_or(0, |(_, depth)| depth),
+            request,
+            flow,
+            report,
+            secrets,
+            scope,
+            history,
+            run: Mutex::new(run),
+            began: Instant::now(),
+            labels: Mutex::new(labels),
+            outputs: Mutex::default(),
+            records: Mutex::default(),
+            has_warned: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs the tasks; what came of them is the summary, with the error, if any.
+    pub async fn finish(self, interrupt: &Interrupt) -> (Summary, Option<Error>) {
+        let (flow, root) = (Arc::clone(&self.flow), Frame::root());
+        let body = self.run_tasks(&flow.tasks, root, interrupt);
+        let ended = self.with_ends(body, &flow.errors, &flow.finally, root, interrupt).await;
+        let error = ended.err().map(|error| self.without_secrets(error));
+        let warned = self.has_warned.load(Ordering::Relaxed);
+        let (status, state) = match &error {
+            Some(error) => (Status::of(error), state_of(error)),
+            None if warned => (Status::Warning, State::Warning),
+            None => (Status::Succeeded, State::Succeeded),
+        };
+        let labels = lock(&self.labels).clone();
+        let run = {
+            let mut run = lock(&self.run);
+            run.labels = Some(labels.clone());
+            run.clone()
+        };
+        self.history.end(&run, status, error.as_ref(), self.report.as_ref()).await;
+        let pairs = |pairs: Vec<(String, String)>| {
+            pairs.into_iter().map(|(name, value)| (name, Json::from(self.secrets.hide(&value)))).collect()
+        };
+        let summary = Summary {
+            status: state,
+            run_id: Some(self.run_id),
+            flow: flow.name(),
+            inputs: pairs(self.inputs.clone().into_pairs()),
+            labels: pairs(labels),
+            trigger_date: self.request.trigger_date.as_ref().map(dates::text),
+            tasks: std::mem::take(&mut *lock(&self.records)),
+            seconds: seconds(self.began.elapsed()),
+            error: error.as_ref().map(Failure::of),
+        };
+        (summary, error)
+    }
+
+    /// Sets a label.
+    pub fn label(&self, name: String, value: String) {
+        set(&mut lock(&self.labels), name, self.secrets.hide(&value));
+    }
+
+    /// The folder of the flow's file.
+    pub fn folder(&self) -> &Path {
+        self.request.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// What went wrong, without what nobody is to see.
+    fn without_secrets(&self, error: Error) -> Error {
+        let text = failure::plain(&error);
+        let hidden = self.secrets.hide(&text);
+        if text == hidden {
+            return error;
+        }
+        let masked = Error::new(error.kind(), hidden);
+        match error.advice() {
+            Some(hint) => masked.hint(self.secrets.hide(hint)),
+            None => masked,
+        }
+    }
+}
+
+/// The names that are the same for all tasks of the run.
+fn scope(request: &Request, inputs: &Inputs, run: &Run, secrets: &Secrets) -> Scope {
+    let flow = &request.flow;
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let envs = Data::from_pairs(
+        environment.filter_map(|(name, value)| Some((name.strip_prefix("ENV_")?.to_lowercase(), value))),
+    );
+    let scope = Scope::new(secrets)
+        .with("inputs", inputs.data())
+        .with("vars", flow.variables.as_ref().map_or_else(|| context! {}, data))
+        .with("flow", context! { id => flow.id.0.as_str(), namespace => flow.namespace.as_str() })
+        .with("execution", context! { id => run.id.to_string(), startDate => dates::text_of(run.started_at) })
+        .with("envs", envs)
+        .with("labels", context! {})
+        .with("outputs", context! {});
+    match &request.trigger_date {
+        Some(date) => scope.with("trigger", context! { date => dates::text(date) }),
+        None => scope,
+    }
+}
+
+fn set(labels: &mut Vec<(String, String)>, name: String, value: String) {
+    labels.retain(|(known, _)| *known != name);
+    labels.push((name, value));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,155 @@
+//! The files of one run: kept in a private directory, which is gone when the run is.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use glob::{MatchOptions, Pattern};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::error::{Error, Kind, Result};
+
+/// A `*` stands for no more than one folder's names.
+const MATCHING: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// The files of one run.
+pub struct Storage {
+    root: TempDir,
+    next: AtomicU64,
+}
+
+impl Storage {
+    /// Creates the directory, which nobody else can enter.
+    pub fn create() -> Result<Self> {
+        let parent = std::env::temp_dir();
+        let private = fs::Permissions::from_mode(0o700);
+        let root = tempfile::Builder::new().prefix("taxi-run-").permissions(private).tempdir_in(&parent);
+        let root = root.map_err(|cause| Error::file("create a directory in", &parent, cause))?;
+        let storage = Self { root, next: AtomicU64::new(0) };
+        for folder in [storage.files(), storage.root.path().join("work")] {
+            fs::create_dir(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
+        }
+        Ok(storage)
+    }
+
+    fn files(&self) -> PathBuf {
+        self.root.path().join("files")
+    }
+
+    /// A path for a new file of this name.
+    pub fn new_file(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.files().join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
+        // what an address calls its file is no path
+        Ok(folder.join(name.replace(['/', '\0'], "_")))
+    }
+
+    /// A new file of this name, to be written.
+    pub fn new_writer(&self, name: &str) -> Result<(PathBuf, BufWriter<File>)> {
+        let path = self.new_file(name)?;
+        let file = File::create(&path).map_err(|cause| Error::file("write", &path, cause))?;
+        Ok((path, BufWriter::new(file)))
+    }
+
+    /// A script, for as long as it is held.
+    pub fn script(&self, text: &str) -> Result<NamedTempFile> {
+        let unwritable = |cause| Error::file("write a script into", self.root.path(), cause);
+        let mut file = NamedTempFile::new_in(self.root.path()).map_err(unwritable)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(unwritable)?;
+        Ok(file)
+    }
+
+    /// A directory to work in, for as long as it is held.
+    pub fn working_dir(&self) -> Result<TempDir> {
+        let parent = self.root.path().join("work");
+        TempDir::new_in(&parent).map_err(|cause| Error::file("create a directory in", &parent, cause))
+    }
+
+    /// Whether this is a file that the run has kept.
+    pub fn holds(&self, path: &Path) -> bool {
+        let real = fs::canonicalize(path).ok();
+        let files = fs::canonicalize(self.files()).ok();
+        real.zip(files).is_some_and(|(real, files)| real.starts_with(files) && real.is_file())
+    }
+
+    /// Keeps the files of a folder that are like one of the patterns; each has its name there.
+    pub fn keep(&self, folder: &Path, patterns: &[String]) -> Result<Vec<(String, PathBuf)>> {
+        let read = |text: &String| {
+            Pattern::new(text).map_err(|cause| {
+                Error::new(Kind::Configuration, format!("{text:?} is not a pattern like *.csv"))
+                    .because(cause)
+            })
+        };
+        let patterns: Vec<Pattern> = patterns.iter().map(read).collect::<Result<_>>()?;
+        let mut names = Vec::new();
+        if !patterns.is_empty() {
+            list(folder, Path::new(""), &mut names).map_err(|cause| Error::file("read", folder, cause))?;
+        }
+        names.retain(|name| patterns.iter().any(|pattern| pattern.matches_path_with(name, MATCHING)));
+        names.sort();
+        let mut kept = Vec::new();
+        for name in names {
+            let (text, from) = (name.display().to_string(), folder.join(&name));
+            let to = self.new_file(&text)?;
+            // a folder of the run's own is given up anyway
+            let moved = from.starts_with(self.root.path()) && fs::rename(&from, &to).is_ok();
+            if !moved {
+                fs::copy(&from, &to).map_err(|cause| Error::file("copy", &from, cause))?;
+            }
+            kept.push((text, to));
+        }
+        Ok(kept)
+    }
+
+    /// Removes all that was kept; returns how many files that were.
+    pub fn purge(&self) -> Result<usize> {
+        let folder = self.files();
+        let failed = |cause| Error::file("remove", &folder, cause);
+        let mut names = Vec::new();
+        list(&folder, Path::new(""), &mut names).map_err(failed)?;
+        fs::remove_dir_all(&folder).and_then(|()| fs::create_dir(&folder)).map_err(failed)?;
+        Ok(names.len())
+    }
+}
+
+/// Adds the files below `folder`, links left out.
+fn list(folder: &Path, below: &Path, names: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder.join(below))? {
+        let entry = entry?;
+        let (name, kind) = (below.join(entry.file_name()), entry.file_type()?);
+        if kind.is_dir() {
+            list(folder, &name, names)?;
+        } else if kind.is_file() {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_asked_for_is_kept_and_nothing_is_left() {
+        let storage = Storage::create().unwrap();
+        let root = storage.root.path().to_owned();
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        let work = storage.working_dir().unwrap();
+        fs::create_dir(work.path().join("sub")).unwrap();
+        for name in ["a.csv", "b.txt", "sub/c.csv"] {
+            fs::write(work.path().join(name), name).unwrap();
+        }
+        let names = |kept: Vec<(String, PathBuf)>| kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let kept = storage.keep(work.path(), &["*.csv".to_owned()]).unwrap();
+        assert!(storage.holds(&kept[0].1) && !storage.holds(Path::new("/etc/passwd")));
+        assert_eq!(names(kept), ["a.csv"]);
+        assert_eq!(names(storage.keep(work.path(), &["**/*.csv".to_owned()]).unwrap()), ["sub/c.csv"]);
+        assert_eq!(storage.purge().unwrap(), 2);
+        drop((work, storage));
+        assert!(!root.exists());
+    }
+}

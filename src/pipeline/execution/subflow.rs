@@ -1,0 +1,49 @@
+//! Running a flow as the task of another.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::task_run::{Outputs, State, TaskRun};
+use super::{Execution, Request};
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::flow::Flow;
+use crate::pipeline::tasks::flowable::Subflow;
+
+/// How deep flows may call each other: one that calls itself ends here.
+const DEPTH_LIMIT: u32 = 8;
+
+/// Runs it, on the same database; its run is part of the caller's.
+pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
+    let execution = run.execution;
+    let depth = execution.depth + 1;
+    if depth > DEPTH_LIMIT {
+        let text = format!("flows call each other more than {DEPTH_LIMIT} deep: does one call itself?");
+        return Err(Error::new(Kind::Configuration, text));
+    }
+    let (flow, path) = Flow::beside(&execution.request.path, &task.namespace, &task.flow_id.0)?;
+    let fill = |(name, value): &(String, _)| Ok((name.clone(), run.fill(value)?));
+    let request = Request {
+        flow: Arc::new(flow),
+        path,
+        inputs: task.inputs.0.iter().map(fill).collect::<Result<_>>()?,
+        labels: task.labels.0.iter().map(fill).collect::<Result<_>>()?,
+        trigger_date: execution.request.trigger_date.clone(),
+        lock_timeout: execution.lock_timeout,
+        part_of: Some((execution.run_id, depth)),
+    };
+    let name = request.flow.name();
+    let begun =
+        Execution::begin(request, Arc::clone(&execution.databases), &run.interrupt, run.reports()).await?;
+    let (summary, error) = begun.finish(&run.interrupt).await;
+    if let Some(error) = error
+        && (task.transmit_failed || summary.status == State::Cancelled)
+    {
+        return Err(Error::new(error.kind(), format!("the flow {name} failed")).because(error));
+    }
+    let outputs = [
+        ("executionId", json!(summary.run_id.map(|id| id.to_string()))),
+        ("state", json!(summary.status.name())),
+    ];
+    Ok(outputs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+}

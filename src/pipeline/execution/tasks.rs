@@ -1,0 +1,327 @@
+//! The tasks of a run: in what order, under what condition, how often, for how long.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+use minijinja::value::Serde;
+use minijinja::{Value as Data, context};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::frame::Frame;
+use super::task_run::{Attempt, Outputs, Record, State, TaskLog, TaskRun};
+use super::{Execution, lock, state_of};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::pipeline::expression::dates;
+use crate::pipeline::task::{Task, TaskType};
+use crate::pipeline::tasks::flowable::ForEach;
+use crate::report::log::Level;
+use crate::report::{Event, failure};
+
+/// A task to be run, and where it stands.
+struct Turn<'a> {
+    task: &'a Task,
+    frame: Frame<'a>,
+    name: String,
+    log: TaskLog,
+}
+
+impl Execution {
+    /// Runs tasks one after the other, up to the first that fails.
+    pub fn run_tasks<'a>(
+        &'a self,
+        tasks: &'a [Task],
+        frame: Frame<'a>,
+        interrupt: &'a Interrupt,
+    ) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for task in tasks {
+                self.run_task(task, frame, interrupt).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What `body` comes to; where it fails the `errors` run, and at any rate what is to run `finally`.
+    pub(super) async fn with_ends(
+        &self,
+        body: impl Future<Output = Result<()>>,
+        errors: &[Task],
+        finally: &[Task],
+        frame: Frame<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let ended = body.await;
+        // a signal is no error to be handled, and leaves no time
+        if interrupt.raised().is_some() {
+            return ended;
+        }
+        if ended.is_err()
+            && let Err(error) = self.run_tasks(errors, frame, interrupt).await
+        {
+            self.report.notice(&format!("the tasks for errors failed, too: {}", failure::plain(&error)));
+        }
+        let finally = self.run_tasks(finally, frame, interrupt).await;
+        ended.and(finally)
+    }
+
+    async fn run_task(&self, task: &Task, frame: Frame<'_>, interrupt: &Interrupt) -> Result<()> {
+        if let Some(signal) = interrupt.raised() {
+            return Err(signal);
+        }
+        if task.common.disabled {
+            return Ok(());
+        }
+        let turn = Turn { task, frame, name: frame.name(task.id()), log: TaskLog::default() };
+        let began = Instant::now();
+        let mut record = turn.record();
+        let outcome = match self.is_wanted(&turn, &record, interrupt) {
+            Ok(true) => {
+                lock(&self.records).push(record.clone());
+                self.history.task(self.run_id, &record, self.report.as_ref()).await;
+                self.report.emit(None, Event::TaskBegan { task: &turn.name, kind: task.kind.name() });
+                self.attempts(&turn, &mut record, began, interrupt).await
+            }
+            Ok(false) => Ok(State::Skipped),
+            Err(error) => Err(error),
+        };
+        let (status, error) = match outcome {
+            Ok(status) => (status, None),
+            Err(error) => {
+                let error = self.without_secrets(turn.named(error));
+                let is_allowed = task.common.allow_failure && interrupt.raised().is_none();
+                (if is_allowed { State::Warning } else { state_of(&error) }, Some(error))
+            }
+        };
+        if status == State::Warning {
+            self.has_warned.store(true, Ordering::Relaxed);
+        }
+        record.status = status;
+        record.error_kind = error.as_ref().map(|error| error.kind().name());
+        record.error = error.as_ref().map(failure::plain);
+        record.finished_at = Some(Timestamp::now());
+        record.log = turn.log.lines();
+        self.history.task(self.run_id, &record, self.report.as_ref()).await;
+        let ended = Event::TaskEnded {
+            task: &turn.name,
+            status: status.name(),
+            took: began.elapsed(),
+            error: record.error.as_deref(),
+        };
+        self.report.emit(None, ended);
+        {
+            let mut records = lock(&self.records);
+            match records.iter_mut().find(|known| known.task_run_id == record.task_run_id) {
+                Some(known) => *known = record,
+                None => records.push(record),
+            }
+        }
+        match error {
+            Some(error) if status != State::Warning => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the task's condition holds.
+    fn is_wanted(&self, turn: &Turn<'_>, record: &Record, interrupt: &Interrupt) -> Result<bool> {
+        let Some(condition) = &turn.task.common.run_if else { return Ok(true) };
+        self.task_run(turn, record, interrupt.clone()).holds(condition)
+    }
+
+    /// Tries until the task succeeds, or is not to be tried again.
+    async fn attempts(
+        &self,
+        turn: &Turn<'_>,
+        record: &mut Record,
+        began: Instant,
+        interrupt: &Interrupt,
+    ) -> Result<State> {
+        let common = &turn.task.common;
+        let is_flowable = turn.task.kind.flowable().is_some();
+        // what the flow says is for the tasks that work
+        let retry = common.retry.as_ref().or(self.flow.retry.as_ref().filter(|_| !is_flowable));
+        loop {
+            let started_at = Timestamp::now();
+            let limited = common.timeout.map_or_else(|| interrupt.clone(), |limit| interrupt.limited(limit));
+            let run = self.task_run(turn, record, limited);
+            let outcome = self.attempt(turn, &run, record.task_run_id).await;
+            let error = match outcome {
+                Ok(outputs) => {
+                    record.attempts.push(Attempt { started_at, finished_at: Timestamp::now(), error: None });
+                    self.keep_outputs(turn, &outputs);
+                    if let Json::Object(outputs) = self.secrets.hide_in(&Json::Object(outputs)) {
+                        record.outputs = outputs;
+                    }
+                    let retried = record.attempts.len() > 1;
+                    let warns = retried && retry.is_some_and(|retry| retry.warning_on_retry);
+                    return Ok(if warns { State::Warning } else { State::Succeeded });
+                }
+                Err(error) => error,
+            };
+            let error = match (interrupt.raised(), run.interrupt.raised(), common.timeout) {
+                (Some(signal), ..) => signal,
+                (None, Some(_), Some(limit)) => {
+                    Error::new(Kind::TimedOut, format!("it was ended after its timeout of {limit:?}"))
+                }
+                _ => error,
+            };
+            let said = self.secrets.hide(&failure::plain(&error));
+            record.attempts.push(Attempt {
+                started_at,
+                finished_at: Timestamp::now(),
+                error: Some(said.clone()),
+            });
+            let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+            let wait =
+                retry.filter(|_| interrupt.raised().is_none()).and_then(|retry| retry.wait(attempts, began));
+            let Some(wait) = wait else { return Err(error) };
+            run.say(
+                Level::Warning,
+                &format!("attempt {attempts} failed, the next begins in {wait:?}: {said}"),
+            );
+            sleep(wait, interrupt).await?;
+        }
+    }
+
+    async fn attempt(&self, turn: &Turn<'_>, run: &TaskRun<'_>, task_run: Uuid) -> Result<Outputs> {
+        let Some(flowable) = turn.task.kind.flowable() else { return turn.task.kind.run(run).await };
+        let below = turn.frame.below(task_run);
+        let interrupt = &run.interrupt;
+        let body = async {
+            match &turn.task.kind {
+                TaskType::If(task) => {
+                    let tasks = if run.holds(&task.condition)? { &task.then } else { &task.otherwise };
+                    self.run_tasks(tasks, below, interrupt).await
+                }
+                TaskType::Switch(task) => {
+                    self.run_tasks(task.case(&run.fill(&task.value)?), below, interrupt).await
+                }
+                TaskType::Sequential(task) => self.run_tasks(&task.tasks, below, interrupt).await,
+                TaskType::Parallel(task) => {
+                    let each = task
+                        .tasks
+                        .iter()
+                        .map(|one| self.run_tasks(std::slice::from_ref(one), below, interrupt));
+                    side_by_side(each, task.concurrent).await
+                }
+                TaskType::ForEach(task) => self.each(task, turn.frame, run, task_run).await,
+                _ => Ok(()),
+            }
+        };
+        self.with_ends(body, flowable.errors(), flowable.finally(), below, interrupt).await?;
+        Ok(Outputs::new())
+    }
+
+    async fn each(&self, task: &ForEach, frame: Frame<'_>, run: &TaskRun<'_>, task_run: Uuid) -> Result<()> {
+        let values = task.values.resolve(run)?;
+        let turns: Vec<Frame<'_>> =
+            values.iter().enumerate().map(|(index, value)| frame.turn_of(task_run, value, index)).collect();
+        let each = turns.iter().map(|turn| self.run_tasks(&task.tasks, *turn, &run.interrupt));
+        side_by_side(each, task.concurrency_limit).await
+    }
+
+    /// Keeps what expressions find under the task's id; within loops, below their values.
+    fn keep_outputs(&self, turn: &Turn<'_>, outputs: &Outputs) {
+        let mut all = lock(&self.outputs);
+        let mut values: Vec<&str> = turn.frame.values().map(|(value, _)| value).collect();
+        values.reverse();
+        let mut place = all.entry(turn.task.id()).or_insert_with(|| Json::Object(Outputs::new()));
+        for value in values {
+            let Json::Object(below) = place else { return };
+            place = below.entry(value).or_insert_with(|| Json::Object(Outputs::new()));
+        }
+        *place = Json::Object(outputs.clone());
+    }
+
+    fn task_run<'a>(&'a self, turn: &'a Turn<'_>, record: &Record, interrupt: Interrupt) -> TaskRun<'a> {
+        let (value, iteration) = turn.frame.values().next().unzip();
+        let taskrun = context! {
+            id => record.task_run_id.to_string(),
+            startDate => dates::text_of(record.started_at),
+            attemptsCount => record.attempts.len(),
+            parentId => record.parent_id.map(|id| id.to_string()),
+            value => value,
+            iteration => iteration,
+        };
+        let labels = Data::from_pairs(lock(&self.labels).iter().cloned());
+        let outputs = Data::from(Serde(&*lock(&self.outputs)));
+        let task = context! { id => turn.task.id(), type => turn.task.kind.name() };
+        let scope = self.scope.clone().with("labels", labels).with("outputs", outputs).with("task", task);
+        let scope = scope.with("taskrun", taskrun);
+        let scope = match turn.frame.parents() {
+            Some(parent) => scope.with("parent", parent),
+            None => scope,
+        };
+        TaskRun { execution: self, scope, interrupt, name: &turn.name, log: &turn.log }
+    }
+}
+
+impl Turn<'_> {
+    fn record(&self) -> Record {
+        Record {
+            task_run_id: Uuid::now_v7(),
+            parent_id: self.frame.task_run,
+            task_id: self.task.id().to_owned(),
+            task_type: self.task.kind.name().to_owned(),
+            value: self.frame.values().next().map(|(value, _)| value.to_owned()),
+            status: State::Running,
+            attempts: Vec::new(),
+            outputs: Outputs::new(),
+            error_kind: None,
+            error: None,
+            started_at: Timestamp::now(),
+            finished_at: None,
+            log: Vec::new(),
+        }
+    }
+
+    /// The error with the task's name; those below a task have said which they are.
+    fn named(&self, error: Error) -> Error {
+        let is_signal = matches!(error.kind(), Kind::Interrupted | Kind::Terminated);
+        if is_signal || error.is_of_task() {
+            return error;
+        }
+        let hint = error.advice().map(str::to_owned);
+        let named =
+            Error::new(error.kind(), format!("the task {} failed", self.name)).because(error).of_task();
+        match hint {
+            Some(hint) => named.hint(hint),
+            None => named,
+        }
+    }
+}
+
+/// Runs at most `limit` at a time, or all of them where it is 0; begins no more once one has failed.
+async fn side_by_side<'a>(
+    each: impl Iterator<Item = LocalBoxFuture<'a, Result<()>>>,
+    limit: u32,
+) -> Result<()> {
+    let limit = if limit == 0 { usize::MAX } else { limit as usize };
+    let failed = std::cell::Cell::new(false);
+    let each = each.map(|one| {
+        let failed = &failed;
+        async move {
+            if failed.get() {
+                return Ok(());
+            }
+            let ended = one.await;
+            failed.set(failed.get() || ended.is_err());
+            ended
+        }
+    });
+    let ended: Vec<Result<()>> = stream::iter(each).buffer_unordered(limit).collect().await;
+    ended.into_iter().collect()
+}
+
+async fn sleep(wait: Duration, interrupt: &Interrupt) -> Result<()> {
+    let asleep = async {
+        tokio::time::sleep(wait).await;
+        Ok(())
+    };
+    interrupt.or(asleep).await
+}

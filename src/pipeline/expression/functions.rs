@@ -1,0 +1,213 @@
+//! The functions, filters and tests of expressions. Filters and tests are called as functions whose first argument is what they
+//! are applied to, see [`super::parse`].
+
+use jiff::Zoned;
+use minijinja::value::{Kwargs, Rest, Serde, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value as Data};
+
+use super::secrets::Secrets;
+use super::{NAMES, dates, pebble};
+
+/// What may stand before a bracket.
+pub const FUNCTIONS: [&str; 5] = ["render", "secret", "now", "fromJson", "range"];
+/// What may stand behind `|`.
+pub const FILTERS: [&str; 17] = [
+    "abs", "date", "dateAdd", "default", "first", "join", "json", "last", "length", "lower", "replace",
+    "reverse", "sort", "split", "toJson", "trim", "upper",
+];
+/// What may stand behind `is`.
+pub const TESTS: [&str; 5] = ["null", "empty", "defined", "iterable", "map"];
+
+/// How deep `render` may nest: a variable that renders itself ends here and not in a stack overflow.
+const RENDER_LIMIT: u32 = 16;
+/// The most items of a range: one that is longer was not meant.
+const RANGE_LIMIT: i64 = 100_000;
+
+type Result<T = Data> = std::result::Result<T, Error>;
+
+/// Adds them all.
+pub fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
+    environment.add_function("render", render);
+    environment.add_function("secret", move |name: &str| secrets.read(name).map_err(refuse));
+    environment.add_function("now", now);
+    environment.add_function("fromJson", from_json);
+    environment.add_function("range", range);
+    // what operators become
+    environment.add_function("concat", |one: Data, other: Data| -> Result<String> {
+        Ok(written(&one)? + &written(&other)?)
+    });
+    environment.add_function("coalesce", |one: Data, other: Data| if is_null(&one) { other } else { one });
+    environment.add_function("find", find);
+    // filters
+    environment.add_function("date", date);
+    environment.add_function("dateAdd", date_add);
+    environment.add_function("default", |one: Data, other: Data| if is_empty(&one) { other } else { one });
+    environment.add_function("lower", |text: Data| text_of(&text).map(|text| text.to_lowercase()));
+    environment.add_function("upper", |text: Data| text_of(&text).map(|text| text.to_uppercase()));
+    environment.add_function("trim", |text: Data| text_of(&text).map(|text| text.trim().to_owned()));
+    environment.add_function("replace", replace);
+    environment.add_function("split", split);
+    environment.add_function("join", join);
+    environment.add_function("first", |list: Data| items(&list).map(|items| items.first().cloned()));
+    environment.add_function("last", |list: Data| items(&list).map(|items| items.last().cloned()));
+    environment.add_function("reverse", |list: Data| {
+        items(&list).map(|items| items.into_iter().rev().collect::<Vec<_>>())
+    });
+    environment.add_function("sort", |list: Data| {
+        items(&list).map(|mut items| {
+            items.sort();
+            items
+        })
+    });
+    environment.add_function("length", |list: Data| items(&list).map(|items| items.len()));
+    environment.add_function("abs", |number: Data| match i64::try_from(number.clone()) {
+        Ok(number) => Ok(Data::from(number.saturating_abs())),
+        Err(_) => f64::try_from(number).map(|number| Data::from(number.abs())),
+    });
+    environment.add_function("json", |value: Data| to_json(&value));
+    environment.add_function("toJson", |value: Data| to_json(&value));
+    // tests
+    environment.add_function("is_null", |value: Data| is_null(&value));
+    environment.add_function("is_empty", |value: Data| is_empty(&value));
+    environment.add_function("is_defined", |value: Data| !value.is_undefined());
+    environment.add_function("is_iterable", |value: Data| value.kind() == ValueKind::Seq);
+    environment.add_function("is_map", |value: Data| value.kind() == ValueKind::Map);
+    environment.set_formatter(|out, _, value| {
+        let text = written(value)?;
+        out.write_str(&text).map_err(Error::from)
+    });
+}
+
+/// A value as it is written into a text: nothing for null, lists and mappings as JSON.
+fn written(value: &Data) -> Result<String> {
+    match value.kind() {
+        ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
+        ValueKind::None => Ok(String::new()),
+        ValueKind::Bool => Ok(value.is_true().to_string()),
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => to_json(value),
+        _ => Ok(value.to_string()),
+    }
+}
+
+/// Kestra's `render`: a variable's text may hold expressions itself.
+fn render(state: &State<'_, '_>, template: Data) -> Result<String> {
+    let depth = u32::try_from(state.lookup("render_depth").unwrap_or_default()).unwrap_or_default();
+    if depth >= RENDER_LIMIT {
+        return Err(refuse(format!(
+            "render() is nested more than {RENDER_LIMIT} deep: does a variable render itself?"
+        )));
+    }
+    let text = written(&template)?;
+    let names = NAMES.iter().filter_map(|name| Some((*name, state.lookup(name)?)));
+    let names = Data::from_pairs(names.chain([("render_depth", Data::from(depth + 1))]));
+    state.env().render_str(&pebble::translate(&text).map_err(refuse)?, names)
+}
+
+fn now(options: Kwargs) -> Result<String> {
+    let zone: Option<&str> = options.get("timeZone")?;
+    options.assert_all_used()?;
+    let now = Zoned::now();
+    Ok(dates::text(&match zone {
+        Some(zone) => dates::in_zone(&now, zone).map_err(refuse)?,
+        None => now,
+    }))
+}
+
+fn date(value: Data, format: Option<&str>, options: Kwargs) -> Result<String> {
+    let date = in_zone(&value, &options)?;
+    let named: Option<&str> = options.get("format")?;
+    options.assert_all_used()?;
+    match format.or(named) {
+        Some(pattern) => dates::format(&date, pattern).map_err(refuse),
+        None => Ok(dates::text(&date)),
+    }
+}
+
+fn date_add(value: Data, amount: i64, unit: &str, options: Kwargs) -> Result<String> {
+    let date = in_zone(&value, &options)?;
+    options.assert_all_used()?;
+    dates::add(&date, amount, unit).map(|date| dates::text(&date)).map_err(refuse)
+}
+
+fn in_zone(value: &Data, options: &Kwargs) -> Result<Zoned> {
+    let date = dates::read(&text_of(value)?).map_err(refuse)?;
+    match options.get::<Option<&str>>("timeZone")? {
+        Some(zone) => dates::in_zone(&date, zone).map_err(refuse),
+        None => Ok(date),
+    }
+}
+
+/// What a path of keys leads to, whether or not there is such a thing.
+fn find(path: Rest<Data>) -> Data {
+    let mut path = path.iter();
+    let root = path.next().cloned().unwrap_or_default();
+    path.fold(root, |value, key| match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Data::UNDEFINED,
+        _ => value.get_item(key).unwrap_or_default(),
+    })
+}
+
+/// Replaces each key of a mapping by its value.
+fn replace(text: Data, replacements: Data) -> Result<String> {
+    let mut text = text_of(&text)?;
+    if replacements.kind() != ValueKind::Map {
+        return Err(refuse("replace takes a mapping, like replace({'a': 'b'})"));
+    }
+    for key in replacements.try_iter()? {
+        text = text.replace(&written(&key)?, &written(&replacements.get_item(&key)?)?);
+    }
+    Ok(text)
+}
+
+fn split(text: Data, separator: &str) -> Result<Vec<String>> {
+    Ok(text_of(&text)?.split(separator).map(str::to_owned).collect())
+}
+
+fn join(list: Data, separator: Option<&str>) -> Result<String> {
+    let items: Vec<String> = items(&list)?.iter().map(written).collect::<Result<_>>()?;
+    Ok(items.join(separator.unwrap_or_default()))
+}
+
+/// The items of a list, the characters of a text.
+fn items(value: &Data) -> Result<Vec<Data>> {
+    match value.as_str() {
+        Some(text) => Ok(text.chars().map(Data::from).collect()),
+        None => Ok(value.try_iter()?.collect()),
+    }
+}
+
+fn from_json(text: &str) -> Result {
+    let value: serde_json::Value = serde_json::from_str(text)
+        .map_err(|cause| refuse(format!("fromJson() was given what is not JSON: {cause}")))?;
+    Ok(Data::from(Serde(&value)))
+}
+
+fn to_json(value: &Data) -> Result<String> {
+    serde_json::to_string(value).map_err(|cause| refuse(format!("this cannot be written as JSON: {cause}")))
+}
+
+fn range(first: i64, last: i64) -> Result<Vec<i64>> {
+    match last.checked_sub(first).is_some_and(|length| length <= RANGE_LIMIT) {
+        true => Ok((first..=last).collect()),
+        false => Err(refuse(format!("a range has at most {RANGE_LIMIT} items"))),
+    }
+}
+
+fn text_of(value: &Data) -> Result<String> {
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Err(Error::from(ErrorKind::UndefinedError)),
+        _ => written(value),
+    }
+}
+
+fn is_null(value: &Data) -> bool {
+    value.is_undefined() || value.is_none()
+}
+
+fn is_empty(value: &Data) -> bool {
+    is_null(value) || value.len() == Some(0)
+}
+
+fn refuse(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, text.into())
+}

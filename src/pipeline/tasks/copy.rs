@@ -1,0 +1,225 @@
+//! COPY between a file of the run and a table.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
+
+use super::query::connection;
+use crate::database::failure;
+use crate::database::identifier::{TableName, column};
+use crate::error::{Error, Kind, Result};
+use crate::extract::source::Source;
+use crate::pipeline::decode::{choices, properties};
+use crate::pipeline::execution::task_run::{Outputs, TaskRun};
+use crate::pipeline::expression::Template;
+
+/// What is sent at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+choices! {
+    /// A format of COPY.
+    pub enum Format {
+        /// Tabs between the values.
+        Text = "TEXT",
+        /// Commas.
+        Csv = "CSV",
+        /// The server's own.
+        Binary = "BINARY",
+    }
+}
+
+impl Format {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Csv => "csv",
+            Self::Binary => "binary",
+        }
+    }
+}
+
+properties! {
+    /// Copies a file into a table.
+    pub struct CopyIn as "a copy" {
+        /// The database's address, where none is given for the run.
+        "url" => url: Option<Template> = None,
+        /// The user.
+        "username" => username: Option<Template> = None,
+        /// The user's password.
+        "password" => password: Option<Template> = None,
+        /// The file.
+        "from" => from: Template,
+        /// The table.
+        "table" => table: Template,
+        /// Its columns, in the order of the file; else all of them.
+        "columns" => columns: Vec<Template> = Vec::new(),
+        /// The file's format.
+        "format" => format: Format = Format::Text,
+        /// Whether the first line holds names.
+        "header" => header: Option<bool> = None,
+        /// What stands between values.
+        "delimiter" => delimiter: Option<Template> = None,
+        /// What stands for NULL.
+        "nullString" => null_string: Option<Template> = None,
+        /// The quote of CSV.
+        "quote" => quote: Option<Template> = None,
+        /// What stands before a quote in quotes.
+        "escape" => escape: Option<Template> = None,
+        /// The file's encoding.
+        "encoding" => encoding: Option<Template> = None,
+    }
+}
+
+connection!(CopyIn);
+
+properties! {
+    /// Copies a table, or a query's rows, into a file of the run.
+    pub struct CopyOut as "a copy" {
+        /// The database's address, where none is given for the run.
+        "url" => url: Option<Template> = None,
+        /// The user.
+        "username" => username: Option<Template> = None,
+        /// The user's password.
+        "password" => password: Option<Template> = None,
+        /// The query.
+        "sql" => sql: Option<Template> = None,
+        /// The table.
+        "table" => table: Option<Template> = None,
+        /// Its columns; else all of them.
+        "columns" => columns: Vec<Template> = Vec::new(),
+        /// The file's format.
+        "format" => format: Format = Format::Text,
+        /// Whether the first line is to hold names.
+        "header" => header: Option<bool> = None,
+        /// What is to stand between values.
+        "delimiter" => delimiter: Option<Template> = None,
+        /// What is to stand for NULL.
+        "nullString" => null_string: Option<Template> = None,
+        /// The quote of CSV.
+        "quote" => quote: Option<Template> = None,
+        /// What is to stand before a quote in quotes.
+        "escape" => escape: Option<Template> = None,
+        /// The file's encoding.
+        "encoding" => encoding: Option<Template> = None,
+    }
+}
+
+connection!(CopyOut);
+
+/// The options of a COPY, filled in as it is written.
+macro_rules! options {
+    ($run:ident, $task:ident) => {{
+        let mut options = format!("FORMAT {}", $task.format.name());
+        if let Some(header) = $task.header {
+            let _ = write!(options, ", HEADER {header}");
+        }
+        let texts = [
+            ("DELIMITER", &$task.delimiter),
+            ("NULL", &$task.null_string),
+            ("QUOTE", &$task.quote),
+            ("ESCAPE", &$task.escape),
+            ("ENCODING", &$task.encoding),
+        ];
+        for (name, template) in texts {
+            if let Some(template) = template {
+                let _ = write!(options, ", {name} {}", literal(&$run.fill(template)?));
+            }
+        }
+        options
+    }};
+}
+
+impl CopyIn {
+    /// Copies.
+    pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let table = table(run, &self.table)?;
+        let columns = columns(run, &self.columns)?;
+        let copy = format!("COPY {}{columns} FROM STDIN WITH ({})", table.quoted(), options!(run, self));
+        let from = run.fill(&self.from)?;
+        let Source::File(path) = Source::parse(&from)? else {
+            let text =
+                format!("{from} is no file: download it first, with io.kestra.plugin.core.http.Download");
+            return Err(run.fault(self.from.position, text));
+        };
+        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let failed =
+            |cause| failure::statement(format!("copying {} into {table} failed", path.display()), cause);
+        let work = async {
+            let mut file =
+                tokio::fs::File::open(&path).await.map_err(|cause| Error::file("read", &path, cause))?;
+            let mut sink = std::pin::pin!(session.client.copy_in(&copy).await.map_err(failed)?);
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                let limit = CHUNK_BYTES as u64;
+                let read = (&mut file).take(limit).read_to_end(&mut chunk).await;
+                if read.map_err(|cause| Error::file("read", &path, cause))? == 0 {
+                    break;
+                }
+                // what the server refuses it says at the end
+                if sink.send(Bytes::from(chunk)).await.is_err() {
+                    break;
+                }
+            }
+            sink.as_mut().finish().await.map_err(failed)
+        };
+        let rows = session.guard(&run.interrupt, work).await?;
+        session.give_back().await;
+        Ok(Outputs::from_iter([("rowCount".to_owned(), json!(rows))]))
+    }
+}
+
+impl CopyOut {
+    /// Copies.
+    pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let what = match (&self.sql, &self.table) {
+            (Some(sql), None) => format!("({})", run.fill(sql)?.trim().trim_end_matches(';')),
+            (None, Some(name)) => {
+                format!("{}{}", table(run, name)?.quoted(), columns(run, &self.columns)?)
+            }
+            _ => return Err(Error::new(Kind::Configuration, "a CopyOut needs either sql or table")),
+        };
+        let copy = format!("COPY {what} TO STDOUT WITH ({})", options!(run, self));
+        let path = run.execution.storage.new_file("copy")?;
+        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let failed = |cause| failure::statement("copying out failed", cause);
+        let unwritable = |cause| Error::file("write", &path, cause);
+        let work = async {
+            let mut file = tokio::fs::File::create(&path).await.map_err(unwritable)?;
+            let mut stream = std::pin::pin!(session.client.copy_out(&copy).await.map_err(failed)?);
+            let mut rows = 0_u64;
+            while let Some(row) = stream.next().await {
+                file.write_all(&row.map_err(failed)?).await.map_err(unwritable)?;
+                rows += 1;
+            }
+            file.flush().await.map_err(unwritable)?;
+            Ok(rows.saturating_sub(self.header.unwrap_or_default().into()))
+        };
+        let rows = session.guard(&run.interrupt, work).await?;
+        session.give_back().await;
+        let outputs = [("uri", json!(path.display().to_string())), ("rowCount", json!(rows))];
+        Ok(outputs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+    }
+}
+
+fn table(run: &TaskRun<'_>, template: &Template) -> Result<TableName> {
+    TableName::parse(&run.fill(template)?).map_err(|error| run.fault(template.position, error.to_string()))
+}
+
+fn columns(run: &TaskRun<'_>, templates: &[Template]) -> Result<String> {
+    let name = |template: &Template| {
+        column(&run.fill(template)?).map_err(|error| run.fault(template.position, error.to_string()))
+    };
+    let names: Vec<String> = templates.iter().map(name).collect::<Result<_>>()?;
+    Ok(if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) })
+}
+
+/// A text as SQL takes it.
+fn literal(text: &str) -> String {
+    let (prefix, text) =
+        if text.contains('\\') { ("E", text.replace('\\', "\\\\")) } else { ("", text.to_owned()) };
+    format!("{prefix}'{}'", text.replace('\'', "''"))
+}

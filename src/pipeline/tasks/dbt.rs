@@ -1,0 +1,143 @@
+//! dbt, as it is installed on this machine.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::shell::{Script, TaskRunner, fill_all, fill_entries};
+use crate::database::settings::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::decode::{Entries, properties};
+use crate::pipeline::document::{Document, Node, Value};
+use crate::pipeline::execution::task_run::{Outputs, TaskRun};
+use crate::pipeline::expression::Template;
+
+properties! {
+    /// Runs dbt, as it is installed on this machine.
+    pub struct DbtCli as "a task that runs dbt" {
+        /// The commands, like `dbt build`.
+        "commands" => commands: Vec<Template>,
+        /// The project's directory, seen from the flow's file; else the task's own.
+        "projectDir" => project_dir: Option<Template> = None,
+        /// dbt's profiles.yml. Where a database is given, its outputs of type postgres lead there. Without, there is a profile
+        /// taxi that leads to the run's database.
+        "profiles" => profiles: Option<Template> = None,
+        /// Variables of its environment, besides those of taxi's.
+        "env" => env: Entries<Template> = Entries::default(),
+        /// Files to be there, by name: each a text, or the address of a file that the run has kept.
+        "inputFiles" => input_files: Entries<Template> = Entries::default(),
+        /// Patterns of the files to be kept, as outputFiles of the task's outputs.
+        "outputFiles" => output_files: Vec<Template> = Vec::new(),
+        /// Where it runs.
+        "taskRunner" => task_runner: Option<TaskRunner> = None,
+    }
+}
+
+impl DbtCli {
+    /// Runs the commands; what dbt makes for itself stays out of the project.
+    pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let execution = run.execution;
+        let profiles = match &self.profiles {
+            Some(template) => {
+                let text = run.fill(template)?;
+                let given = execution.databases.given();
+                given.map_or(Ok(text.clone()), |settings| redirect(&text, settings))?
+            }
+            None => {
+                let output = output(execution.databases.main(run).await?)?;
+                let profile = json!({ "target": "taxi", "outputs": { "taxi": output } });
+                json!({ "taxi": profile }).to_string()
+            }
+        };
+        let private = execution.storage.working_dir()?;
+        let file = private.path().join("profiles.yml");
+        std::fs::write(&file, profiles).map_err(|cause| Error::file("write", &file, cause))?;
+        let path = |name: &str| private.path().join(name).display().to_string();
+        let mut environment = vec![
+            ("DBT_PROFILES_DIR".to_owned(), private.path().display().to_string()),
+            ("DBT_TARGET_PATH".to_owned(), path("target")),
+            ("DBT_LOG_PATH".to_owned(), path("logs")),
+            ("DBT_SEND_ANONYMOUS_USAGE_STATS".to_owned(), "false".to_owned()),
+            ("DBT_USE_COLORS".to_owned(), "false".to_owned()),
+        ];
+        environment.extend(fill_entries(run, &self.env)?);
+        let script = Script {
+            commands: fill_all(run, &self.commands)?,
+            environment,
+            input_files: fill_entries(run, &self.input_files)?,
+            output_files: fill_all(run, &self.output_files)?,
+            interpreter: &["/bin/sh".to_owned()],
+            fail_fast: true,
+        };
+        let project = match &self.project_dir {
+            Some(template) => Some(self.project(run, &run.fill(template)?, template)?),
+            None => None,
+        };
+        script.run(run, project.as_deref()).await
+    }
+
+    fn project(&self, run: &TaskRun<'_>, given: &str, template: &Template) -> Result<PathBuf> {
+        let path = run.execution.folder().join(given);
+        match path.join("dbt_project.yml").is_file() {
+            true => Ok(path),
+            false => {
+                Err(run.fault(template.position, format!("there is no dbt project in {}", path.display())))
+            }
+        }
+    }
+}
+
+/// dbt's description of a connection.
+fn output(settings: &Settings) -> Result<Map<String, Json>> {
+    let parts = settings.parts().ok_or_else(|| {
+        Error::new(
+            Kind::Configuration,
+            format!("dbt cannot be told of the database at {}", settings.address()),
+        )
+        .hint("dbt takes one host, a user and a database")
+    })?;
+    let described = [
+        ("type", json!("postgres")),
+        ("host", json!(parts.host)),
+        ("port", json!(parts.port)),
+        ("user", json!(parts.user)),
+        ("password", json!(parts.password)),
+        ("dbname", json!(parts.database)),
+        ("schema", json!("public")),
+        ("threads", json!(2)),
+    ];
+    Ok(described.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+}
+
+/// The profiles with every output of type postgres leading to the database; JSON is YAML, too.
+fn redirect(profiles: &str, settings: &Settings) -> Result<String> {
+    let document = Document::parse("profiles", profiles)?;
+    let mut profiles = json(&document.root);
+    let replacement = output(settings)?;
+    let outputs = profiles.as_object_mut().into_iter().flat_map(Map::values_mut);
+    let outputs = outputs.filter_map(|profile| profile.get_mut("outputs")?.as_object_mut());
+    for output in outputs.flat_map(Map::values_mut).filter_map(Json::as_object_mut) {
+        if output.get("type").and_then(Json::as_str) == Some("postgres") {
+            for name in ["host", "port", "user", "password", "dbname"] {
+                output.insert(name.to_owned(), replacement[name].clone());
+            }
+            output.remove("pass");
+        }
+    }
+    Ok(profiles.to_string())
+}
+
+fn json(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => json!(value),
+        Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        Value::Text(text) => json!(text),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(entries) => {
+            let named =
+                entries.iter().filter_map(|(key, value)| Some((key.value.text()?.to_owned(), json(value))));
+            Json::Object(named.collect())
+        }
+    }
+}

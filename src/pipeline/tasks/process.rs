@@ -1,0 +1,148 @@
+//! Child processes: their output line by line, and an end that takes all of them.
+//!
+//! Each runs in a process group of its own, which is ended as a whole: when the task is, and when the first of them has ended.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value as Json;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::execution::task_run::{Outputs, TaskRun};
+use crate::report::log::Level;
+
+/// How long processes have to end by themselves, once they are asked to.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long to wait for the rest of the output of a process that has ended: one that it has left behind may hold it.
+const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
+/// The longest line that is taken for one; what is behind belongs to the next.
+const LINE_LIMIT_BYTES: u64 = 64 * 1024;
+
+/// What a process has come to.
+pub struct Ended {
+    /// Its exit code; of one that a signal has ended, 128 and the signal's number.
+    pub exit_code: i32,
+    /// What it has printed as outputs, in lines `::{"outputs": {…}}::`.
+    pub vars: Outputs,
+}
+
+/// Runs a script with the interpreter, in the working directory; its output becomes the task's log.
+pub async fn run(
+    run: &TaskRun<'_>,
+    interpreter: &[String],
+    script: &Path,
+    working_dir: &Path,
+    environment: &[(String, String)],
+) -> Result<Ended> {
+    let (program, arguments) = interpreter
+        .split_first()
+        .ok_or_else(|| Error::new(Kind::Configuration, "an interpreter is a program and its arguments"))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .arg(script)
+        .current_dir(working_dir)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(|cause| Error::file("run", Path::new(program), cause))?;
+    let group = Group::of(&child);
+    let vars = RefCell::new(Outputs::new());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut output = std::pin::pin!(async {
+        let take = |line: &str| take_vars(line, &mut vars.borrow_mut());
+        tokio::join!(
+            lines(stdout, |line| if !take(line) {
+                run.say(Level::Info, line)
+            }),
+            // many a program tells its progress here
+            lines(stderr, |line| run.say(Level::Info, line)),
+        );
+    });
+    let mut read = false;
+    let ended = tokio::select! {
+        biased;
+        signal = run.interrupt.wait() => Err(signal),
+        status = async {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = &mut output => read = true,
+            }
+            child.wait().await
+        } => status.map_err(|cause| Error::new(Kind::Io, "cannot wait for a process").because(cause)),
+    };
+    if ended.is_err() {
+        group.end(&mut child).await;
+    }
+    if !read {
+        // what is not read by then is what a process left behind may still say
+        let _ = tokio::time::timeout(REST_OF_OUTPUT, &mut output).await;
+    }
+    group.kill();
+    let status = ended?;
+    use std::os::unix::process::ExitStatusExt as _;
+    let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    Ok(Ended { exit_code, vars: vars.take() })
+}
+
+/// A process group.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// Asks the processes to end, and ends them.
+    async fn end(&self, child: &mut Child) {
+        self.send(Signal::SIGTERM);
+        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        self.kill();
+        let _ = child.wait().await;
+    }
+
+    fn kill(&self) {
+        self.send(Signal::SIGKILL);
+    }
+
+    fn send(&self, signal: Signal) {
+        // a group that is gone needs no signal
+        let _ = self.0.map(|group| killpg(group, signal));
+    }
+}
+
+async fn lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str)) {
+    use tokio::io::AsyncReadExt as _;
+    let Some(stream) = stream else { return };
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE_LIMIT_BYTES).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => take(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])),
+        }
+    }
+}
+
+/// Takes the outputs of a line that is marked, if it is.
+fn take_vars(line: &str, vars: &mut Outputs) -> bool {
+    let marked = line.strip_prefix("::").and_then(|line| line.strip_suffix("::"));
+    let Some(Ok(Json::Object(mut marked))) = marked.map(serde_json::from_str) else { return false };
+    match marked.remove("outputs") {
+        Some(Json::Object(outputs)) => {
+            vars.extend(outputs);
+            true
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,249 @@
+//! SQL on PostgreSQL.
+
+use std::io::Write as _;
+
+use futures_util::TryStreamExt as _;
+use serde_json::{Map, Number, Value as Json, json};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+use crate::database::failure;
+use crate::database::split;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::decode::{choices, properties};
+use crate::pipeline::execution::storage::Storage;
+use crate::pipeline::execution::task_run::{Outputs, TaskRun};
+use crate::pipeline::expression::Template;
+
+/// The most rows that are kept in memory: STORE is for more.
+const FETCH_LIMIT_ROWS: usize = 100_000;
+
+choices! {
+    /// What becomes of a query's rows.
+    pub enum FetchType {
+        /// They are the output rows.
+        Fetch = "FETCH",
+        /// The first is the output row.
+        FetchOne = "FETCH_ONE",
+        /// They are kept in a file, one JSON object a line, whose address is the output uri.
+        Store = "STORE",
+        /// They are not asked for.
+        None = "NONE",
+    }
+}
+
+/// The connection that a task names.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// The database's address.
+    pub url: Option<&'a Template>,
+    /// The user.
+    pub username: Option<&'a Template>,
+    /// The user's password.
+    pub password: Option<&'a Template>,
+}
+
+/// Lets a task name its connection.
+macro_rules! connection {
+    ($type_name:ident) => {
+        impl $type_name {
+            /// The connection that it names.
+            pub fn connection(&self) -> $crate::pipeline::tasks::query::Connection<'_> {
+                $crate::pipeline::tasks::query::Connection {
+                    url: self.url.as_ref(),
+                    username: self.username.as_ref(),
+                    password: self.password.as_ref(),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use connection;
+
+properties! {
+    /// Runs one statement.
+    pub struct Query as "a query" {
+        /// The database's address, where none is given for the run.
+        "url" => url: Option<Template> = None,
+        /// The user.
+        "username" => username: Option<Template> = None,
+        /// The user's password.
+        "password" => password: Option<Template> = None,
+        /// The statement.
+        "sql" => sql: Template,
+        /// What becomes of its rows.
+        "fetchType" => fetch_type: FetchType = FetchType::None,
+    }
+}
+
+connection!(Query);
+
+impl Query {
+    /// Runs it.
+    pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let sql = run.fill(&self.sql)?;
+        let [statement] = split::statements(&sql)[..] else {
+            return Err(
+                run.fault(self.sql.position, "a Query is one statement: several are for Queries".to_owned())
+            );
+        };
+        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let storage = &run.execution.storage;
+        let outputs =
+            session.guard(&run.interrupt, execute(&session.client, statement, self.fetch_type, storage));
+        let outputs = outputs.await?;
+        session.give_back().await;
+        Ok(outputs)
+    }
+}
+
+properties! {
+    /// Runs statements one after the other.
+    pub struct Queries as "queries" {
+        /// The database's address, where none is given for the run.
+        "url" => url: Option<Template> = None,
+        /// The user.
+        "username" => username: Option<Template> = None,
+        /// The user's password.
+        "password" => password: Option<Template> = None,
+        /// The statements, with semicolons between them.
+        "sql" => sql: Template,
+        /// What becomes of their rows.
+        "fetchType" => fetch_type: FetchType = FetchType::None,
+        /// Whether they are one transaction: all or nothing.
+        "transaction" => transaction: bool = true,
+    }
+}
+
+connection!(Queries);
+
+impl Queries {
+    /// Runs them.
+    pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let sql = run.fill(&self.sql)?;
+        let statements = split::statements(&sql);
+        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let storage = &run.execution.storage;
+        let work = async {
+            let client = &session.client;
+            // a lone statement is a transaction by itself, and some take no other
+            let transaction = self.transaction && statements.len() > 1;
+            if transaction {
+                control(client, "BEGIN").await?;
+            }
+            let mut outputs = Vec::with_capacity(statements.len());
+            for (index, statement) in statements.iter().enumerate() {
+                let outcome = execute(client, statement, self.fetch_type, storage).await;
+                outputs.push(Json::Object(outcome.map_err(|error| {
+                    let what = format!("statement {} of {} failed", index + 1, statements.len());
+                    Error::new(error.kind(), what).because(error)
+                })?));
+            }
+            if transaction {
+                control(client, "COMMIT").await?;
+            }
+            Ok(outputs)
+        };
+        let outputs = session.guard(&run.interrupt, work).await?;
+        session.give_back().await;
+        Ok(Outputs::from_iter([("outputs".to_owned(), Json::Array(outputs))]))
+    }
+}
+
+async fn control(client: &Client, statement: &str) -> Result<()> {
+    client.batch_execute(statement).await.map_err(|cause| failed(statement, cause))
+}
+
+/// Runs one statement; the outputs are `size` and, as asked for, `rows`, `row` or `uri`.
+async fn execute(
+    client: &Client,
+    statement: &str,
+    fetch_type: FetchType,
+    storage: &Storage,
+) -> Result<Outputs> {
+    if fetch_type == FetchType::None {
+        control(client, statement).await?;
+        return Ok(Outputs::new());
+    }
+    let failed = |cause| failed(statement, cause);
+    // the values come as texts, of types that only the extended protocol tells
+    let types: Vec<Type> = client
+        .prepare(statement)
+        .await
+        .map_err(failed)?
+        .columns()
+        .iter()
+        .map(|column| column.type_().clone())
+        .collect();
+    let messages = client.simple_query_raw(statement).await.map_err(failed)?;
+    let mut messages = std::pin::pin!(messages);
+    let mut rows = Vec::new();
+    let mut size = 0_u64;
+    let mut file = match fetch_type {
+        FetchType::Store => Some(storage.new_writer("rows.jsonl")?),
+        _ => None,
+    };
+    while let Some(message) = messages.try_next().await.map_err(failed)? {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        size += 1;
+        match (fetch_type, &mut file) {
+            (FetchType::FetchOne, _) if size > 1 => {}
+            (_, Some((path, file))) => {
+                writeln!(file, "{}", object(&row, &types))
+                    .map_err(|cause| Error::file("write", path, cause))?;
+            }
+            _ if rows.len() == FETCH_LIMIT_ROWS => {
+                let text = format!("the query has more than {FETCH_LIMIT_ROWS} rows");
+                return Err(
+                    Error::new(Kind::Configuration, text).hint("fetchType: STORE keeps them in a file")
+                );
+            }
+            _ => rows.push(object(&row, &types)),
+        }
+    }
+    let mut outputs = Outputs::from_iter([("size".to_owned(), json!(size))]);
+    match (fetch_type, file) {
+        (_, Some((path, mut file))) => {
+            file.flush().map_err(|cause| Error::file("write", &path, cause))?;
+            outputs.insert("uri".to_owned(), json!(path.display().to_string()));
+        }
+        (FetchType::FetchOne, None) => {
+            outputs.insert("row".to_owned(), rows.into_iter().next().unwrap_or_else(|| json!({})));
+        }
+        (_, None) => _ = outputs.insert("rows".to_owned(), Json::Array(rows)),
+    }
+    Ok(outputs)
+}
+
+fn failed(statement: &str, cause: tokio_postgres::Error) -> Error {
+    const SHOWN: usize = 60;
+    let first = statement.lines().next().unwrap_or_default();
+    let short: String = first.chars().take(SHOWN).collect();
+    let more = if short.len() < statement.len() { " …" } else { "" };
+    failure::statement(format!("the statement {short}{more} failed"), cause)
+}
+
+/// A row as JSON: numbers and booleans as such, JSON as it is, all else as the server's text.
+fn object(row: &SimpleQueryRow, types: &[Type]) -> Json {
+    let value = |index: usize| {
+        let Some(text) = row.get(index) else { return Json::Null };
+        match types.get(index) {
+            Some(&Type::BOOL) => json!(text == "t"),
+            Some(
+                &(Type::INT2
+                | Type::INT4
+                | Type::INT8
+                | Type::FLOAT4
+                | Type::FLOAT8
+                | Type::NUMERIC
+                | Type::OID),
+            ) => text.parse::<Number>().map_or_else(|_| json!(text), Json::Number),
+            Some(&(Type::JSON | Type::JSONB)) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+            _ => json!(text),
+        }
+    };
+    let named =
+        row.columns().iter().enumerate().map(|(index, column)| (column.name().to_owned(), value(index)));
+    Json::Object(named.collect::<Map<_, _>>())
+}

@@ -1,0 +1,150 @@
+//! Shell commands, run on this machine.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use super::process;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::decode::{Entries, choices, properties};
+use crate::pipeline::execution::storage;
+use crate::pipeline::execution::task_run::{Outputs, TaskRun};
+use crate::pipeline::expression::Template;
+
+choices! {
+    /// Where commands run.
+    pub enum RunnerType {
+        /// As processes of this machine.
+        Process = "io.kestra.plugin.core.runner.Process",
+    }
+}
+
+properties! {
+    /// Where commands run.
+    pub struct TaskRunner as "a task runner" {
+        /// How they run.
+        "type" => runner_type: RunnerType,
+    }
+}
+
+properties! {
+    /// Runs shell commands as processes of this machine, in a directory of their own.
+    pub struct Commands as "a task that runs commands" {
+        /// The commands.
+        "commands" => commands: Vec<Template>,
+        /// Commands that come before.
+        "beforeCommands" => before_commands: Vec<Template> = Vec::new(),
+        /// Variables of their environment, besides those of taxi's.
+        "env" => env: Entries<Template> = Entries::default(),
+        /// Files to be there, by name: each a text, or the address of a file that the run has kept.
+        "inputFiles" => input_files: Entries<Template> = Entries::default(),
+        /// Patterns of the files to be kept, as outputFiles of the task's outputs.
+        "outputFiles" => output_files: Vec<Template> = Vec::new(),
+        /// The shell, and its arguments.
+        "interpreter" => interpreter: Vec<String> = vec!["/bin/sh".to_owned(), "-c".to_owned()],
+        /// Whether the first command that fails ends the task.
+        "failFast" => fail_fast: bool = true,
+        /// Where they run.
+        "taskRunner" => task_runner: Option<TaskRunner> = None,
+    }
+}
+
+impl Commands {
+    /// Runs them.
+    pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let script = Script {
+            commands: fill_all(run, self.before_commands.iter().chain(&self.commands))?,
+            environment: fill_entries(run, &self.env)?,
+            input_files: fill_entries(run, &self.input_files)?,
+            output_files: fill_all(run, &self.output_files)?,
+            interpreter: &self.interpreter,
+            fail_fast: self.fail_fast,
+        };
+        script.run(run, None).await
+    }
+}
+
+/// Commands with everything filled in.
+pub struct Script<'a> {
+    /// The commands.
+    pub commands: Vec<String>,
+    /// Variables of their environment.
+    pub environment: Vec<(String, String)>,
+    /// Files to be there.
+    pub input_files: Vec<(String, String)>,
+    /// Patterns of the files to be kept.
+    pub output_files: Vec<String>,
+    /// The shell, and its arguments.
+    pub interpreter: &'a [String],
+    /// Whether the first command that fails ends the script.
+    pub fail_fast: bool,
+}
+
+impl Script<'_> {
+    /// Runs the commands in a directory of their own, or in `project_dir`; keeps the files that are asked for.
+    pub async fn run(self, run: &TaskRun<'_>, project_dir: Option<&Path>) -> Result<Outputs> {
+        let storage = &run.execution.storage;
+        // in a file and not among the arguments, which every user of the machine can read
+        let mut text = if self.fail_fast { "set -e\n" } else { "" }.to_owned();
+        text.push_str(&self.commands.join("\n"));
+        text.push('\n');
+        let script = storage.script(&text)?;
+        let interpreter = match self.interpreter {
+            [shell @ .., option] if option == "-c" => shell,
+            other => other,
+        };
+        let own = storage.working_dir()?;
+        let working_dir = project_dir.unwrap_or(own.path());
+        for (name, content) in &self.input_files {
+            place(storage, working_dir, name, content)?;
+        }
+        let ended = process::run(run, interpreter, script.path(), working_dir, &self.environment).await?;
+        if ended.exit_code != 0 {
+            let text = format!("the commands ended with exit code {}", ended.exit_code);
+            return Err(Error::new(Kind::TaskFailed, text).hint("what they said is in the task's log"));
+        }
+        let mut output_files = serde_json::Map::new();
+        for (name, kept) in storage.keep(working_dir, &self.output_files)? {
+            output_files.insert(name, json!(kept.display().to_string()));
+        }
+        Ok([
+            ("exitCode", json!(ended.exit_code)),
+            ("outputFiles", Json::Object(output_files)),
+            ("vars", Json::Object(ended.vars)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect())
+    }
+}
+
+/// Puts a file into the working directory: a copy of one that the run has kept, else the text.
+fn place(storage: &storage::Storage, working_dir: &Path, name: &str, content: &str) -> Result<()> {
+    let relative = PathBuf::from(name);
+    if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+        let text = format!("the input file {name:?} would lie outside of the working directory");
+        return Err(Error::new(Kind::Configuration, text));
+    }
+    let path = working_dir.join(relative);
+    let unwritable = |cause| Error::file("write", &path, cause);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(unwritable)?;
+    }
+    match storage.holds(Path::new(content)) {
+        true => std::fs::copy(content, &path).map(drop).map_err(unwritable),
+        false => std::fs::write(&path, content).map_err(unwritable),
+    }
+}
+
+/// Fills in a list.
+pub fn fill_all<'a>(
+    run: &TaskRun<'_>,
+    templates: impl IntoIterator<Item = &'a Template>,
+) -> Result<Vec<String>> {
+    templates.into_iter().map(|template| run.fill(template)).collect()
+}
+
+/// Fills in the values of a mapping.
+pub fn fill_entries(run: &TaskRun<'_>, entries: &Entries<Template>) -> Result<Vec<(String, String)>> {
+    entries.0.iter().map(|(name, value)| Ok((name.clone(), run.fill(value)?))).collect()
+}

@@ -1,0 +1,106 @@
+//! Triggers: when a flow is to run, and with what.
+
+use croner::Cron;
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+
+use super::decode::{Decode, Decoder, Entries, Id, choices, properties};
+use super::document::Node;
+use super::inputs::Given;
+
+choices! {
+    /// The types of trigger.
+    pub enum TriggerType {
+        /// At the times of a cron expression.
+        Schedule = "io.kestra.plugin.core.trigger.Schedule",
+    }
+}
+
+properties! {
+    /// Runs the flow at the times of a cron expression.
+    pub struct Trigger as "a trigger" {
+        /// The trigger's name.
+        "id" => id: Id,
+        /// What kind of trigger it is.
+        "type" => trigger_type: TriggerType,
+        /// For people.
+        "description" => description: Option<String> = None,
+        /// When, as minute, hour, day of the month, month and day of the week.
+        "cron" => cron: Schedule,
+        /// The zone of these times, like Europe/Paris; else the machine's.
+        "timezone" => zone: Option<Zone> = None,
+        /// The inputs of the runs.
+        "inputs" => inputs: Entries<Given> = Entries::default(),
+        /// Whether it runs nothing.
+        "disabled" => disabled: bool = false,
+    }
+}
+
+impl Trigger {
+    /// Its zone.
+    pub fn zone(&self) -> TimeZone {
+        self.zone.as_ref().map_or_else(TimeZone::system, |zone| zone.zone.clone())
+    }
+
+    /// The times from `start` on, that included.
+    pub fn dates_from(&self, start: &Zoned) -> impl Iterator<Item = Zoned> {
+        let mut next = Some((start.with_time_zone(self.zone()), true));
+        std::iter::from_fn(move || {
+            let (from, inclusive) = next.take()?;
+            let found = self.cron.cron.find_next_occurrence(&from, inclusive).ok()?;
+            next = Some((found.clone(), false));
+            Some(found)
+        })
+    }
+
+    /// The last time up to `end`, that included.
+    pub fn date_before(&self, end: &Zoned) -> Option<Zoned> {
+        self.cron.cron.find_previous_occurrence(&end.with_time_zone(self.zone()), true).ok()
+    }
+}
+
+/// A cron expression.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// As it is written.
+    pub text: String,
+    cron: Cron,
+}
+
+impl Decode for Schedule {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let text = decoder.text(node)?;
+        match text.parse() {
+            Ok(cron) => Some(Self { text, cron }),
+            Err(cause) => {
+                decoder.refuse(node.position, format!("{text:?} is not a cron expression: {cause}"))
+            }
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+}
+
+/// A time zone.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// As it is written.
+    pub name: String,
+    zone: TimeZone,
+}
+
+impl Decode for Zone {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let name = decoder.text(node)?;
+        match TimeZone::get(&name) {
+            Ok(zone) => Some(Self { name, zone }),
+            Err(_) => decoder.refuse(node.position, format!("there is no time zone {name:?}")),
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+}
