@@ -14,6 +14,7 @@
 mod backfill;
 mod bad_input;
 mod connections;
+mod flows;
 mod growth;
 mod history;
 mod kills;

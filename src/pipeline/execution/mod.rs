@@ -172,6 +172,7 @@ impl Execution {
         for (name, value) in &request.labels {
             set(&mut labels, name.clone(), value.clone());
         }
+        labels.iter_mut().for_each(|(_, value)| *value = secrets.hide(value));
         run.labels = Some(labels.clone());
         let connecting = async {
             let phase = report.begin(Phase::Connect, None);

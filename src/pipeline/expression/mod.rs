@@ -94,6 +94,9 @@ impl Scope {
                 message = format!("{message}: {link}");
                 cause = link.source();
             }
+            if !self.names.contains_key("trigger") && message.contains("`trigger`") {
+                message.push_str("; --trigger-date gives the run a date");
+            }
             Diagnostic {
                 position: template.position,
                 message: format!("cannot fill in {:?}: {message}", template.text),

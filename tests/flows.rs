@@ -1,0 +1,578 @@
+//! Flows in Kestra's grammar do what they say, are recorded, and end when they are told to.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Database, TAXI, failure, json as parsed, real_data, refusal, taxi, testdata, wait_until,
+};
+
+fn flow(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flows").join(name)
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flows").join(name)
+}
+
+/// `taxi run` of a flow on the database, its result as JSON.
+fn run(database: &Database, path: &Path, arguments: &[&str]) -> Command {
+    let mut command = taxi(["run", "--output", "json"]);
+    command.arg(path).args(arguments).env("DATABASE_URL", &database.url);
+    command
+}
+
+/// A flow of the test's own.
+fn write(folder: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = folder.path().join("flow.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// A search path on which `wget` finds the files of `source`.
+fn path_with_wget(folder: &Path, source: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = format!(
+        "#!/bin/sh\nfor address; do :; done\nexec cat '{}'/\"$(basename \"$(dirname \"$address\")\")/$(basename \"$address\")\"\n",
+        source.display()
+    );
+    let program = folder.join("wget");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+}
+
+fn marks(database: &Database) -> Vec<String> {
+    database.sql("SELECT mark FROM marks").into_iter().map(|mut row| row.remove(0)).collect()
+}
+
+fn task<'a>(result: &'a Value, id: &str) -> &'a Value {
+    let tasks = result["tasks"].as_array().unwrap();
+    tasks.iter().find(|task| task["task_id"] == id).unwrap_or_else(|| panic!("no task {id} in {result:#}"))
+}
+
+#[test]
+fn every_construct_does_what_it_says() {
+    let database = Database::new("flow_constructs");
+    let scratch = tempfile::tempdir().unwrap();
+    for who in ["world", "moon"] {
+        let who_is = format!("who={who}");
+        let result = parsed(
+            &run(&database, &flow("constructs.yaml"), &["--input", &who_is])
+                .env("TMPDIR", scratch.path())
+                .output()
+                .unwrap(),
+        );
+        assert_eq!(result["status"], "warning", "a task failed that may");
+        assert_eq!(result["labels"], json!({ "from": "taxi.tests", "late": "4" }));
+        let mut marks = marks(&database);
+        let greeting = format!("Hello, {}!", who.to_uppercase());
+        let other = if who == "world" { greeting } else { format!("other {greeting}") };
+        let called = format!("called with {who} by constructs");
+        let mut expected = vec![
+            "one; two",
+            "it's",
+            &other,
+            "x/p/0",
+            "x/{\"q\":1}/1",
+            "3/p/0",
+            "3/{\"q\":1}/1",
+            &called,
+            "finally",
+        ];
+        assert_eq!(marks.pop().as_deref(), expected.pop(), "finally is last");
+        marks.sort();
+        expected.sort_unstable();
+        assert_eq!(marks, expected);
+        assert_eq!(task(&result, "skipped")["status"], "skipped");
+        assert_eq!(task(&result, "allowed")["status"], "warning");
+        assert!(task(&result, "allowed")["error"].as_str().unwrap().contains("no matter"));
+        assert_eq!(task(&result, "flaky")["attempts"].as_array().unwrap().len(), 3);
+        assert_eq!(task(&result, "second")["outputs"]["value"], "4");
+        assert_eq!(
+            task(&result, "fetch")["outputs"]["outputs"],
+            json!([
+                { "size": 2, "rows": [
+                    { "a": 1, "b": who, "large": false, "j": { "k": [1] }, "n": 1.5 },
+                    { "a": 2, "b": null, "large": true, "j": { "k": [1] }, "n": 1.5 },
+                ] },
+                { "size": 1, "rows": [{ "one": 1 }] },
+            ])
+        );
+        assert_eq!(task(&result, "copy_out")["outputs"]["rowCount"], 2);
+        assert_eq!(task(&result, "last")["status"], "succeeded");
+        assert!(!result["tasks"].as_array().unwrap().iter().any(|task| task["task_id"] == "disabled"));
+        database.sql("DROP TABLE pairs");
+    }
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
+    assert!(left.is_empty(), "files are left behind: {left:?}");
+}
+
+#[test]
+fn runs_of_flows_are_shown_with_their_tasks() {
+    let database = Database::new("flow_history");
+    let result = parsed(&run(&database, &flow("constructs.yaml"), &["--label", "by=me"]).output().unwrap());
+    let list = |arguments: &[&str]| {
+        let mut command = taxi([&["runs", "--output", "json"], arguments].concat());
+        parsed(&command.env("DATABASE_URL", &database.url).output().unwrap())
+    };
+    let runs = list(&[])["runs"].as_array().unwrap().clone();
+    let names: Vec<&str> = runs.iter().map(|run| run["pipeline"].as_str().unwrap()).collect();
+    assert_eq!(names, ["taxi.tests.callee", "taxi.tests.constructs"]);
+    assert_eq!(runs[0]["part_of"], result["run_id"]);
+    assert_eq!((&runs[0]["status"], &runs[1]["status"]), (&json!("succeeded"), &json!("warning")));
+    assert_eq!(list(&["--status", "warning"])["runs"].as_array().unwrap().len(), 1);
+
+    let id = result["run_id"].as_str().unwrap();
+    let mut show = taxi(["runs", "show", id]);
+    let text = String::from_utf8(show.env("DATABASE_URL", &database.url).output().unwrap().stdout).unwrap();
+    for part in [
+        "by=me from=taxi.tests late=4",
+        "\n   inner[x] ",
+        "\n     value[p] ",
+        "succeeded, 3 attempts",
+        "log of first\n",
+        "first of constructs",
+        "attempt 1 failed",
+    ]",
+        "       value[p]",
+        "3 attempts",
+        "log of first\n",
+        "first of constructs",
+        "attempt 1 failed",
+    ] {
+        assert!(text.contains(part), "missing {part:?} in\n{text}");
+    }
+    let mut show = taxi(["runs", "show", id, "--output", "json"]);
+    let whole = parsed(&show.env("DATABASE_URL", &database.url).output().unwrap());
+    assert_eq!(whole["tasks"].as_array().unwrap().len(), result["tasks"].as_array().unwrap().len());
+    assert_eq!(task(&whole, "greet")["outputs"]["value"], "Hello, WORLD!");
+}
+
+#[test]
+fn what_fails_is_handled_and_told() {
+    for (how, code, said, marked) in [
+        ("command", 71, "the task command failed", &["error", "finally"][..]),
+        ("fail", 71, "because: as asked", &["error", "finally"]),
+        ("sql", 65, "because: statement 2 of 2 failed", &["error", "finally"]),
+        ("timeout_command", 72, "it was ended after its timeout of 300ms", &["error", "finally"]),
+        ("timeout_sql", 72, "it was ended after its timeout of 300ms", &["error", "finally"]),
+        ("retries", 71, "the task retried failed", &["error", "finally"]),
+        ("inner", 71, "the task inner_fail failed", &["inner error", "error", "finally"]),
+    ] {
+        let database = Database::new("flow_failing");
+        let began = Instant::now();
+        let output =
+            run(&database, &flow("failing.yaml"), &["--input", &format!("how={how}")]).output().unwrap();
+        let error = refusal(&output, code);
+        assert!(error.contains(said), "{how}: {error}");
+        assert_eq!(marks(&database), marked, "{how}");
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["status"], "failed");
+        match how {
+            "retries" => assert_eq!(task(&result, "retried")["attempts"].as_array().unwrap().len(), 4),
+            "timeout_command" => {
+                assert!(began.elapsed() < Duration::from_secs(30), "the timeout did not end it");
+                let log = database.value("SELECT log -> 0 ->> 'message' FROM taxi_etl.task_runs WHERE task_id = 'sleeping_command' AND finished_at IS NOT NULL");
+                let left_behind: i32 = log.parse().unwrap();
+                wait_until("the command's child is gone", || !is_alive(left_behind));
+            }
+            "timeout_sql" => wait_until("its statement is gone", || sleeping(&database) == "0"),
+            "command" => {
+                let log =
+                    database.value("SELECT log::text FROM taxi_etl.task_runs WHERE task_id = 'command'");
+                assert!(log.contains("before") && !log.contains("never"), "{log}");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    // what nobody has waited for yet is dead all the same
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !state.is_empty() && !state.contains(") Z ")
+}
+
+fn sleeping(database: &Database) -> String {
+    database.value(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND query LIKE '%pg_sleep(600)%' AND state = 'active' \
+         AND pid <> pg_backend_pid()",
+        database.name()
+    ))
+}
+
+#[test]
+fn a_signal_ends_children_and_statements_and_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: long\nnamespace: taxi.tests\ntasks:\n  - id: both\n    type: io.kestra.plugin.core.flow.Parallel\n    tasks:\n      \
+         - id: child\n        type: io.kestra.plugin.scripts.shell.Commands\n        commands: ['trap \"\" TERM', 'echo $$', 'sleep 600 & wait', 'sleep 600']\n      \
+         - id: statement\n        type: io.kestra.plugin.jdbc.postgresql.Query\n        sql: SELECT pg_sleep(600)\n\
+         errors:\n  - id: never\n    type: io.kestra.plugin.core.log.Log\n    message: never\n",
+    );
+    let scratch = tempfile::tempdir().unwrap();
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let database = Database::new("flow_signals");
+        let mut command = run(&database, &path, &[]);
+        command.env("TMPDIR", scratch.path()).args(["--log-format", "json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("its statement runs", || sleeping(&database) == "1");
+        let pid = Pid::from_raw(child.id() as i32);
+        let shell = || {
+            let listed = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
+            String::from_utf8(listed.stdout).unwrap().trim().parse::<i32>().ok()
+        };
+        let mut group = None;
+        wait_until("its command runs", || {
+            group = shell();
+            group.is_some()
+        });
+        let began = Instant::now();
+        kill(pid, signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said}", began.elapsed());
+        assert!(!said.contains("never"), "{said}");
+        assert!(!is_alive(group.unwrap()), "the command is still there");
+        wait_until("no statement is left", || sleeping(&database) == "0");
+        assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "cancelled");
+        assert_eq!(
+            database.value("SELECT string_agg(DISTINCT status, ' ') FROM taxi_etl.task_runs"),
+            "cancelled"
+        );
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "files are left behind");
+    }
+}
+
+#[test]
+fn a_flow_of_shell_and_sql_loads_what_taxi_load_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path_with_wget(folder.path(), &testdata());
+    let ours = Database::new("flow_reference_ours");
+    let theirs = Database::new("flow_reference_theirs");
+    let source = testdata();
+    for (taxi_type, year, month) in [("green", 2020, 3), ("yellow", 2021, 1)] {
+        parsed(&ours.load(taxi_type, year, month, source.to_str().unwrap()).output().unwrap());
+        let (input, date) = (format!("taxi={taxi_type}"), format!("{year}-{month:02}-01"));
+        let arguments = ["--input", &input, "--trigger-date", &date];
+        let (table, file) =
+            (format!("public.{taxi_type}_tripdata"), format!("{taxi_type}_tripdata_{year}-{month:02}.csv"));
+        for _ in 0..2 {
+            let result = parsed(
+                &run(&theirs, &example("wget_copy_merge.yaml"), &arguments)
+                    .env("PATH", &path)
+                    .output()
+                    .unwrap(),
+            );
+            assert_eq!(result["labels"], json!({ "kind": "example", "file": file }));
+            assert_eq!(theirs.digest(&table, &file), ours.digest(&table, &file), "{file}");
+        }
+    }
+    // what is not there is no empty month
+    let arguments = ["--trigger-date", "2019-01-01"];
+    let output =
+        run(&theirs, &example("wget_copy_merge.yaml"), &arguments).env("PATH", &path).output().unwrap();
+    assert!(refusal(&output, 71).contains("the task extract failed"));
+}
+
+#[test]
+fn real_months_have_the_known_digests_through_a_flow() {
+    let Some(source) = real_data() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = path_with_wget(folder.path(), &source);
+    let database = Database::new("flow_real");
+    let oracle = std::fs::read_to_string(source.join("oracle.tsv")).unwrap();
+    for file in ["green_tripdata_2020-04.csv", "yellow_tripdata_2019-07.csv"] {
+        let expected = oracle.lines().find(|line| line.contains(file)).unwrap();
+        let (taxi_type, month) = file.trim_end_matches(".csv").split_once("_tripdata_").unwrap();
+        let (input, date) = (format!("taxi={taxi_type}"), format!("{month}-01"));
+        for _ in 0..2 {
+            let arguments = ["--input", &input, "--trigger-date", &date];
+            parsed(
+                &run(&database, &example("wget_copy_merge.yaml"), &arguments)
+                    .env("PATH", &path)
+                    .output()
+                    .unwrap(),
+            );
+            for value in database.digest(&format!("public.{taxi_type}_tripdata"), file) {
+                assert!(
+                    expected.split('\t').any(|known| known == value),
+                    "{file}: {value} is not in {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: dated\nnamespace: taxi.tests\nconcurrency: {limit: 2}\ninputs: [{id: taxi, type: STRING}]\ntasks:\n  \
+         - id: create\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: CREATE TABLE IF NOT EXISTS dates (mark text)\n  \
+         - id: insert\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: INSERT INTO dates VALUES ('{{ inputs.taxi }} {{ trigger.date }}')\n\
+         triggers:\n  - id: monthly\n    type: io.kestra.plugin.core.trigger.Schedule\n    cron: '30 9 1 * *'\n    timezone: Europe/Paris\n    inputs: {taxi: green}\n",
+    );
+    let database = Database::new("flow_backfill");
+    let backfill = |arguments: &[&str]| {
+        let mut command = taxi(["backfill", "--output", "json", "--trigger", "monthly"]);
+        command.arg(&path).args(arguments).env("DATABASE_URL", &database.url);
+        command.output().unwrap()
+    };
+    let range = ["--from", "2020-03-01", "--to", "2020-06-01"];
+    let planned = parsed(&backfill(&[&range[..], &["--plan"]].concat()));
+    let dates = [
+        "2020-03-01T09:30:00+01:00",
+        "2020-04-01T09:30:00+02:00",
+        "2020-05-01T09:30:00+02:00",
+        "2020-06-01T09:30:00+02:00",
+    ];
+    assert_eq!(planned["dates"], json!(dates));
+    let result = parsed(&backfill(&range));
+    let of_runs: Vec<&str> =
+        result["runs"].as_array().unwrap().iter().map(|run| run["trigger_date"].as_str().unwrap()).collect();
+    assert_eq!(of_runs, dates);
+    let marks: Vec<Vec<String>> = database.sql("SELECT mark FROM dates");
+    assert_eq!(marks, dates.map(|date| vec![format!("green {date}")]));
+    // months are ranges, too, and one may be picked
+    parsed(&backfill(&["--from", "2021-01", "--to", "2021-12", "--index", "11", "--input", "taxi=yellow"]));
+    assert_eq!(
+        database.value("SELECT mark FROM dates WHERE mark LIKE 'yellow%'"),
+        "yellow 2021-12-01T09:30:00+01:00"
+    );
+    assert!(
+        refusal(&backfill(&["--from", "2020-03-02", "--to", "2020-03-31"]), 64).contains("has no date from")
+    );
+
+    let unknown = taxi([
+        "backfill",
+        path.to_str().unwrap(),
+        "--trigger",
+        "daily",
+        "--from",
+        "2020-01",
+        "--to",
+        "2020-02",
+    ])
+    .output();
+    assert!(refusal(&unknown.unwrap(), 64).contains("has no trigger \"daily\"; it has monthly"));
+    let next = parsed(&taxi(["triggers", "--output", "json", path.to_str().unwrap()]).output().unwrap());
+    assert_eq!(next["triggers"][0]["dates"].as_array().unwrap().len(), 5);
+    assert_eq!(next["triggers"][0]["crontab"][0], "CRON_TZ=Europe/Paris");
+    // the line for cron, as cron would run it
+    let line = next["triggers"][0]["crontab"][1].as_str().unwrap();
+    let command = line.strip_prefix("30 9 1 * * taxi ").unwrap();
+    let mut cron = Command::new("sh");
+    cron.args(["-c", &format!("'{TAXI}' {command}")]).env("DATABASE_URL", &database.url);
+    let output = cron.output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(database.value("SELECT count(*) FROM dates WHERE mark LIKE 'green%T09:30:00+0%'"), "5");
+}
+
+#[test]
+fn the_concurrency_of_a_flow_holds_among_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let flow = |behavior: &str| {
+        format!(
+            "id: alone\nnamespace: taxi.tests\nconcurrency: {{limit: 1, behavior: {behavior}}}\ninputs: [{{id: seconds, type: INT}}]\n\
+             tasks:\n  - id: wait\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: SELECT pg_sleep({{{{ inputs.seconds }}}})\n"
+        )
+    };
+    let database = Database::new("flow_concurrency");
+    let path = write(&folder, &flow("QUEUE"));
+    let mut first = run(&database, &path, &["--input", "seconds=600"]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the first one runs", || sleeping(&database) == "1");
+    for (behavior, hint) in
+        [("FAIL", "QUEUE waits"), ("CANCEL", "QUEUE waits"), ("QUEUE", "--lock-timeout waits longer")]
+    {
+        let path = write(&folder, &flow(behavior));
+        let output =
+            run(&database, &path, &["--input", "seconds=0", "--lock-timeout", "1"]).output().unwrap();
+        let error = refusal(&output, 75);
+        assert!(
+            error.contains("there are 1 runs of taxi.tests.alone under way") && error.contains(hint),
+            "{error}"
+        );
+    }
+    let mut second = run(&database, &path, &["--input", "seconds=0"]);
+    let second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    kill(Pid::from_raw(first.id() as i32), Signal::SIGKILL).unwrap();
+    first.wait().unwrap();
+    // a dead one holds nothing, though its statement may go on for a while
+    parsed(&second.wait_with_output().unwrap());
+    assert_eq!(
+        database.value("SELECT string_agg(status, ' ' ORDER BY started_at) FROM taxi_etl.runs"),
+        "running succeeded"
+    );
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND datname = current_database() AND pid <> pg_backend_pid()");
+}
+
+#[test]
+fn inputs_are_checked_before_anything_runs() {
+    let database = Database::new("flow_inputs");
+    for (arguments, said) in [
+        (&["--input", "whom=x"][..], "there is no input \"whom\"; the pipeline has who, count, maybe"),
+        (&["--input", "count=ten"], "the input count: \"ten\" is not a whole number"),
+        (&["--input", "count=10"], "the input count: 10 is more than 9"),
+        (&["--input", "count"], "this is not like NAME=VALUE"),
+        (&["--trigger-date", "soon"], "\"soon\" is not a date like 2020-03-01"),
+        (&["--trigger", "daily"], "has no trigger \"daily\"; it has none"),
+    ] {
+        let error = refusal(&run(&database, &flow("constructs.yaml"), arguments).output().unwrap(), 64);
+        assert!(error.contains(said), "{error}");
+    }
+    let error = refusal(&run(&database, &flow("callee.yaml"), &[]).output().unwrap(), 64);
+    assert!(error.contains("the input what is required"), "{error}");
+    let error = refusal(&run(&database, &flow("nowhere.yaml"), &[]).output().unwrap(), 78);
+    assert!(error.contains("cannot read") && error.contains("nowhere.yaml"), "{error}");
+    assert_eq!(database.value("SELECT to_regclass('taxi_etl.runs') IS NULL"), "t");
+}
+
+#[test]
+fn a_given_database_replaces_the_flows_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |url: &str| {
+        format!(
+            "id: own\nnamespace: taxi.tests\ntasks:\n  - id: one\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    \
+             fetchType: FETCH_ONE\n    sql: SELECT current_database() AS name\n\
+             pluginDefaults:\n  - type: io.kestra.plugin.jdbc\n    values: {{url: '{url}', username: root, password: 'hunter2'}}\n"
+        )
+    };
+    let database = Database::new("flow_given");
+    let path = write(&folder, &text("jdbc:postgresql://pgdatabase.invalid:5432/ny_taxi"));
+    let result = parsed(&run(&database, &path, &[]).output().unwrap());
+    assert_eq!(task(&result, "one")["outputs"]["row"]["name"], database.name());
+
+    let output = taxi(["run", "--output", "json", path.to_str().unwrap()]).output().unwrap();
+    let error = refusal(&output, 69);
+    assert!(error.contains("pgdatabase.invalid:5432/ny_taxi"), "{error}");
+    assert!(error.contains("--database-url or DATABASE_URL takes another, for all of its tasks"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+
+    // without a given one, the flow's own is used, and keeps the history
+    let own = url::Url::parse(&database.url).unwrap();
+    let address = format!("jdbc:postgresql://127.0.0.1:{}{}", own.port().unwrap(), own.path());
+    let password = own.password().unwrap();
+    let path = write(
+        &folder,
+        &text(&address).replace("root", own.username()).replace("hunter2", "{{ secret(\"FLOW_PASSWORD\") }}"),
+    );
+    let mut command = taxi(["run", "--output", "json", path.to_str().unwrap()]);
+    let output = command.env("FLOW_PASSWORD", password).output().unwrap();
+    assert_eq!(task(&parsed(&output), "one")["outputs"]["row"]["name"], database.name());
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs"), "2");
+}
+
+#[test]
+fn secrets_are_seen_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: secretive\nnamespace: taxi.tests\nlabels: {token: \"{{ secret('TOKEN') }}\"}\ntasks:\n  \
+         - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: \"it is {{ secret('TOKEN') }}\"\n  \
+         - id: echo\n    type: io.kestra.plugin.scripts.shell.Commands\n    env: {T: \"{{ secret('TOKEN') }}\"}\n    \
+           commands: ['echo $T', 'echo {{ secret(\"TOKEN\") }} >&2', 'tr \"\\0\" \" \" < /proc/$$/cmdline', 'tr \"\\0\" \" \" < /proc/$PPID/cmdline', 'test \"$T\" = s3cr3t-t0ken', 'echo \"::{\\\"outputs\\\": {\\\"t\\\": \\\"$T\\\"}}::\"']\n  \
+         - id: return\n    type: io.kestra.plugin.core.debug.Return\n    format: \"{{ secret('TOKEN') | upper | lower }}\"\n  \
+         - id: fail\n    type: io.kestra.plugin.core.execution.Fail\n    errorMessage: \"failed with {{ outputs.return.value }}\"\n",
+    );
+    let database = Database::new("flow_secrets");
+    // "s3cr3t-t0ken", as Kestra has it
+    for form in [["--output", "json"], ["--output", "text"], ["--output", "kestra"], ["--log-format", "json"]]
+    {
+        let mut command = taxi(["run", path.to_str().unwrap()]);
+        let output = command
+            .args(form)
+            .env("SECRET_TOKEN", "czNjcjN0LXQwa2Vu")
+            .env("DATABASE_URL", &database.url)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(71));
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("failed with ******"), "{said}");
+        assert!(!said.contains("s3cr3t-t0ken"), "{said}");
+    }
+    let kept = database.value(
+        "SELECT (SELECT string_agg(r::text, '') FROM taxi_etl.runs AS r) || (SELECT string_agg(t::text, '') FROM taxi_etl.task_runs AS t)",
+    );
+    assert!(kept.contains("it is ******"));
+    let seen = kept.find("s3cr3t-t0ken").map(|at| &kept[at.saturating_sub(80)..at]);
+    assert_eq!(seen, None, "what stands before it");
+    let missing = taxi(["run", path.to_str().unwrap()]).env("DATABASE_URL", &database.url).output().unwrap();
+    assert!(
+        refusal(&missing, 78).contains("there is no secret TOKEN: set SECRET_TOKEN (in base64) or TOKEN")
+    );
+}
+
+#[test]
+fn a_flow_that_calls_itself_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: again\nnamespace: taxi.tests\ntasks:\n  - id: call\n    type: io.kestra.plugin.core.flow.Subflow\n    \
+         namespace: taxi.tests\n    flowId: again\n",
+    );
+    let database = Database::new("flow_recursion");
+    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 78);
+    assert!(error.contains("does one call itself?"), "{error}");
+}
+
+#[test]
+fn the_streaming_load_is_a_task_of_a_flow() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = testdata();
+    let path = write(
+        &folder,
+        &format!(
+            "id: both\nnamespace: taxi.tests\ntasks:\n  - id: months\n    type: io.kestra.plugin.core.flow.ForEach\n    \
+             concurrencyLimit: 2\n    values: ['{{\"taxi\": \"green\", \"year\": \"2020\", \"month\": \"03\"}}', \
+             '{{\"taxi\": \"yellow\", \"year\": \"2021\", \"month\": \"01\"}}']\n    tasks:\n      - id: load\n        \
+             type: io.kestra.plugin.core.flow.Subflow\n        namespace: taxi\n        flowId: postgres_taxi\n        inputs:\n          \
+             source: {}\n          taxi: \"{{{{ fromJson(taskrun.value).taxi }}}}\"\n          year: \"{{{{ fromJson(taskrun.value).year }}}}\"\n          \
+             month: \"{{{{ fromJson(taskrun.value).month }}}}\"\n",
+            source.display()
+        ),
+    );
+    let (ours, theirs) = (Database::new("flow_load_ours"), Database::new("flow_load_theirs"));
+    for _ in 0..2 {
+        parsed(&run(&ours, &path, &[]).output().unwrap());
+    }
+    for (taxi_type, year, month) in [("green", 2020, 3), ("yellow", 2021, 1)] {
+        parsed(&theirs.load(taxi_type, year, month, source.to_str().unwrap()).output().unwrap());
+        let (table, file) =
+            (format!("public.{taxi_type}_tripdata"), format!("{taxi_type}_tripdata_{year}-{month:02}.csv"));
+        assert_eq!(ours.digest(&table, &file), theirs.digest(&table, &file));
+    }
+    // the second time there was nothing to do, and no run of its own
+    let loads = "SELECT count(*) FROM taxi_etl.runs AS load JOIN taxi_etl.runs AS flow ON load.part_of = flow.run_id \
+                 WHERE load.filename IS NOT NULL AND flow.pipeline = 'taxi.postgres_taxi'";
+    assert_eq!(ours.value(loads), "2");
+    let outputs = "SELECT string_agg(DISTINCT outputs ->> 'status', ' ') FROM taxi_etl.task_runs WHERE task_id = 'load' AND outputs ? 'rows_read'";
+    assert_eq!(ours.value(outputs), "loaded skipped");
+}
+
+#[test]
+fn failures_of_a_flow_say_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.core.log.Log\n    message: '{{ trigger.date }}'\n",
+    );
+    let database = Database::new("flow_places");
+    let output = run(&database, &path, &[]).output().unwrap();
+    let error = refusal(&output, 78);
+    assert!(error.contains("flow.yaml:6:14: cannot fill in \"{{ trigger.date }}\""), "{error}");
+    assert!(error.contains("\n 6 |     message: '{{ trigger.date }}'\n"), "{error}");
+    assert!(error.contains("--trigger-date"), "{error}");
+    assert_eq!(failure(&output)["kind"], "configuration");
+}
