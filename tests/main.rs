@@ -14,6 +14,8 @@
 mod backfill;
 mod bad_input;
 mod connections;
+mod dbt;
+mod faults;
 mod flows;
 mod growth;
 mod history;

@@ -129,7 +129,7 @@ macro_rules! choices {
                     $( $text => Some(Self::$variant), )+
                     other => decoder.refuse(
                         node.position,
-                        format!("{other} is not supported here; {} are", [$($text),+].join(", ")),
+                        format!("{other} is none of what is supported here: {}", [$($text),+].join(", ")),
                     ),
                 }
             }

@@ -69,11 +69,13 @@ impl Document {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
         let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|cause| {
             let position = cause.location().map(|at| Position { line: at.line(), column: at.column() });
-            let position = position.unwrap_or_default();
-            let message = cause.to_string();
-            let message = message.lines().next().unwrap_or_default();
-            let message =
-                message.rsplit_once(&format!("column {}: ", position.column)).map_or(message, |(_, m)| m);
+            let position = position.unwrap_or(Position { line: 1, column: 1 });
+            let said = cause.to_string();
+            let message = said.lines().next().unwrap_or_default();
+            // the place is said once, and the parser's own options are nothing to the user
+            let place = format!(" at line {}, column {}", position.line, position.column);
+            let message = message.strip_suffix(&place).unwrap_or(message);
+            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
             let found = vec![Diagnostic { position, message: message.to_owned() }];
             Faults { name: name.to_owned(), text: text.to_owned(), found }
         })?;

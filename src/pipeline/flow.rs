@@ -361,7 +361,7 @@ tasks:
         let error = Flow::parse("broken.yaml", text).unwrap_err().to_string();
         for fault in [
             "broken.yaml:1:1: a flow needs the property namespace",
-            "broken.yaml:4:11: YEAR is not supported here; STRING, INT,",
+            "broken.yaml:4:11: YEAR is none of what is supported here: STRING, INT,",
             "broken.yaml:11:1: a flow with the property lables is not supported; is labels meant?",
             "broken.yaml:14:11: the task type io.kestra.plugin.core.log.Logs is not supported",
             "broken.yaml:17:10: this must be text, it is a list",

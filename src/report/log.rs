@@ -130,11 +130,11 @@ pub struct RunReport {
 }
 
 impl Report for RunReport {
-    fn emit(&self, _: Option<&str>, event: Event<'_>) {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
         // what a task says is in its own log
         if !matches!(event, Event::TaskSaid { .. }) {
-            self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(Line::new(None, event));
+            self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(Line::new(file, event));
         }
-        self.outer.emit(self.file.as_deref(), event);
+        self.outer.emit(self.file.as_deref().or(file), event);
     }
 }

@@ -150,3 +150,31 @@ impl Report for Masked {
         self.outer.emit(file, event);
     }
 }
+
+/// Draws what a flow says that is the task of another.
+pub struct Within {
+    /// With this.
+    pub outer: std::sync::Arc<dyn Report>,
+    /// The task.
+    pub task: String,
+}
+
+impl Report for Within {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        let (Event::TaskBegan { task, .. } | Event::TaskSaid { task, .. } | Event::TaskEnded { task, .. }) =
+            event
+        else {
+            return self.outer.emit(file.or(Some(&self.task)), event);
+        };
+        let below = format!("{} > {task}", self.task);
+        let event = match event {
+            Event::TaskBegan { kind, .. } => Event::TaskBegan { task: &below, kind },
+            Event::TaskSaid { level, text, .. } => Event::TaskSaid { task: &below, level, text },
+            Event::TaskEnded { status, took, error, .. } => {
+                Event::TaskEnded { task: &below, status, took, error }
+            }
+            other => other,
+        };
+        self.outer.emit(file, event);
+    }
+}

@@ -9,6 +9,7 @@ use super::{Execution, Request};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::tasks::flowable::Subflow;
+use crate::report::Within;
 
 /// How deep flows may call each other: one that calls itself ends here.
 const DEPTH_LIMIT: u32 = 8;
@@ -33,8 +34,9 @@ pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
         part_of: Some((execution.run_id, depth)),
     };
     let name = request.flow.name();
-    let begun =
-        Execution::begin(request, Arc::clone(&execution.databases), &run.interrupt, run.reports()).await?;
+    let report = Arc::new(Within { outer: run.reports(), task: run.name.to_owned() });
+    let databases = Arc::clone(&execution.databases);
+    let begun = Execution::begin(request, databases, &run.interrupt, report).await?;
     let (summary, error) = begun.finish(&run.interrupt).await;
     if let Some(error) = error
         && (task.transmit_failed || summary.status == State::Cancelled)

@@ -26,7 +26,7 @@ properties! {
         "env" => env: Entries<Template> = Entries::default(),
         /// Files to be there, by name: each a text, or the address of a file that the run has kept.
         "inputFiles" => input_files: Entries<Template> = Entries::default(),
-        /// Patterns of the files to be kept, as outputFiles of the task's outputs.
+        /// Patterns of the files to be kept, as outputFiles of the task's outputs: `target/*.json` are what dbt has made.
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
         /// Where it runs.
         "taskRunner" => task_runner: Option<TaskRunner> = None,
@@ -73,7 +73,7 @@ impl DbtCli {
             Some(template) => Some(self.project(run, &run.fill(template)?, template)?),
             None => None,
         };
-        script.run(run, project.as_deref()).await
+        script.run(run, project.as_deref(), Some(private.path())).await
     }
 
     fn project(&self, run: &TaskRun<'_>, given: &str, template: &Template) -> Result<PathBuf> {

@@ -60,7 +60,7 @@ impl Commands {
             interpreter: &self.interpreter,
             fail_fast: self.fail_fast,
         };
-        script.run(run, None).await
+        script.run(run, None, None).await
     }
 }
 
@@ -81,8 +81,14 @@ pub struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Runs the commands in a directory of their own, or in `project_dir`; keeps the files that are asked for.
-    pub async fn run(self, run: &TaskRun<'_>, project_dir: Option<&Path>) -> Result<Outputs> {
+    /// Runs the commands in a directory of their own, or in `project_dir`; keeps the files that are asked for, of there and of
+    /// `made_in`.
+    pub async fn run(
+        self,
+        run: &TaskRun<'_>,
+        project_dir: Option<&Path>,
+        made_in: Option<&Path>,
+    ) -> Result<Outputs> {
         let storage = &run.execution.storage;
         // in a file and not among the arguments, which every user of the machine can read
         let mut text = if self.fail_fast { "set -e\n" } else { "" }.to_owned();
@@ -104,8 +110,10 @@ impl Script<'_> {
             return Err(Error::new(Kind::TaskFailed, text).hint("what they said is in the task's log"));
         }
         let mut output_files = serde_json::Map::new();
-        for (name, kept) in storage.keep(working_dir, &self.output_files)? {
-            output_files.insert(name, json!(kept.display().to_string()));
+        for folder in [working_dir].into_iter().chain(made_in) {
+            for (name, kept) in storage.keep(folder, &self.output_files)? {
+                output_files.insert(name, json!(kept.display().to_string()));
+            }
         }
         Ok([
             ("exitCode", json!(ended.exit_code)),
