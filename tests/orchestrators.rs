@@ -56,6 +56,12 @@ fn kubernetes_knows_every_field_of_the_manifests() {
 }
 
 #[test]
+fn the_schema_of_flows_tells_sound_ones_from_others() {
+    let Some(mut script) = script("flow_schema.py") else { return };
+    passes(&script.output().unwrap());
+}
+
+#[test]
 fn kestra_reads_the_lines_as_its_own() {
     let Some(mut script) = script("kestra_lines.py") else { return };
     let database = Database::new("with_kestra");

@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo bench --bench side_by_side              # all of it: long, it loads 24 months twice
 //! cargo bench --bench side_by_side -- --short   # 100,000 rows, once: does it still work?
-//! cargo bench --bench side_by_side -- --only backfill   # or month, memory, growth, overhead
+//! cargo bench --bench side_by_side -- --only backfill   # or month, memory, growth, flow, overhead
 //! ```
 //!
 //! Prints a table to stderr and one JSON object to stdout.
@@ -83,6 +83,9 @@ fn main() {
         if !stock && wanted("growth") {
             growth(&server, &scale, &months, &source.address, &mut results);
         }
+        if !stock && wanted("flow") {
+            flows(&server, &scale, &months, &source.address, &mut results);
+        }
         if !stock && wanted("backfill") {
             backfills(&server, &scale, &months, &mut results);
         }
@@ -146,6 +149,48 @@ fn growth(server: &Server, scale: &Scale, months: &Path, address: &str, results:
         let edge = 3;
         let ratio = median(&seconds[seconds.len() - edge..]) / median(&seconds[..edge]);
         results.insert(format!("growth: {}, last / first", loader.name()), ratio);
+    }
+}
+
+/// One month by a flow of shell and SQL, and by the built-in pipeline as a flow and as `taxi load`.
+fn flows(server: &Server, scale: &Scale, months: &Path, address: &str, results: &mut BTreeMap<String, f64>) {
+    let month = Month::nth(0, scale.rows);
+    let file = month.write(months);
+    let programs = tempfile::tempdir().unwrap();
+    let wget = programs.path().join("wget");
+    std::fs::write(&wget, format!("#!/bin/sh\nexec cat '{}'\n", file.display())).unwrap();
+    std::fs::set_permissions(&wget, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let input = |name: &str, value: &str| ["--input".to_owned(), format!("{name}={value}")];
+    let own_tasks: Vec<String> = input("taxi", "yellow")
+        .into_iter()
+        .chain(["--trigger-date".to_owned(), format!("{}-{:02}-01", month.year, month.month)])
+        .collect();
+    let built_in: Vec<String> = [
+        ("taxi", "yellow"),
+        ("source", address),
+        ("year", &month.year.to_string()),
+        ("month", &format!("{:02}", month.month)),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| input(name, value))
+    .collect();
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..scale.rounds {
+        let url = server.fresh_database();
+        let tasks = rivals::flow(&url, "examples/flows/wget_copy_merge.yaml", &own_tasks, programs.path());
+        times.entry("flow of shell and SQL").or_default().push(tasks.seconds);
+        let url = server.fresh_database();
+        let pipeline = rivals::flow(&url, "pipelines/postgres_taxi.yaml", &built_in, programs.path());
+        times.entry("built-in pipeline, taxi run").or_default().push(pipeline.seconds);
+        let load = Loader::Taxi.load(&server.fresh_database(), address, &file, &month);
+        times.entry("built-in pipeline, taxi load").or_default().push(load.seconds);
+    }
+    eprintln!("\n{} rows by flows, medians of {}:", scale.rows, scale.rounds);
+    let slowest = median(&times["flow of shell and SQL"]);
+    for (what, seconds) in &times {
+        let median = median(seconds);
+        eprintln!("  {what:<28} {median:>7.2} s   of the flow of shell and SQL {:.2}", median / slowest);
+        results.insert(format!("flow: {what}, seconds"), median);
     }
 }
 

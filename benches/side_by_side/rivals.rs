@@ -84,6 +84,19 @@ pub fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -
     timed
 }
 
+/// `taxi run` of a flow of this repository for a yellow month; `programs` come before others on the search path.
+pub fn flow(url: &str, flow: &str, arguments: &[String], programs: &Path) -> Timed {
+    let mut command = Command::new(TAXI);
+    command
+        .args(["run", "--output", "json"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(flow))
+        .args(arguments);
+    command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
+    let (timed, result) = run_taxi(&mut command, url);
+    assert_eq!(result["status"], "succeeded");
+    timed
+}
+
 fn run_taxi(command: &mut Command, url: &str) -> (Timed, serde_json::Value) {
     let command =
         command.env("DATABASE_URL", url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
