@@ -1,5 +1,6 @@
 //! Flows in Kestra's grammar do what they say, are recorded, and end when they are told to.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,8 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::support::http::{Reply, Server};
 use crate::support::{
-    Database, TAXI, failure, json as parsed, real_data, refusal, taxi, testdata, wait_until,
+    Database, OwnServer, TAXI, failure, json as parsed, real_data, refusal, taxi, testdata, wait_until,
 };
 
 fn flow(name: &str) -> PathBuf {
@@ -506,6 +508,57 @@ fn secrets_are_seen_nowhere() {
     assert!(
         refusal(&missing, 78).contains("there is no secret TOKEN: set SECRET_TOKEN (in base64) or TOKEN")
     );
+}
+
+#[test]
+fn a_frozen_server_does_not_keep_a_run_from_ending() {
+    let server = OwnServer::new();
+    parsed(&server.taxi(&["up", "--output", "json"]).output().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: frozen\nnamespace: taxi.tests\ntasks:\n  - id: outer\n    type: io.kestra.plugin.core.flow.Sequential\n    tasks:\n      \
+         - id: statement\n        type: io.kestra.plugin.jdbc.postgresql.Query\n        sql: SELECT pg_sleep(600)\n",
+    );
+    let mut command = server.taxi(&["run", path.to_str().unwrap(), "--log-format", "json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains(r#""task":"statement""#)).unwrap().unwrap();
+    let frozen = server.processes();
+    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    let began = Instant::now();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    let said: Vec<String> = lines.map(Result::unwrap).collect();
+    let status = child.wait().unwrap();
+    let took = began.elapsed();
+    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
+    assert_eq!(status.code(), Some(143), "{said:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(said.concat().contains("the run's end is not in the ledger"), "{said:?}");
+}
+
+#[test]
+fn a_download_is_kept_for_the_tasks_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::answering(|request| match request.header("x-key") {
+        Some("open sesame") => Reply::ok(b"a,b\n1,x\n".to_vec()),
+        _ => Reply::status(404),
+    });
+    let path = write(
+        &folder,
+        "id: fetch\nnamespace: taxi.tests\ninputs: [{id: address, type: STRING}, {id: key, type: STRING}]\ntasks:\n  \
+         - id: table\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: CREATE TABLE IF NOT EXISTS fetched (a int, b text)\n  \
+         - id: download\n    type: io.kestra.plugin.core.http.Download\n    uri: '{{ inputs.address }}/pairs.csv'\n    headers: {X-Key: '{{ inputs.key }}'}\n  \
+         - id: copy\n    type: io.kestra.plugin.jdbc.postgresql.CopyIn\n    from: '{{ outputs.download.uri }}'\n    table: fetched\n    format: CSV\n    header: true\n",
+    );
+    let database = Database::new("flow_download");
+    let address = format!("address={}", server.address);
+    let result = parsed(&run(&database, &path, &["-i", &address, "-i", "key=open sesame"]).output().unwrap());
+    assert_eq!(task(&result, "download")["outputs"]["length"], 8);
+    assert_eq!(task(&result, "copy")["outputs"]["rowCount"], 1);
+    assert_eq!(database.sql("SELECT * FROM fetched"), [["1", "x"]]);
+    let refused = run(&database, &path, &["-i", &address, "-i", "key=wrong"]).output().unwrap();
+    assert!(refusal(&refused, 66).contains("pairs.csv answered 404"));
 }
 
 #[test]

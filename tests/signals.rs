@@ -145,20 +145,6 @@ fn a_backfill_that_is_ended_goes_on_where_it_was() {
     assert_eq!(json(&again)["rows_inserted"], 1000);
 }
 
-/// The server's processes.
-fn processes(server: &OwnServer) -> Vec<Pid> {
-    let postmaster = server.postmaster();
-    let children =
-        Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster.to_string()]).output().unwrap();
-    let children = String::from_utf8(children.stdout).unwrap();
-    children
-        .split_whitespace()
-        .map(|pid| pid.parse().unwrap())
-        .chain([postmaster])
-        .map(Pid::from_raw)
-        .collect()
-}
-
 #[test]
 fn where_the_server_is_frozen_one_signal_ends_soon_and_two_at_once() {
     let server = OwnServer::new();
@@ -179,7 +165,7 @@ fn where_the_server_is_frozen_one_signal_ends_soon_and_two_at_once() {
         ]));
         let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
         assert!(said.any(|line| line == "taxi: load ..."), "the load has not begun");
-        let frozen = processes(&server);
+        let frozen = server.processes();
         frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
         let began = Instant::now();
         send(&run, Signal::SIGTERM);

@@ -30,7 +30,7 @@ pub async fn run(
         Ok(execution) => execution.finish(interrupt).await,
         Err(error) => (Summary::of(&request, Some(&error)), Some(error)),
     };
-    Ok(End::new(&summary, text)?.with_error(error))
+    Ok(End::new(&summary, text)?.with_error(error).with_files(summary.loads))
 }
 
 /// What the command line asks for: with a trigger its inputs, and the last of its dates where none is given.

@@ -131,7 +131,8 @@ fn conclude(ended: Vec<(Summary, Option<Error>)>, raised: Option<Error>) -> Resu
     let error =
         raised.or_else(|| (!failed.is_empty()).then(|| failure::of_several(&failed, count, "dates failed")));
     let conclusion = Conclusion { status, runs, error: error.as_ref().map(Failure::of) };
-    Ok(End::new(&conclusion, text)?.with_error(error))
+    let loads = conclusion.runs.iter().flat_map(|run| run.loads.clone()).collect();
+    Ok(End::new(&conclusion, text)?.with_error(error).with_files(loads))
 }
 
 fn text(conclusion: &Conclusion) -> String {

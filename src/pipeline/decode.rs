@@ -51,17 +51,21 @@ pub struct Property {
 }
 
 /// Declares a type by its properties: what messages call it, then `key => field: type`, with a default where it may be
-/// left away.
+/// left away; `with` adds the properties of another type to its own.
 macro_rules! properties {
     (
         $(#[doc = $about:literal])+
         pub struct $type_name:ident as $name:literal {
             $( $(#[doc = $doc:literal])+ $key:literal => $field:ident : $type:ty $(= $default:expr)? , )*
+            $( with { $( $(#[doc = $shared_doc:literal])+ $shared:ident : $shared_type:ty , )+ } )?
         }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
-        pub struct $type_name { $( $(#[doc = $doc])+ pub $field: $type, )* }
+        pub struct $type_name {
+            $( $(#[doc = $doc])+ pub $field: $type, )*
+            $( $( $(#[doc = $shared_doc])+ pub $shared: $shared_type, )+ )?
+        }
 
         impl $crate::pipeline::decode::Properties for $type_name {
             const ABOUT: &'static str = concat!($($about),+);
@@ -73,16 +77,18 @@ macro_rules! properties {
                 decoder: &mut $crate::pipeline::decode::Decoder,
             ) -> Option<Self> {
                 $( let $field: Option<$type> = properties!(@take fields decoder $key $(, $default)?); )*
-                Some(Self { $( $field: $field?, )* })
+                $( $( let $shared = <$shared_type>::take(fields, decoder); )+ )?
+                Some(Self { $( $field: $field?, )* $( $( $shared: $shared?, )+ )? })
             }
 
             fn properties() -> Vec<$crate::pipeline::decode::Property> {
-                vec![ $( $crate::pipeline::decode::Property {
+                let own = [ $( $crate::pipeline::decode::Property {
                     name: $key,
                     about: concat!($($doc),+),
                     schema: <$type as $crate::pipeline::decode::Decode>::schema(),
                     required: properties!(@required $($default)?),
-                }, )* ]
+                }, )* ];
+                own.into_iter()$( $( .chain(<$shared_type>::properties()) )+ )?.collect()
             }
         }
 

@@ -9,6 +9,7 @@ use super::decode::{Decode as _, Decoder, Defaults, Entries, Id, choices, proper
 use super::document::{Diagnostic, Document, Faults, Node, Value};
 use super::expression::Template;
 use super::inputs::Input;
+use super::labels::Labels;
 use super::retry::Retry;
 use super::task::{Task, TaskType};
 use super::trigger::Trigger;
@@ -81,36 +82,6 @@ properties! {
         "limit" => limit: u32,
         /// What a run does that would be one too many.
         "behavior" => behavior: Behavior = Behavior::Queue,
-    }
-}
-
-properties! {
-    /// A label.
-    pub struct Label as "a label" {
-        /// Its name.
-        "key" => key: String,
-        /// Its value.
-        "value" => value: Template,
-    }
-}
-
-/// Labels, as a mapping or as a list of key and value.
-#[derive(Clone, Debug, Default)]
-pub struct Labels(pub Vec<(String, Template)>);
-
-impl super::decode::Decode for Labels {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        Some(Self(match node.value {
-            Value::List(_) => {
-                let labels = Vec::<Label>::decode(node, decoder)?;
-                labels.into_iter().map(|label| (label.key, label.value)).collect()
-            }
-            _ => Entries::decode(node, decoder)?.0,
-        }))
-    }
-
-    fn schema() -> serde_json::Value {
-        serde_json::json!({ "anyOf": [Entries::<Template>::schema(), Vec::<Label>::schema()] })
     }
 }
 

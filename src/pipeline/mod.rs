@@ -15,6 +15,7 @@ pub mod execution;
 pub mod expression;
 pub mod flow;
 pub mod inputs;
+pub mod labels;
 pub mod months;
 pub mod plan;
 pub mod retry;

@@ -132,12 +132,12 @@ impl TaskType {
     }
 
     /// The connection that the task names, where it is one of PostgreSQL's.
-    pub fn connection(&self) -> Option<query::Connection<'_>> {
+    pub fn connection(&self) -> Option<&query::Connection> {
         match self {
-            Self::Query(task) => Some(task.connection()),
-            Self::Queries(task) => Some(task.connection()),
-            Self::CopyIn(task) => Some(task.connection()),
-            Self::CopyOut(task) => Some(task.connection()),
+            Self::Query(task) => Some(&task.connection),
+            Self::Queries(task) => Some(&task.connection),
+            Self::CopyIn(task) => Some(&task.connection),
+            Self::CopyOut(task) => Some(&task.connection),
             _ => None,
         }
     }

@@ -67,6 +67,16 @@ impl OwnServer {
         let text = std::fs::read_to_string(self.path().join("data/postmaster.pid")).unwrap();
         text.lines().next().unwrap().parse().unwrap()
     }
+
+    /// The postmaster and its children.
+    pub fn processes(&self) -> Vec<nix::unistd::Pid> {
+        let postmaster = self.postmaster();
+        let children =
+            Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster.to_string()]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+        children.chain([postmaster]).map(nix::unistd::Pid::from_raw).collect()
+    }
 }
 
 impl Drop for OwnServer {

@@ -25,7 +25,7 @@ use crate::provision::Provisioner;
 use crate::report::Report;
 
 /// How long ending a statement may take.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The databases of one run.
 pub struct Databases {
@@ -67,7 +67,7 @@ impl Databases {
     pub async fn session<'a>(
         &'a self,
         run: &TaskRun<'_>,
-        connection: Option<Connection<'_>>,
+        connection: Option<&Connection>,
     ) -> Result<Borrowed<'a>> {
         let named = connection.filter(|connection| self.given.is_none() && connection.url.is_some());
         let settings = match named {
@@ -166,11 +166,11 @@ enum Fault {
 }
 
 /// The settings of a connection that a task names.
-fn resolve(scope: &Scope, connection: Connection<'_>) -> Result<Settings, Fault> {
+fn resolve(scope: &Scope, connection: &Connection) -> Result<Settings, Fault> {
     let fill = |template: Option<&_>| template.map(|template| scope.fill(template)).transpose();
-    let url = fill(connection.url).map_err(Fault::Expression)?.unwrap_or_default();
-    let user = fill(connection.username).map_err(Fault::Expression)?;
-    let password = fill(connection.password).map_err(Fault::Expression)?;
+    let url = fill(connection.url.as_ref()).map_err(Fault::Expression)?.unwrap_or_default();
+    let user = fill(connection.username.as_ref()).map_err(Fault::Expression)?;
+    let password = fill(connection.password.as_ref()).map_err(Fault::Expression)?;
     Settings::parse_with(&url, user.as_deref(), password.as_deref()).map_err(|error| {
         Fault::Settings(error.hint("the address is the flow's own: jdbc:postgresql://host:5432/database"))
     })

@@ -2,6 +2,7 @@
 //!
 //! The session that tells it holds an advisory lock for the run, by which others see that it is alive.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use crate::load::locks;
 use crate::pipeline::flow::{Behavior, Concurrency};
 use crate::report::{Report, failure};
 
-/// How long writing the end may take: a run that is cancelled has to be gone in five seconds.
-const END_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long writing anything may take once the run is told to end: it has to be gone in five seconds.
+const HURRIED_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long it may take else.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a run that waits for others looks whether there is room.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Outputs that are larger are not for a history.
@@ -102,16 +105,29 @@ impl History {
     }
 
     /// Writes how a task run stands.
-    pub async fn task(&self, run: Uuid, record: &Record, report: &dyn Report) {
-        if let Err(error) = write_task(&self.client, run, record).await
-            && !self.is_incomplete.swap(true, Ordering::Relaxed)
-        {
-            report.notice(&format!("the run's history is incomplete: {}", failure::plain(&error)));
+    pub async fn task(&self, run: Uuid, record: &Record, interrupt: &Interrupt, report: &dyn Report) {
+        let is_hurried = interrupt.raised().is_some();
+        if is_hurried && self.is_incomplete.load(Ordering::Relaxed) {
+            return;
+        }
+        let unwritten = match within(is_hurried, write_task(&self.client, run, record)).await {
+            Ok(()) => return,
+            Err(unwritten) => unwritten,
+        };
+        if !self.is_incomplete.swap(true, Ordering::Relaxed) {
+            report.notice(&format!("the run's history is incomplete: {unwritten}"));
         }
     }
 
     /// Writes how the run ended.
-    pub async fn end(&self, run: &Run, status: Status, error: Option<&Error>, report: &dyn Report) {
+    pub async fn end(
+        &self,
+        run: &Run,
+        status: Status,
+        error: Option<&Error>,
+        interrupt: &Interrupt,
+        report: &dyn Report,
+    ) {
         let record = async {
             if run.record_end(&self.client, status, error).await.is_err() {
                 // the server may have been restarted
@@ -120,12 +136,18 @@ impl History {
             }
             Ok::<_, Error>(())
         };
-        let unwritten = match tokio::time::timeout(END_TIMEOUT, record).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => failure::plain(&error),
-            Err(_elapsed) => "the database does not answer".to_owned(),
-        };
-        report.notice(&format!("the run's end is not in the ledger: {unwritten}"));
+        if let Err(unwritten) = within(interrupt.raised().is_some(), record).await {
+            report.notice(&format!("the run's end is not in the ledger: {unwritten}"));
+        }
+    }
+}
+
+/// What keeps something from being written in time.
+async fn within(is_hurried: bool, writing: impl Future<Output = Result<()>>) -> Result<(), String> {
+    let limit = if is_hurried { HURRIED_TIMEOUT } else { WRITE_TIMEOUT };
+    match tokio::time::timeout(limit, writing).await {
+        Ok(written) => written.map_err(|error| failure::plain(&error)),
+        Err(_elapsed) => Err("the database does not answer".to_owned()),
     }
 }
 

@@ -37,7 +37,7 @@ use crate::ledger::run::Run;
 use crate::report::failure::{self, Failure};
 use crate::report::log::{Log, RunReport};
 use crate::report::phase::{Phase, seconds};
-use crate::report::{Masked, Report};
+use crate::report::{Masked, Report, summary};
 use databases::Databases;
 use frame::Frame;
 use history::History;
@@ -88,6 +88,7 @@ pub struct Execution {
     labels: Mutex<Vec<(String, String)>>,
     outputs: Mutex<Outputs>,
     records: Mutex<Vec<Record>>,
+    loads: Mutex<Vec<summary::Summary>>,
     has_warned: AtomicBool,
 }
 
@@ -114,6 +115,9 @@ pub struct Summary {
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// The loads among its tasks, and among those of its subflows.
+    #[serde(skip)]
+    pub loads: Vec<summary::Summary>,
 }
 
 impl Summary {
@@ -130,6 +134,7 @@ impl Summary {
             tasks: Vec::new(),
             seconds: 0.0,
             error: error.map(Failure::of),
+            loads: Vec::new(),
         }
     }
 }
@@ -208,6 +213,7 @@ impl Execution {
             labels: Mutex::new(labels),
             outputs: Mutex::default(),
             records: Mutex::default(),
+            loads: Mutex::default(),
             has_warned: AtomicBool::new(false),
         })
     }
@@ -230,7 +236,7 @@ impl Execution {
             run.labels = Some(labels.clone());
             run.clone()
         };
-        self.history.end(&run, status, error.as_ref(), self.report.as_ref()).await;
+        self.history.end(&run, status, error.as_ref(), interrupt, self.report.as_ref()).await;
         let pairs = |pairs: Vec<(String, String)>| {
             pairs.into_iter().map(|(name, value)| (name, Json::from(self.secrets.hide(&value)))).collect()
         };
@@ -244,8 +250,14 @@ impl Execution {
             tasks: std::mem::take(&mut *lock(&self.records)),
             seconds: seconds(self.began.elapsed()),
             error: error.as_ref().map(Failure::of),
+            loads: std::mem::take(&mut *lock(&self.loads)),
         };
         (summary, error)
+    }
+
+    /// Takes note of what was loaded.
+    pub fn loaded(&self, loads: impl IntoIterator<Item = summary::Summary>) {
+        lock(&self.loads).extend(loads);
     }
 
     /// Sets a label.

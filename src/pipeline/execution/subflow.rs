@@ -37,7 +37,8 @@ pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
     let report = Arc::new(Within { outer: run.reports(), task: run.name.to_owned() });
     let databases = Arc::clone(&execution.databases);
     let begun = Execution::begin(request, databases, &run.interrupt, report).await?;
-    let (summary, error) = begun.finish(&run.interrupt).await;
+    let (mut summary, error) = begun.finish(&run.interrupt).await;
+    execution.loaded(std::mem::take(&mut summary.loads));
     if let Some(error) = error
         && (task.transmit_failed || summary.status == State::Cancelled)
     {

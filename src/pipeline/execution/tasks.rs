@@ -83,7 +83,7 @@ impl Execution {
         let outcome = match self.is_wanted(&turn, &record, interrupt) {
             Ok(true) => {
                 lock(&self.records).push(record.clone());
-                self.history.task(self.run_id, &record, self.report.as_ref()).await;
+                self.history.task(self.run_id, &record, interrupt, self.report.as_ref()).await;
                 self.report.emit(None, Event::TaskBegan { task: &turn.name, kind: task.kind.name() });
                 self.attempts(&turn, &mut record, began, interrupt).await
             }
@@ -106,7 +106,7 @@ impl Execution {
         record.error = error.as_ref().map(failure::plain);
         record.finished_at = Some(Timestamp::now());
         record.log = turn.log.lines();
-        self.history.task(self.run_id, &record, self.report.as_ref()).await;
+        self.history.task(self.run_id, &record, interrupt, self.report.as_ref()).await;
         let ended = Event::TaskEnded {
             task: &turn.name,
             status: status.name(),

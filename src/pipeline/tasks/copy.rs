@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 
-use super::query::connection;
+use super::query::Connection;
 use crate::database::failure;
 use crate::database::identifier::{TableName, column};
 use crate::error::{Error, Kind, Result};
@@ -43,21 +43,9 @@ impl Format {
 }
 
 properties! {
-    /// Copies a file into a table.
-    pub struct CopyIn as "a copy" {
-        /// The database's address, where none is given for the run.
-        "url" => url: Option<Template> = None,
-        /// The user.
-        "username" => username: Option<Template> = None,
-        /// The user's password.
-        "password" => password: Option<Template> = None,
-        /// The file.
-        "from" => from: Template,
-        /// The table.
-        "table" => table: Template,
-        /// Its columns, in the order of the file; else all of them.
-        "columns" => columns: Vec<Template> = Vec::new(),
-        /// The file's format.
+    /// How a file of COPY is written.
+    pub struct FileFormat as "a format" {
+        /// Its format.
         "format" => format: Format = Format::Text,
         /// Whether the first line holds names.
         "header" => header: Option<bool> = None,
@@ -74,63 +62,63 @@ properties! {
     }
 }
 
-connection!(CopyIn);
+impl FileFormat {
+    /// The options of the COPY.
+    fn options(&self, run: &TaskRun<'_>) -> Result<String> {
+        let mut options = format!("FORMAT {}", self.format.name());
+        if let Some(header) = self.header {
+            let _ = write!(options, ", HEADER {header}");
+        }
+        let texts = [
+            ("DELIMITER", &self.delimiter),
+            ("NULL", &self.null_string),
+            ("QUOTE", &self.quote),
+            ("ESCAPE", &self.escape),
+            ("ENCODING", &self.encoding),
+        ];
+        for (name, template) in texts {
+            if let Some(template) = template {
+                let _ = write!(options, ", {name} {}", literal(&run.fill(template)?));
+            }
+        }
+        Ok(options)
+    }
+}
+
+properties! {
+    /// Copies a file into a table.
+    pub struct CopyIn as "a copy" {
+        /// The file.
+        "from" => from: Template,
+        /// The table.
+        "table" => table: Template,
+        /// Its columns, in the order of the file; else all of them.
+        "columns" => columns: Vec<Template> = Vec::new(),
+        with {
+            /// How the file is written.
+            format: FileFormat,
+            /// Where.
+            connection: Connection,
+        }
+    }
+}
 
 properties! {
     /// Copies a table, or a query's rows, into a file of the run.
     pub struct CopyOut as "a copy" {
-        /// The database's address, where none is given for the run.
-        "url" => url: Option<Template> = None,
-        /// The user.
-        "username" => username: Option<Template> = None,
-        /// The user's password.
-        "password" => password: Option<Template> = None,
         /// The query.
         "sql" => sql: Option<Template> = None,
         /// The table.
         "table" => table: Option<Template> = None,
         /// Its columns; else all of them.
         "columns" => columns: Vec<Template> = Vec::new(),
-        /// The file's format.
-        "format" => format: Format = Format::Text,
-        /// Whether the first line is to hold names.
-        "header" => header: Option<bool> = None,
-        /// What is to stand between values.
-        "delimiter" => delimiter: Option<Template> = None,
-        /// What is to stand for NULL.
-        "nullString" => null_string: Option<Template> = None,
-        /// The quote of CSV.
-        "quote" => quote: Option<Template> = None,
-        /// What is to stand before a quote in quotes.
-        "escape" => escape: Option<Template> = None,
-        /// The file's encoding.
-        "encoding" => encoding: Option<Template> = None,
+        with {
+            /// How the file is written.
+            format: FileFormat,
+            /// Where.
+            connection: Connection,
+        }
     }
-}
-
-connection!(CopyOut);
-
-/// The options of a COPY, filled in as it is written.
-macro_rules! options {
-    ($run:ident, $task:ident) => {{
-        let mut options = format!("FORMAT {}", $task.format.name());
-        if let Some(header) = $task.header {
-            let _ = write!(options, ", HEADER {header}");
-        }
-        let texts = [
-            ("DELIMITER", &$task.delimiter),
-            ("NULL", &$task.null_string),
-            ("QUOTE", &$task.quote),
-            ("ESCAPE", &$task.escape),
-            ("ENCODING", &$task.encoding),
-        ];
-        for (name, template) in texts {
-            if let Some(template) = template {
-                let _ = write!(options, ", {name} {}", literal(&$run.fill(template)?));
-            }
-        }
-        options
-    }};
 }
 
 impl CopyIn {
@@ -138,14 +126,15 @@ impl CopyIn {
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let table = table(run, &self.table)?;
         let columns = columns(run, &self.columns)?;
-        let copy = format!("COPY {}{columns} FROM STDIN WITH ({})", table.quoted(), options!(run, self));
+        let copy =
+            format!("COPY {}{columns} FROM STDIN WITH ({})", table.quoted(), self.format.options(run)?);
         let from = run.fill(&self.from)?;
         let Source::File(path) = Source::parse(&from)? else {
             let text =
                 format!("{from} is no file: download it first, with io.kestra.plugin.core.http.Download");
             return Err(run.fault(self.from.position, text));
         };
-        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let session = run.execution.databases.session(run, Some(&self.connection)).await?;
         let failed =
             |cause| failure::statement(format!("copying {} into {table} failed", path.display()), cause);
         let work = async {
@@ -182,9 +171,9 @@ impl CopyOut {
             }
             _ => return Err(Error::new(Kind::Configuration, "a CopyOut needs either sql or table")),
         };
-        let copy = format!("COPY {what} TO STDOUT WITH ({})", options!(run, self));
+        let copy = format!("COPY {what} TO STDOUT WITH ({})", self.format.options(run)?);
         let path = run.execution.storage.new_file("copy")?;
-        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let session = run.execution.databases.session(run, Some(&self.connection)).await?;
         let failed = |cause| failure::statement("copying out failed", cause);
         let unwritable = |cause| Error::file("write", &path, cause);
         let work = async {
@@ -196,7 +185,7 @@ impl CopyOut {
                 rows += 1;
             }
             file.flush().await.map_err(unwritable)?;
-            Ok(rows.saturating_sub(self.header.unwrap_or_default().into()))
+            Ok(rows.saturating_sub(self.format.header.unwrap_or_default().into()))
         };
         let rows = session.guard(&run.interrupt, work).await?;
         session.give_back().await;

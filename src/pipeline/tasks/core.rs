@@ -9,7 +9,7 @@ use crate::pipeline::decode::{Decode, Decoder, choices, properties};
 use crate::pipeline::document::{Node, Value};
 use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::Template;
-use crate::pipeline::flow;
+use crate::pipeline::labels;
 use crate::report::log::Level;
 
 choices! {
@@ -95,7 +95,7 @@ properties! {
     /// Labels the run.
     pub struct Labels as "labels" {
         /// A mapping, or a list of key and value.
-        "labels" => labels: flow::Labels,
+        "labels" => labels: labels::Labels,
     }
 }
 

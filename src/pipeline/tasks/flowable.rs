@@ -8,7 +8,7 @@ use crate::pipeline::document::{Node, Value};
 use crate::pipeline::execution::subflow;
 use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::Template;
-use crate::pipeline::flow::Labels;
+use crate::pipeline::labels::Labels;
 use crate::pipeline::task::Task;
 
 /// A task that runs others.

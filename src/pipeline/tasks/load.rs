@@ -109,6 +109,7 @@ impl LoadCsv {
         let load = Load::new(plan, options, true, run.reports()).as_part_of(execution.run_id);
         let sessions = execution.databases.sessions(run).await?;
         let (summary, error, _) = load.finish(sessions, &run.interrupt).await;
+        execution.loaded([summary.clone()]);
         if let Some(error) = error {
             return Err(error);
         }

@@ -32,52 +32,31 @@ choices! {
     }
 }
 
-/// The connection that a task names.
-#[derive(Clone, Copy, Debug)]
-pub struct Connection<'a> {
-    /// The database's address.
-    pub url: Option<&'a Template>,
-    /// The user.
-    pub username: Option<&'a Template>,
-    /// The user's password.
-    pub password: Option<&'a Template>,
-}
-
-/// Lets a task name its connection.
-macro_rules! connection {
-    ($type_name:ident) => {
-        impl $type_name {
-            /// The connection that it names.
-            pub fn connection(&self) -> $crate::pipeline::tasks::query::Connection<'_> {
-                $crate::pipeline::tasks::query::Connection {
-                    url: self.url.as_ref(),
-                    username: self.username.as_ref(),
-                    password: self.password.as_ref(),
-                }
-            }
-        }
-    };
-}
-
-pub(super) use connection;
-
 properties! {
-    /// Runs one statement.
-    pub struct Query as "a query" {
+    /// The connection that a task names.
+    pub struct Connection as "a connection" {
         /// The database's address, where none is given for the run.
         "url" => url: Option<Template> = None,
         /// The user.
         "username" => username: Option<Template> = None,
         /// The user's password.
         "password" => password: Option<Template> = None,
+    }
+}
+
+properties! {
+    /// Runs one statement.
+    pub struct Query as "a query" {
         /// The statement.
         "sql" => sql: Template,
         /// What becomes of its rows.
         "fetchType" => fetch_type: FetchType = FetchType::None,
+        with {
+            /// Where.
+            connection: Connection,
+        }
     }
 }
-
-connection!(Query);
 
 impl Query {
     /// Runs it.
@@ -88,7 +67,7 @@ impl Query {
                 run.fault(self.sql.position, "a Query is one statement: several are for Queries".to_owned())
             );
         };
-        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let session = run.execution.databases.session(run, Some(&self.connection)).await?;
         let storage = &run.execution.storage;
         let outputs =
             session.guard(&run.interrupt, execute(&session.client, statement, self.fetch_type, storage));
@@ -101,29 +80,25 @@ impl Query {
 properties! {
     /// Runs statements one after the other.
     pub struct Queries as "queries" {
-        /// The database's address, where none is given for the run.
-        "url" => url: Option<Template> = None,
-        /// The user.
-        "username" => username: Option<Template> = None,
-        /// The user's password.
-        "password" => password: Option<Template> = None,
         /// The statements, with semicolons between them.
         "sql" => sql: Template,
         /// What becomes of their rows.
         "fetchType" => fetch_type: FetchType = FetchType::None,
         /// Whether they are one transaction: all or nothing.
         "transaction" => transaction: bool = true,
+        with {
+            /// Where.
+            connection: Connection,
+        }
     }
 }
-
-connection!(Queries);
 
 impl Queries {
     /// Runs them.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let sql = run.fill(&self.sql)?;
         let statements = split::statements(&sql);
-        let session = run.execution.databases.session(run, Some(self.connection())).await?;
+        let session = run.execution.databases.session(run, Some(&self.connection)).await?;
         let storage = &run.execution.storage;
         let work = async {
             let client = &session.client;
