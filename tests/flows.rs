@@ -511,6 +511,61 @@ fn secrets_are_seen_nowhere() {
 }
 
 #[test]
+fn sessions_are_used_again_as_if_they_were_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let query = |id: &str, sql: &str| {
+        format!(
+            "  - id: {id}\n    type: io.kestra.plugin.jdbc.postgresql.Queries\n    fetchType: FETCH\n    sql: \"{sql}\"\n"
+        )
+    };
+    let path = write(
+        &folder,
+        &format!(
+            "id: sessions\nnamespace: taxi.tests\ntasks:\n{}{}",
+            query(
+                "first",
+                "SET statement_timeout = 12345; CREATE TEMPORARY TABLE mine (); SELECT pg_backend_pid() AS pid"
+            ),
+            query(
+                "second",
+                "SELECT pg_backend_pid() AS pid, current_setting('statement_timeout') AS timeout, to_regclass('mine') AS mine, current_setting('default_transaction_isolation') AS isolation"
+            ),
+        ),
+    );
+    let database = Database::new("flow_sessions");
+    database.sql("ALTER DATABASE flow_sessions SET default_transaction_isolation = 'serializable'");
+    let result = parsed(&run(&database, &path, &[]).output().unwrap());
+    let row =
+        |id: &str, statement: usize| task(&result, id)["outputs"]["outputs"][statement]["rows"][0].clone();
+    let second = row("second", 0);
+    assert_eq!(row("first", 2)["pid"], second["pid"], "it is not the same session");
+    assert_eq!((&second["timeout"], &second["mine"]), (&json!("0"), &Value::Null));
+    assert_eq!(second["isolation"], "read committed", "the session is not set up again");
+}
+
+#[test]
+fn flows_are_judged_and_drawn_without_being_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = write(&folder, "id: a\nnamespace: b\ntasks: [{id: t, type: none}]\n");
+    let sound = flow("constructs.yaml");
+    let both = taxi(["validate", "--output", "json"]).arg(&sound).arg(&broken).output().unwrap();
+    let said = refusal(&both, 78);
+    assert!(said.contains("flow.yaml:3:23: the task type none is not supported"), "{said}");
+    let result: Value = serde_json::from_slice(&both.stdout).unwrap();
+    assert_eq!(result["files"][0]["flow"], "taxi.tests.constructs");
+    assert_eq!(result["files"][1]["faults"][0]["line"], 3);
+    assert_eq!(result["files"][1]["faults"][0]["column"], 23);
+    let text = taxi(["validate"]).arg(&sound).output().unwrap();
+    assert!(text.status.success());
+    assert!(
+        String::from_utf8_lossy(&text.stdout).ends_with("constructs.yaml: taxi.tests.constructs is valid\n")
+    );
+    let drawn = parsed(&taxi(["show", "--output", "json"]).arg(&sound).output().unwrap());
+    let drawn = format!("{}\n\n{}\n", drawn["tree"].as_str().unwrap(), drawn["mermaid"].as_str().unwrap());
+    insta::assert_snapshot!(drawn);
+}
+
+#[test]
 fn a_frozen_server_does_not_keep_a_run_from_ending() {
     let server = OwnServer::new();
     parsed(&server.taxi(&["up", "--output", "json"]).output().unwrap());

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::flow::Flow;
-use super::task::Task;
+use super::task::{Task, TaskType};
 
 /// The lists of tasks of the flow itself, each with what it is for.
 fn branches(flow: &Flow) -> Vec<(String, &[Task])> {
@@ -99,7 +99,11 @@ fn chain(tasks: &[Task], from: Option<(&str, &str)>, out: &mut String) -> Option
             (None, None) => {}
         }
         for (label, below) in task.branches() {
-            chain(below, Some((&name, &label)), out);
+            // side by side, none comes after another
+            let at_once = matches!(task.kind, TaskType::Parallel(_)) && label == "tasks";
+            for tasks in below.chunks(if at_once { 1 } else { below.len() }) {
+                chain(tasks, Some((&name, &label)), out);
+            }
         }
         previous = Some(name);
     }
