@@ -84,6 +84,8 @@ fn every_construct_does_what_it_says() {
             "x/{\"q\":1}/1",
             "3/p/0",
             "3/{\"q\":1}/1",
+            "below p of x",
+            "below p of 3",
             &called,
             "finally",
         ];

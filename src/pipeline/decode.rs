@@ -1,4 +1,4 @@
-//! From nodes to types: what a type is made of is declared once, with [`properties!`], and gives both the reading of a
+//! From nodes to types: what a type is made of is declared once, with `properties!`, and gives both the reading of a
 //! file and the JSON Schema.
 //!
 //! In: the nodes of a document. Out: types, and every fault that was found on the way. Refused: a property that nobody

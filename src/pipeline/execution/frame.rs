@@ -48,15 +48,11 @@ impl<'a> Frame<'a> {
         values.iter().fold(task_id.to_owned(), |name, value| format!("{name}[{value}]"))
     }
 
-    /// What the loops around the innermost one are at: `parent.taskrun.value`, `parent.parent.taskrun.value`.
-    pub fn parents(&self) -> Option<Data> {
-        let outer: Vec<(&str, usize)> = self.values().skip(1).collect();
-        outer.into_iter().rev().fold(None, |around, (value, iteration)| {
-            let taskrun = context! { value => value, iteration => iteration };
-            Some(match around {
-                Some(around) => context! { taskrun => taskrun, parent => around },
-                None => context! { taskrun => taskrun },
-            })
-        })
+    /// The tasks around this one that are for a value, the nearest first: `parents[0].taskrun.value`.
+    ///
+    /// A task right below a loop has its value itself, as `taskrun.value`; one below an If in the loop has the If for a parent.
+    pub fn parents(&self) -> Vec<Data> {
+        let outer = self.outer.map(Frame::values).into_iter().flatten();
+        outer.map(|(value, _)| context! { taskrun => context! { value => value } }).collect()
     }
 }

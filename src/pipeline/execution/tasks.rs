@@ -253,8 +253,9 @@ impl Execution {
         let task = context! { id => turn.task.id(), type => turn.task.kind.name() };
         let scope = self.scope.clone().with("labels", labels).with("outputs", outputs).with("task", task);
         let scope = scope.with("taskrun", taskrun);
-        let scope = match turn.frame.parents() {
-            Some(parent) => scope.with("parent", parent),
+        let parents = turn.frame.parents();
+        let scope = match parents.first() {
+            Some(parent) => scope.with("parent", parent.clone()).with("parents", parents),
             None => scope,
         };
         TaskRun { execution: self, scope, interrupt, name: &turn.name, log: &turn.log }

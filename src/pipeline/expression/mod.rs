@@ -19,7 +19,7 @@ use super::document::{Diagnostic, Node, Position, Value};
 use secrets::Secrets;
 
 /// The names that expressions may see.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "inputs",
     "vars",
     "outputs",
@@ -29,6 +29,7 @@ const NAMES: [&str; 11] = [
     "task",
     "taskrun",
     "parent",
+    "parents",
     "labels",
     "envs",
 ];
