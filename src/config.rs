@@ -5,14 +5,18 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::cli::RunArgs;
+use crate::database::environment;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::extract::source::Source;
 use crate::load::{IfLoaded, Options};
 
-/// The database of `--database-url` or `DATABASE_URL`; `None` is taxi's own, and an empty URL as good as none.
+/// The database of `--database-url` or `DATABASE_URL`, else the one that libpq's variables name; `None` is taxi's own, and an
+/// empty URL as good as none.
 pub fn database(url: Option<&str>) -> Result<Option<Settings>> {
-    url.filter(|url| !url.is_empty()).map(Settings::parse).transpose()
+    let url = url.filter(|url| !url.is_empty());
+    let is_given = url.is_some() || environment::names_a_database();
+    is_given.then(|| Settings::complete(url)).transpose()
 }
 
 /// The base of `--source` or `TAXI_SOURCE`, without a slash at its end; `None` leaves the pipeline's default.

@@ -30,3 +30,4 @@ mod server;
 mod signals;
 mod support;
 mod tasks;
+mod tls;

@@ -23,8 +23,10 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
 pub fn connecting(address: &str, cause: Cause) -> Error {
     let said = chain(&cause);
     let kind = match kind_of(&cause) {
-        // the driver's own refusals: a password that is needed and not given, a TLS mode it does not have
-        Kind::Internal if said.contains("password") => Kind::Authentication,
+        // the driver's own refusals: a password that is needed and not given, no channel binding
+        Kind::Internal if said.contains("password") || said.contains("authentication error") => {
+            Kind::Authentication
+        }
         Kind::Internal => Kind::Configuration,
         kind => kind,
     };
@@ -32,16 +34,33 @@ pub fn connecting(address: &str, cause: Cause) -> Error {
         Kind::Authentication => format!("the database at {address} refused the user or the password"),
         _ => format!("cannot connect to the database at {address}"),
     };
+    let certificate = said.contains("invalid peer certificate");
+    let (kind, what) = match certificate {
+        true => (Kind::Configuration, format!("the certificate of the database at {address} is refused")),
+        false => (kind, what),
+    };
     let error = Error::new(kind, what).because(cause);
     match kind {
-        _ if said.contains("TLS") => {
-            error.hint("taxi does not speak TLS yet: it reaches servers that allow plain connections")
+        _ if certificate && said.contains("not valid for name") => {
+            error.hint("sslmode=verify-full takes the host's name as the certificate has it; verify-ca does not look at it")
+        }
+        _ if certificate && said.contains("UnknownIssuer") => {
+            error.hint("sslrootcert (or PGSSLROOTCERT) names the file of the CA that has signed it")
+        }
+        _ if certificate => error,
+        _ if said.contains("does not support TLS") => {
+            error.hint("sslmode=prefer takes a plain connection where there is no other")
         }
         Kind::Unreachable => {
             error.hint("check the host and port of --database-url and that the server is running")
         }
         _ => error,
     }
+}
+
+/// Whether it is TLS that has failed, and not the connection below it or the server above.
+pub fn is_of_tls(cause: &Cause) -> bool {
+    chain(cause).contains("TLS handshake")
 }
 
 /// Whether a statement gave up because it had waited for a lock for too long.

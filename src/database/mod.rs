@@ -1,8 +1,11 @@
 //! The connection to a PostgreSQL server, and the statements sent over it.
 
+pub mod environment;
 pub mod failure;
 pub mod identifier;
+pub mod parameters;
 pub mod session;
 pub mod settings;
 pub mod split;
 pub mod statement;
+pub mod tls;

@@ -1,33 +1,125 @@
 //! One session: connected, of a server new enough, ready for statements.
 
-use tokio_postgres::{Client, NoTls};
+use std::time::Duration;
+
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use super::failure;
 use super::settings::Settings;
 use super::statement;
+use super::tls::Mode;
 use crate::error::{Error, Kind, Result};
 
 /// The oldest major version with MERGE.
 pub const OLDEST_MAJOR: u32 = 15;
 
-/// Connects and refuses a server that is too old, before any statement is sent.
+/// How often a server that is starting is asked again.
+const STARTING_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Connects and refuses a server that is too old, before any statement is sent. One that is starting is waited for.
 pub async fn connect(settings: &Settings) -> Result<Client> {
-    let connecting = settings.config().connect(NoTls);
-    let (client, connection) = match tokio::time::timeout(settings.answer_timeout(), connecting).await {
-        Ok(connected) => connected.map_err(|cause| failure::connecting(&settings.address(), cause))?,
+    let address = settings.address();
+    let opening = async {
+        loop {
+            match open(settings).await {
+                Err(Failed::Database(cause)) if cause.code() == Some(&SqlState::CANNOT_CONNECT_NOW) => {
+                    tokio::time::sleep(STARTING_INTERVAL).await;
+                }
+                opened => return opened,
+            }
+        }
+    };
+    let opened = match tokio::time::timeout(settings.answer_timeout(), opening).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(Failed::Settings(error))) => return Err(error),
+        Ok(Err(Failed::Database(cause))) => {
+            let error = failure::connecting(&address, cause);
+            return Err(match (settings.advice(), error.kind()) {
+                (Some(advice), Kind::Authentication) => error.hint(advice),
+                _ => error,
+            });
+        }
         Err(_elapsed) => {
-            let text =
-                format!("the database at {} accepts the connection and does not answer", settings.address());
+            let text = format!("the database at {address} accepts the connection and does not answer");
             return Err(Error::new(Kind::Unreachable, text));
         }
     };
-    let version = connection.parameter("server_version").unwrap_or_default().to_owned();
-    check_version(&version, &settings.address())?;
-    check_encoding(connection.parameter("server_encoding").unwrap_or("UTF8"), &settings.address())?;
+    check_version(&opened.version, &address)?;
+    check_encoding(&opened.encoding, &address)?;
+    prepare(&opened.client).await.map_err(|cause| failure::connecting(&address, cause))?;
+    Ok(opened.client)
+}
+
+/// A session, and what the server said of itself.
+struct Opened {
+    client: Client,
+    version: String,
+    encoding: String,
+}
+
+/// Why there is no session.
+enum Failed {
+    Settings(Error),
+    Database(tokio_postgres::Error),
+}
+
+/// Opens a session in the ways that the mode allows, one after the other.
+async fn open(settings: &Settings) -> Result<Opened, Failed> {
+    let with = |mode| {
+        let mut config = settings.config().clone();
+        config.ssl_mode(mode);
+        config
+    };
+    let plain = async || open_with(with(SslMode::Disable), NoTls).await;
+    let secure = async |mode| match settings.tls().connector() {
+        Ok(connector) => open_with(with(mode), connector).await,
+        Err(error) => Err(Failed::Settings(error)),
+    };
+    // the server's rules may be of one kind of connection only
+    let is_refused =
+        |cause: &tokio_postgres::Error| cause.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    match settings.mode() {
+        Mode::Disable => plain().await,
+        Mode::Allow => match plain().await {
+            Err(Failed::Database(cause)) if is_refused(&cause) => secure(SslMode::Require).await,
+            opened => opened,
+        },
+        Mode::Prefer => match secure(SslMode::Prefer).await {
+            Err(Failed::Database(cause)) if !is_refused(&cause) && !failure::is_of_tls(&cause) => {
+                Err(Failed::Database(cause))
+            }
+            Err(_) => plain().await,
+            opened => opened,
+        },
+        Mode::Require | Mode::VerifyCa | Mode::VerifyFull => secure(SslMode::Require).await,
+    }
+}
+
+async fn open_with<T>(config: Config, tls: T) -> Result<Opened, Failed>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(tls).await.map_err(Failed::Database)?;
+    let said = |name, default: &str| connection.parameter(name).unwrap_or(default).to_owned();
+    let (version, encoding) = (said("server_version", ""), said("server_encoding", "UTF8"));
     // Its end shows in the statement under way: nothing is lost with the handle.
     tokio::spawn(connection);
-    prepare(&client).await.map_err(|cause| failure::connecting(&settings.address(), cause))?;
-    Ok(client)
+    Ok(Opened { client, version, encoding })
+}
+
+/// Asks the server to cancel what the session does; says nothing where that fails.
+pub async fn cancel(settings: &Settings, client: &Client) {
+    let token = client.cancel_token();
+    let _ = match (settings.mode(), settings.tls().connector()) {
+        (Mode::Require | Mode::VerifyCa | Mode::VerifyFull, Ok(connector)) => {
+            token.cancel_query(connector).await
+        }
+        _ => token.cancel_query(NoTls).await,
+    };
 }
 
 /// Sets a new session up.
@@ -43,7 +135,7 @@ const CONNECTION: &str = include_str!("../../sql/connection.sql");
 pub async fn terminate(settings: &Settings, clients: &[&Client], numbers: &[i32]) -> Result<Client> {
     for client in clients {
         // where the server cannot be reached, connecting will say so
-        let _ = client.cancel_token().cancel_query(NoTls).await;
+        cancel(settings, client).await;
     }
     let client = connect(settings).await?;
     let end = statement::render("end_sessions.sql", &minijinja::context! {})?;

@@ -1,13 +1,17 @@
-//! Which database to connect to, as the user gave it.
+//! Which database to connect to, and how: as the user and libpq's own places say it.
 //!
-//! In: `postgresql://`, `postgres://` and `jdbc:postgresql://` addresses, or the `key=value` form. Out: the
-//! driver's settings. Refused: what the driver does not understand, rather than ignoring it.
+//! In: connection strings, and for a database that is given the environment, the service file and the password file. Out: the
+//! driver's settings. Refused: what neither we nor the driver have, rather than ignoring it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
 
+use super::environment;
+use super::parameters::Parameters;
+use super::tls::{Mode, Roots, Tls};
 use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -18,41 +22,153 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     config: Config,
+    tls: Tls,
+    /// What the user should know if the server refuses them.
+    advice: Option<String>,
 }
 
 impl Settings {
-    /// Reads a database URL. Errors name the fault, never the URL: it may hold a password.
+    /// Reads a database URL that stands for itself: nothing is taken from the environment.
     pub fn parse(url: &str) -> Result<Self> {
         Self::parse_with(url, None, None)
     }
 
-    /// Reads a database URL; the user and the password may stand beside it.
+    /// The same; the user and the password may stand beside it.
     pub fn parse_with(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self> {
-        let native = url.strip_prefix("jdbc:").unwrap_or(url);
-        let mut config: Config = native.parse().map_err(|cause| {
-            Error::new(Kind::Configuration, "cannot read the database URL").because(cause).hint(
-                "--database-url (or DATABASE_URL) is like postgresql://user:password@host:5432/database",
-            )
-        })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(Error::new(Kind::Configuration, "the database URL names no host"));
+        let mut parameters = Parameters::parse(url)?;
+        for (name, value) in [("user", user), ("password", password)] {
+            if let Some(value) = value {
+                parameters.add(name, value.to_owned())?;
+            }
         }
-        if let Some(user) = user {
-            config.user(user);
+        Self::of(&parameters, None)
+    }
+
+    /// The database of a URL, or of the environment alone, completed as libpq does.
+    pub fn complete(url: Option<&str>) -> Result<Self> {
+        let mut parameters = url.map(Parameters::parse).transpose()?.unwrap_or_default();
+        let advice = environment::complete(&mut parameters)?;
+        Self::of(&parameters, advice)
+    }
+
+    fn of(parameters: &Parameters, advice: Option<String>) -> Result<Self> {
+        let mut config = Config::new();
+        let refuse = |text: String| Error::new(Kind::Configuration, text);
+        let wrong = |name: &str, wanted: &str| refuse(format!("the connection parameter {name} is {wanted}"));
+        let list =
+            |name| parameters.get(name).map(|list| list.split(',').collect::<Vec<_>>()).unwrap_or_default();
+        let (hosts, addresses) = (list("host"), list("hostaddr"));
+        for host in &hosts {
+            config.host(*host);
         }
-        if let Some(password) = password {
+        for address in &addresses {
+            config.hostaddr(address.parse().map_err(|_| wrong("hostaddr", "a list of IP addresses"))?);
+        }
+        let places = hosts.len().max(addresses.len());
+        if places == 0 || hosts.iter().any(|host| host.is_empty()) {
+            return Err(refuse("the database URL names no host".to_owned()));
+        }
+        let ports = list("port");
+        if ports.len() > 1 && ports.len() != places {
+            return Err(refuse(format!("there are {} ports for {places} hosts", ports.len())));
+        }
+        for port in ports {
+            let port = if port.is_empty() { Some(5432) } else { port.parse().ok() };
+            config.port(port.ok_or_else(|| wrong("port", "a number up to 65535"))?);
+        }
+        config
+            .user(parameters.get("user").ok_or_else(|| refuse("the database URL names no user".to_owned()))?);
+        if let Some(password) = parameters.get("password") {
             config.password(password);
         }
-        if config.get_user().is_none() {
-            return Err(Error::new(Kind::Configuration, "the database URL names no user"));
+        if let Some(database) = parameters.get("dbname") {
+            config.dbname(database);
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
+        config.application_name(parameters.get("application_name").unwrap_or("taxi-etl"));
+        if let Some(options) = parameters.get("options") {
+            config.options(options);
         }
-        if config.get_application_name().is_none() {
-            config.application_name("taxi-etl");
+        let number = |name| match parameters.get(name) {
+            Some(text) => text.parse::<i32>().map(Some).map_err(|_| wrong(name, "a whole number")),
+            None => Ok(None),
+        };
+        let seconds = |count: i32| Duration::from_secs(count.max(0).unsigned_abs().into());
+        config.connect_timeout(match number("connect_timeout")? {
+            None => CONNECT_TIMEOUT,
+            // as libpq has it: for ever, which is a year here
+            Some(..=0) => Duration::from_secs(365 * 86_400),
+            Some(count) => seconds(count),
+        });
+        if let Some(count) = number("keepalives")? {
+            config.keepalives(count != 0);
         }
-        Ok(Self { config })
+        if let Some(count) = number("keepalives_idle")? {
+            config.keepalives_idle(seconds(count));
+        }
+        if let Some(count) = number("keepalives_interval")? {
+            config.keepalives_interval(seconds(count));
+        }
+        if let Some(count) = number("keepalives_retries")? {
+            config.keepalives_retries(count.unsigned_abs());
+        }
+        if let Some(count) = number("tcp_user_timeout")? {
+            config.tcp_user_timeout(Duration::from_millis(count.max(0).unsigned_abs().into()));
+        }
+        match parameters.get("target_session_attrs") {
+            None | Some("any") => {}
+            Some("read-write" | "primary") => _ = config.target_session_attrs(TargetSessionAttrs::ReadWrite),
+            Some(_) => {
+                return Err(wrong("target_session_attrs", "any, read-write or primary: a load writes"));
+            }
+        }
+        match parameters.get("load_balance_hosts") {
+            None | Some("disable") => {}
+            Some("random") => _ = config.load_balance_hosts(LoadBalanceHosts::Random),
+            Some(_) => return Err(wrong("load_balance_hosts", "disable or random")),
+        }
+        match parameters.get("channel_binding") {
+            None | Some("prefer") => {}
+            Some("disable") => _ = config.channel_binding(ChannelBinding::Disable),
+            Some("require") => _ = config.channel_binding(ChannelBinding::Require),
+            Some(_) => return Err(wrong("channel_binding", "disable, prefer or require")),
+        }
+        match parameters.get("sslnegotiation") {
+            None | Some("postgres") => {}
+            Some("direct") => _ = config.ssl_negotiation(SslNegotiation::Direct),
+            Some(_) => return Err(wrong("sslnegotiation", "postgres or direct")),
+        }
+        let root = parameters.get("sslrootcert").map(|root| match root {
+            "system" => Roots::System,
+            file => Roots::File(PathBuf::from(file)),
+        });
+        let mode = match parameters.get("sslmode") {
+            // a certificate of whoever a public CA knows proves nothing without its name
+            None if root == Some(Roots::System) => Mode::VerifyFull,
+            None => Mode::Prefer,
+            Some(text) => Mode::of(text).ok_or_else(|| {
+                wrong("sslmode", "disable, allow, prefer, require, verify-ca or verify-full")
+            })?,
+        };
+        let file = |name| parameters.get(name).map(PathBuf::from);
+        let tls = Tls { mode, roots: root, certificate: file("sslcert"), key: file("sslkey") };
+        Ok(Self { config, tls, advice })
+    }
+
+    /// How the connection is kept from others' eyes.
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// How much is asked of the connection; a socket of this machine needs nothing.
+    pub(super) fn mode(&self) -> Mode {
+        let is_socket = |host: &Host| matches!(host, Host::Unix(_));
+        let hosts = self.config.get_hosts();
+        if !hosts.is_empty() && hosts.iter().all(is_socket) { Mode::Disable } else { self.tls.mode }
+    }
+
+    /// What the user should know if the server refuses them.
+    pub(super) fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
     }
 
     /// The parts of a database at one host, for programs that take them one by one.
@@ -65,6 +181,7 @@ impl Settings {
             user,
             password: std::str::from_utf8(self.config.get_password().unwrap_or_default()).ok()?,
             database: self.config.get_dbname().unwrap_or(user),
+            ssl_mode: self.tls.mode.name(),
         })
     }
 
@@ -83,8 +200,7 @@ impl Settings {
     /// `host:port/database` as messages may show it; several hosts are joined by commas.
     pub fn address(&self) -> String {
         let name = |host: &Host| match host {
-            // a password with an unescaped @ spills over into what the driver takes for the host
-            Host::Tcp(name) => name.rsplit('@').next().unwrap_or_default().to_owned(),
+            Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
         };
         let mut hosts: Vec<String> = self.config.get_hosts().iter().map(name).collect();
@@ -112,6 +228,8 @@ pub struct Parts<'a> {
     pub password: &'a str,
     /// The database.
     pub database: &'a str,
+    /// How much is asked of the connection, by libpq's name.
+    pub ssl_mode: &'static str,
 }
 
 #[cfg(test)]
@@ -146,14 +264,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_url_is_not_repeated() {
-        for url in
-            ["mysql://ann:s3cret@db/trips", "postgresql://ann:s3cret@db/trips?tls=yes", "postgresql:///trips"]
-        {
-            let error = Settings::parse(url).err().unwrap();
+    fn what_cannot_be_meant_is_refused() {
+        for (text, fault) in [
+            ("host=db user=ann sslmode=perhaps", "sslmode is disable, allow"),
+            ("host=db user=ann port=none", "port is a number"),
+            ("host=a,b user=ann port=1,2,3", "3 ports for 2 hosts"),
+            ("host=db user=ann connect_timeout=soon", "connect_timeout is a whole number"),
+            ("host=db user=ann target_session_attrs=standby", "a load writes"),
+            ("user=ann", "names no host"),
+            ("host=db", "names no user"),
+        ] {
+            let error = Settings::parse(text).err().unwrap();
             assert_eq!(error.kind(), Kind::Configuration);
-            let chain = crate::report::failure::plain(&error);
-            assert!(!chain.contains("s3cret"), "{chain}");
+            assert!(error.to_string().contains(fault), "{text}: {error}");
         }
     }
 }

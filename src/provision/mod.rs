@@ -117,7 +117,8 @@ impl Provisioner {
                 "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
             ));
         }
-        Settings::parse(&up.connection.url())
+        // it is on this machine, and has no certificate
+        Settings::parse(&format!("{}?sslmode=disable", up.connection.url()))
     }
 
     /// Looks, and changes nothing.

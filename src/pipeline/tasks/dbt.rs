@@ -103,6 +103,7 @@ fn output(settings: &Settings) -> Result<Map<String, Json>> {
         ("user", json!(parts.user)),
         ("password", json!(parts.password)),
         ("dbname", json!(parts.database)),
+        ("sslmode", json!(parts.ssl_mode)),
         ("schema", json!("public")),
         ("threads", json!(2)),
     ];
@@ -118,7 +119,7 @@ fn redirect(profiles: &str, settings: &Settings) -> Result<String> {
     let outputs = outputs.filter_map(|profile| profile.get_mut("outputs")?.as_object_mut());
     for output in outputs.flat_map(Map::values_mut).filter_map(Json::as_object_mut) {
         if output.get("type").and_then(Json::as_str) == Some("postgres") {
-            for name in ["host", "port", "user", "password", "dbname"] {
+            for name in ["host", "port", "user", "password", "dbname", "sslmode"] {
                 output.insert(name.to_owned(), replacement[name].clone());
             }
             output.remove("pass");

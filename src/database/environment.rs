@@ -1,0 +1,216 @@
+//! What libpq takes from outside of the connection string: a service file, the environment, a password file; in this order,
+//! each only for what was not given before.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::parameters::Parameters;
+use crate::error::{Error, Kind, Result};
+
+/// The environment's variables and the parameters that they stand for.
+const VARIABLES: [(&str, &str); 20] = [
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGPORT", "port"),
+    ("PGDATABASE", "dbname"),
+    ("PGUSER", "user"),
+    ("PGPASSWORD", "password"),
+    ("PGPASSFILE", "passfile"),
+    ("PGSERVICE", "service"),
+    ("PGSERVICEFILE", "servicefile"),
+    ("PGAPPNAME", "application_name"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGOPTIONS", "options"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLNEGOTIATION", "sslnegotiation"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+];
+/// Those that say which database is meant, and not only how to reach it.
+const CHOOSING: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGSERVICE"];
+
+/// Where to look for files of the user's own; a process may have no home.
+fn home() -> Option<PathBuf> {
+    dirs::home_dir()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether the environment names a database.
+pub fn names_a_database() -> bool {
+    CHOOSING.iter().any(|name| variable(name).is_some())
+}
+
+/// A file of the user's own that libpq looks for.
+pub fn own_file(name: &str) -> Option<PathBuf> {
+    home().map(|home| home.join(".postgresql").join(name))
+}
+
+/// Adds what was not given; returns what the user should know if the server wants a password.
+pub fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
+    let service = parameters.get("service").map(str::to_owned).or_else(|| variable("PGSERVICE"));
+    if let Some(service) = service {
+        add_service(parameters, &service)?;
+    }
+    for (name, parameter) in VARIABLES {
+        if let Some(value) = variable(name) {
+            parameters.fill(parameter, value);
+        }
+    }
+    if let Some(path) = variable("PGPASSWORD_FILE") {
+        let path = PathBuf::from(path);
+        let text = fs::read_to_string(&path).map_err(|cause| Error::file("read", &path, cause))?;
+        parameters.fill("password", text.trim_end_matches(['\n', '\r']));
+    }
+    if let Some(user) = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten() {
+        parameters.fill("user", user.name);
+    }
+    if parameters.get("host").is_none() && parameters.get("hostaddr").is_none() {
+        let sockets = ["/var/run/postgresql", "/tmp"].into_iter().find(|folder| {
+            let port = parameters.get("port").unwrap_or("5432");
+            Path::new(folder).join(format!(".s.PGSQL.{port}")).exists()
+        });
+        parameters.fill("host", sockets.unwrap_or("localhost"));
+    }
+    match parameters.get("password") {
+        Some(_) => Ok(None),
+        None => add_password(parameters),
+    }
+}
+
+/// Adds what a service file says of a service: the user's own, else the system's.
+fn add_service(parameters: &mut Parameters, service: &str) -> Result<()> {
+    let given = parameters.get("servicefile").map(str::to_owned).or_else(|| variable("PGSERVICEFILE"));
+    let system = variable("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".to_owned());
+    let own = given.map(PathBuf::from).or_else(|| home().map(|home| home.join(".pg_service.conf")));
+    let files: Vec<PathBuf> = own
+        .into_iter()
+        .chain([Path::new(&system).join("pg_service.conf")])
+        .filter(|path| path.exists())
+        .collect();
+    for path in &files {
+        let text = fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
+        if let Some(found) = read_service(&text, service, path)? {
+            for (name, value) in found {
+                if parameters.get(&name).is_none() {
+                    parameters.add(&name, value)?;
+                }
+            }
+            return Ok(());
+        }
+    }
+    let looked: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let looked = if looked.is_empty() { "no service file".to_owned() } else { looked.join(" or ") };
+    Err(Error::new(Kind::Configuration, format!("there is no service {service:?} in {looked}"))
+        .hint("PGSERVICEFILE names another file; a service is a section like [mydb] with lines like host=db"))
+}
+
+fn read_service(text: &str, service: &str, path: &Path) -> Result<Option<Vec<(String, String)>>> {
+    let mut found = None;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            match found {
+                Some(_) => break,
+                None if name == service => found = Some(Vec::new()),
+                None => {}
+            }
+        } else if let Some(found) = &mut found {
+            let (name, value) = line.split_once('=').ok_or_else(|| {
+                let text = format!("{}, line {}: a parameter has no =", path.display(), index + 1);
+                Error::new(Kind::Configuration, text)
+            })?;
+            found.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Adds the password that a password file has for the first of the hosts.
+fn add_password(parameters: &mut Parameters) -> Result<Option<String>> {
+    let given = parameters.get("passfile").map(PathBuf::from);
+    let Some(path) = given.or_else(|| home().map(|home| home.join(".pgpass"))) else { return Ok(None) };
+    let Ok(metadata) = fs::metadata(&path) else { return Ok(None) };
+    if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
+        // as libpq does: it is not used
+        return Ok(Some(format!(
+            "{} was not used, since others may read it: chmod 600 {}",
+            path.display(),
+            path.display()
+        )));
+    }
+    let text = fs::read_to_string(&path).map_err(|cause| Error::file("read", &path, cause))?;
+    let first = |name: &str| {
+        parameters.get(name).and_then(|list| list.split(',').next()).filter(|one| !one.is_empty())
+    };
+    let host = first("host").or(first("hostaddr")).unwrap_or("localhost");
+    // a socket's folder that is the default one counts as this machine
+    let host = if host.starts_with("/var/run/postgresql") || host == "/tmp" { "localhost" } else { host };
+    let user = parameters.get("user").unwrap_or_default();
+    let wanted = [host, first("port").unwrap_or("5432"), parameters.get("dbname").unwrap_or(user), user];
+    let found = text.lines().filter(|line| !line.starts_with('#')).find_map(|line| password_of(line, wanted));
+    if let Some(password) = found {
+        parameters.fill("password", password);
+    }
+    Ok(None)
+}
+
+/// The password of a line `host:port:database:user:password` that fits.
+fn password_of(line: &str, wanted: [&str; 4]) -> Option<String> {
+    let mut fields = vec![String::new()];
+    let mut characters = line.chars();
+    while let Some(one) = characters.next() {
+        let is_last = fields.len() == 5;
+        match (one, fields.last_mut()?) {
+            ('\\', field) => field.extend(characters.next()),
+            (':', _) if !is_last => fields.push(String::new()),
+            (one, field) => field.push(one),
+        }
+    }
+    // a star that was escaped is taken for one, too: nobody is called so
+    let [host, port, database, user, password] = <[String; 5]>::try_from(fields).ok()?;
+    let fits = [host, port, database, user]
+        .iter()
+        .zip(wanted)
+        .all(|(field, wanted)| field == "*" || field == wanted);
+    fits.then_some(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_that_of_the_first_line_that_fits() {
+        let find =
+            |text: &str| text.lines().find_map(|line| password_of(line, ["db", "5432", "trips", "ann"]));
+        for (text, password) in [
+            ("other:5432:trips:ann:no\ndb:*:*:ann:yes\n*:*:*:*:late", Some("yes")),
+            ("db:5432:trips:ann:with\\:colon\\\\and:more", Some("with:colon\\and:more")),
+            ("db:5432:trips:ann", None),
+            ("db:5433:trips:ann:no", None),
+            ("", None),
+        ] {
+            assert_eq!(find(text).as_deref(), password, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_its_section_and_no_more() {
+        let text = "# mine\n[one]\nhost=a\n\n[two]\n host = b \nport=1\n[three]\nhost=c\n";
+        let read = |name: &str| read_service(text, name, Path::new("services")).unwrap();
+        assert_eq!(read("two"), Some(vec![("host".into(), "b".into()), ("port".into(), "1".into())]));
+        assert_eq!(read("four"), None);
+        assert!(read_service("[a]\nhost\n", "a", Path::new("services")).is_err());
+    }
+}

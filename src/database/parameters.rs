@@ -1,0 +1,237 @@
+//! Connection parameters by libpq's names, as a URL or a `key=value` string gives them.
+//!
+//! Refused: a name that libpq does not have, or whose meaning is not to be had here. Errors name the fault, never the text: it
+//! may hold a password.
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::{Error, Kind, Result};
+
+/// The names that are understood, in libpq's spelling.
+const NAMES: [&str; 25] = [
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "passfile",
+    "service",
+    "servicefile",
+    "application_name",
+    "connect_timeout",
+    "options",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "channel_binding",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "tcp_user_timeout",
+];
+
+/// Parameters, each given once.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads `postgresql://…`, `postgres://…`, `jdbc:postgresql://…` or `key=value …`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let native = text.strip_prefix("jdbc:").unwrap_or(text);
+        let address = ["postgresql://", "postgres://"].iter().find_map(|scheme| native.strip_prefix(scheme));
+        match address {
+            Some(address) => parse_address(address),
+            None if native.contains("://") || native != text => {
+                Err(unreadable("it does not begin with postgresql://"))
+            }
+            None => parse_pairs(text),
+        }
+    }
+
+    /// A parameter's value, if it has one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets a parameter, unless it is set.
+    pub fn fill(&mut self, name: &str, value: impl Into<String>) {
+        if self.get(name).is_none() {
+            self.0.push((name.to_owned(), value.into()));
+        }
+    }
+
+    /// Sets a parameter that a user has named.
+    pub fn add(&mut self, name: &str, value: String) -> Result<()> {
+        let (name, value) = match (name, value.as_str()) {
+            // as JDBC's addresses say it
+            ("ssl", "true") => ("sslmode", "require".to_owned()),
+            ("ApplicationName", _) => ("application_name", value),
+            // there is nothing to be chosen here
+            ("client_encoding", "UTF8" | "utf8" | "UTF-8" | "auto")
+            | ("gssencmode", "disable" | "prefer") => return Ok(()),
+            ("keepalives_count", _) => ("keepalives_retries", value),
+            _ => (name, value),
+        };
+        if !NAMES.contains(&name) {
+            return Err(unreadable(format!("the parameter {name} is not supported")));
+        }
+        // as libpq has it, the last one counts
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), value));
+        Ok(())
+    }
+}
+
+fn unreadable(why: impl Into<String>) -> Error {
+    Error::new(Kind::Configuration, "cannot read the database URL").because(why.into()).hint(
+        "--database-url (or DATABASE_URL) is like postgresql://user:password@host:5432/database, or host=… user=… dbname=…",
+    )
+}
+
+/// Reads `[user[:password]@][host[:port][,…]][/database][?name=value[&…]]`.
+fn parse_address(address: &str) -> Result<Parameters> {
+    let mut parameters = Parameters::default();
+    let (place, query) = address.split_once('?').unwrap_or((address, ""));
+    // an @ in a password that was not escaped is of the password
+    let (credentials, place) =
+        place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
+    let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    if let Some(credentials) = credentials {
+        let (user, password) = credentials.split_once(':').map_or((credentials, None), |(u, p)| (u, Some(p)));
+        add_decoded(&mut parameters, "user", user)?;
+        add_decoded(&mut parameters, "password", password.unwrap_or_default())?;
+    }
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for place in hosts.split(',').filter(|_| !hosts.is_empty()) {
+        let (name, port) = match place.strip_prefix('[') {
+            Some(inside) => {
+                let (name, rest) =
+                    inside.split_once(']').ok_or_else(|| unreadable("a [ is not closed by ]"))?;
+                (name, rest.strip_prefix(':').unwrap_or(rest))
+            }
+            None => place.split_once(':').unwrap_or((place, "")),
+        };
+        names.push(decode(name)?);
+        ports.push(port);
+    }
+    if names.iter().any(|name| !name.is_empty()) {
+        parameters.add("host", names.join(","))?;
+    }
+    if ports.iter().any(|port| !port.is_empty()) {
+        parameters.add("port", ports.join(","))?;
+    }
+    add_decoded(&mut parameters, "dbname", database)?;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| unreadable("a parameter behind ? has no ="))?;
+        parameters.add(&decode(name)?, decode(value)?)?;
+    }
+    Ok(parameters)
+}
+
+fn add_decoded(parameters: &mut Parameters, name: &str, value: &str) -> Result<()> {
+    if value.is_empty() { Ok(()) } else { parameters.add(name, decode(value)?) }
+}
+
+fn decode(text: &str) -> Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    match decoded {
+        Ok(decoded) if !decoded.contains('\0') => Ok(decoded.into_owned()),
+        _ => Err(unreadable("what %… stands for is no text in UTF-8")),
+    }
+}
+
+/// Reads `name = value`, with `'…'` around what has white space, and `\` before what would mean something.
+fn parse_pairs(text: &str) -> Result<Parameters> {
+    let mut parameters = Parameters::default();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (name, behind) = rest.split_once('=').ok_or_else(|| unreadable("a parameter has no ="))?;
+        let (value, behind) = read_value(behind.trim_start())?;
+        parameters.add(name.trim(), value)?;
+        rest = behind.trim_start();
+    }
+    Ok(parameters)
+}
+
+fn read_value(text: &str) -> Result<(String, &str)> {
+    let (quoted, text) = text.strip_prefix('\'').map_or((false, text), |text| (true, text));
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((index, one)) = characters.next() {
+        match one {
+            '\'' if quoted => return Ok((value, &text[index + 1..])),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            one if one.is_whitespace() && !quoted => return Ok((value, &text[index..])),
+            one => value.push(one),
+        }
+    }
+    if quoted { Err(unreadable("a ' is not closed")) } else { Ok((value, "")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        let mut pairs = Parameters::parse(text).unwrap().0;
+        pairs.sort();
+        pairs
+    }
+
+    #[test]
+    fn every_form_says_the_same() {
+        let expected = read("host=db.example port=5433 user=ann password='s3 cr\\'t' dbname=trips");
+        for text in [
+            "postgresql://ann:s3%20cr't@db.example:5433/trips",
+            "postgres://ann@db.example:5433/trips?password=s3%20cr%27t",
+            "jdbc:postgresql://db.example:5433/trips?user=ann&password=s3%20cr't",
+            "postgresql:///trips?host=db.example&port=5433&user=ann&password=s3%20cr't",
+            "user = ann  host=db.example port=5433\tpassword='s3 cr\\'t' dbname=other dbname=trips",
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_and_addresses_in_brackets_are_read() {
+        let read = |text: &str, name: &str| Parameters::parse(text).unwrap().get(name).map(str::to_owned);
+        for (text, hosts, ports) in [
+            ("postgresql://ann@one,two:5433/trips", Some("one,two"), Some(",5433")),
+            ("postgresql://[::1]:5433,[fe80::1%25eth0]/trips", Some("::1,fe80::1%eth0"), Some("5433,")),
+            ("postgresql://%2Frun%2Fpostgresql/trips", Some("/run/postgresql"), None),
+            ("postgresql:///trips", None, None),
+            ("postgresql://", None, None),
+        ] {
+            assert_eq!(
+                (read(text, "host").as_deref(), read(text, "port").as_deref()),
+                (hosts, ports),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn faults_are_named_and_values_are_not_repeated() {
+        for (text, fault) in [
+            ("mysql://ann:s3cret@db/trips", "does not begin with postgresql://"),
+            ("postgresql://ann:s3cret@db/trips?tls=yes", "the parameter tls is not supported"),
+            ("postgresql://ann:s3cret@[::1/trips", "is not closed by ]"),
+            ("postgresql://ann:s3cret%FF@db/trips", "no text in UTF-8"),
+            ("host=db password='s3cret", "a ' is not closed"),
+            ("host=db s3cret", "has no ="),
+            ("host=db krbsrvname=s3cret", "the parameter krbsrvname is not supported"),
+        ] {
+            let error = Parameters::parse(text).err().unwrap();
+            let said = crate::report::failure::plain(&error);
+            assert!(said.contains(fault) && !said.contains("s3cret"), "{text}: {said}");
+        }
+    }
+}
