@@ -91,6 +91,10 @@ async fn open(settings: &Settings) -> Result<Opened, Failed> {
             Err(Failed::Database(cause)) if !is_refused(&cause) && !failure::is_of_tls(&cause) => {
                 Err(Failed::Database(cause))
             }
+            // who names a certificate means it to be used
+            Err(Failed::Settings(error)) if settings.tls().certificate.is_some() => {
+                Err(Failed::Settings(error))
+            }
             Err(_) => plain().await,
             opened => opened,
         },
