@@ -99,6 +99,10 @@ const CASES: &[(&str, &str)] = &[
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: often}\n",
     ),
     (
+        "a cron expression with seconds",
+        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '0 0 9 1 * *'}\n",
+    ),
+    (
         "a time zone",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '* * * * *', timezone: Mars/Crater}\n",
     ),

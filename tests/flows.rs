@@ -506,6 +506,14 @@ fn secrets_are_seen_nowhere() {
     assert!(kept.contains("it is ******"));
     let seen = kept.find("s3cr3t-t0ken").map(|at| &kept[at.saturating_sub(80)..at]);
     assert_eq!(seen, None, "what stands before it");
+    // nor before the first task
+    let unread = "id: a\nnamespace: b\nlabels: {day: \"{{ secret('TOKEN') | date }}\"}\ntasks:\n  - {id: t, type: io.kestra.plugin.core.log.Log, message: m}\n";
+    let folder = tempfile::tempdir().unwrap();
+    let early = write(&folder, unread);
+    let mut command = run(&database, &early, &[]);
+    let error = refusal(&command.env("SECRET_TOKEN", "czNjcjN0LXQwa2Vu").output().unwrap(), 78);
+    assert!(error.contains("is not a date") && error.contains("******"), "{error}");
+    assert!(!error.contains("s3cr3t-t0ken"), "{error}");
     let missing = taxi(["run", path.to_str().unwrap()]).env("DATABASE_URL", &database.url).output().unwrap();
     assert!(
         refusal(&missing, 78).contains("there is no secret TOKEN: set SECRET_TOKEN (in base64) or TOKEN")

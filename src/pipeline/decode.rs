@@ -227,6 +227,8 @@ impl Decoder {
     fn key<'a>(&mut self, key: &'a Node) -> Option<&'a str> {
         match &key.value {
             Value::Text(text) | Value::Number(text) => Some(text),
+            // a case of a switch may be called so
+            Value::Bool(value) => Some(if *value { "true" } else { "false" }),
             other => self.refuse(key.position, format!("a key is text, this is {}", other.kind())),
         }
     }

@@ -70,6 +70,11 @@ pub struct Schedule {
 impl Decode for Schedule {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let text = decoder.text(node)?;
+        let fields = text.split_whitespace().count();
+        if fields != 5 && !text.starts_with('@') {
+            let why = "minute, hour, day of the month, month and day of the week are";
+            return decoder.refuse(node.position, format!("{text:?} has {fields} fields; {why} five"));
+        }
         match text.parse() {
             Ok(cron) => Some(Self { text, cron }),
             Err(cause) => {

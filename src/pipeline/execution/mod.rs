@@ -171,7 +171,8 @@ impl Execution {
         let scope = scope(&request, &inputs, &run, &secrets);
         let mut labels = Vec::new();
         for (name, value) in &flow.labels.0 {
-            let filled = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]))?;
+            let filled = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]));
+            let filled = filled.map_err(|error| without_secrets(error, &secrets))?;
             set(&mut labels, name.clone(), filled);
         }
         for (name, value) in &request.labels {
@@ -187,7 +188,7 @@ impl Execution {
             run.phases.end(phase, "done");
             Ok(history)
         };
-        let history = interrupt.or(connecting).await?;
+        let history = interrupt.or(connecting).await.map_err(|error| without_secrets(error, &secrets))?;
         if let Some(concurrency) = &flow.concurrency {
             history
                 .admit(&flow.name(), concurrency, request.lock_timeout, interrupt, report.as_ref())
@@ -223,7 +224,7 @@ impl Execution {
         let (flow, root) = (Arc::clone(&self.flow), Frame::root());
         let body = self.run_tasks(&flow.tasks, root, interrupt);
         let ended = self.with_ends(body, &flow.errors, &flow.finally, root, interrupt).await;
-        let error = ended.err().map(|error| self.without_secrets(error));
+        let error = ended.err().map(|error| without_secrets(error, &self.secrets));
         let warned = self.has_warned.load(Ordering::Relaxed);
         let (status, state) = match &error {
             Some(error) => (Status::of(error), state_of(error)),
@@ -269,20 +270,6 @@ impl Execution {
     pub fn folder(&self) -> &Path {
         self.request.path.parent().unwrap_or(Path::new(""))
     }
-
-    /// What went wrong, without what nobody is to see.
-    fn without_secrets(&self, error: Error) -> Error {
-        let text = failure::plain(&error);
-        let hidden = self.secrets.hide(&text);
-        if text == hidden {
-            return error;
-        }
-        let masked = Error::new(error.kind(), hidden);
-        match error.advice() {
-            Some(hint) => masked.hint(self.secrets.hide(hint)),
-            None => masked,
-        }
-    }
 }
 
 /// The names that are the same for all tasks of the run.
@@ -304,6 +291,20 @@ fn scope(request: &Request, inputs: &Inputs, run: &Run, secrets: &Secrets) -> Sc
     match &request.trigger_date {
         Some(date) => scope.with("trigger", context! { date => dates::text(date) }),
         None => scope,
+    }
+}
+
+/// What went wrong, without what nobody is to see.
+fn without_secrets(error: Error, secrets: &Secrets) -> Error {
+    let text = failure::plain(&error);
+    let hidden = secrets.hide(&text);
+    if text == hidden {
+        return error;
+    }
+    let masked = Error::new(error.kind(), hidden);
+    match error.advice() {
+        Some(hint) => masked.hint(secrets.hide(hint)),
+        None => masked,
     }
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::frame::Frame;
 use super::task_run::{Attempt, Outputs, Record, State, TaskLog, TaskRun};
-use super::{Execution, lock, state_of};
+use super::{Execution, lock, state_of, without_secrets};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::expression::dates;
@@ -93,7 +93,7 @@ impl Execution {
         let (status, error) = match outcome {
             Ok(status) => (status, None),
             Err(error) => {
-                let error = self.without_secrets(turn.named(error));
+                let error = without_secrets(turn.named(error), &self.secrets);
                 let is_allowed = task.common.allow_failure && interrupt.raised().is_none();
                 (if is_allowed { State::Warning } else { state_of(&error) }, Some(error))
             }
