@@ -341,6 +341,10 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
     assert_eq!(of_runs, dates);
     let marks: Vec<Vec<String>> = database.sql("SELECT mark FROM dates");
     assert_eq!(marks, dates.map(|date| vec![format!("green {date}")]));
+    // a day is one of the trigger's zone
+    let early = ["--from", "2020-03-01", "--to", "2020-03-01", "--plan"];
+    let planned = backfill(&early);
+    assert_eq!(parsed(&planned)["dates"], json!([dates[0]]));
     // months are ranges, too, and one may be picked
     parsed(&backfill(&["--from", "2021-01", "--to", "2021-12", "--index", "11", "--input", "taxi=yellow"]));
     assert_eq!(
@@ -548,7 +552,7 @@ fn sessions_are_used_again_as_if_they_were_new() {
     let row =
         |id: &str, statement: usize| task(&result, id)["outputs"]["outputs"][statement]["rows"][0].clone();
     let second = row("second", 0);
-    assert_eq!(row("first", 2)["pid"], second["pid"], "it is not the same session");
+    assert_eq!(row("first", 0)["pid"], second["pid"], "it is not the same session");
     assert_eq!((&second["timeout"], &second["mine"]), (&json!("0"), &Value::Null));
     assert_eq!(second["isolation"], "read committed", "the session is not set up again");
 }
@@ -624,6 +628,117 @@ fn a_download_is_kept_for_the_tasks_behind_it() {
     assert_eq!(database.sql("SELECT * FROM fetched"), [["1", "x"]]);
     let refused = run(&database, &path, &["-i", &address, "-i", "key=wrong"]).output().unwrap();
     assert!(refusal(&refused, 66).contains("pairs.csv answered 404"));
+}
+
+#[test]
+fn secrets_stay_hidden_in_subflows_loops_and_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("below.yaml"),
+        "id: below\nnamespace: taxi.tests\ninputs: [{id: pw, type: STRING}]\ntasks:\n  - id: say\n    type: \
+         io.kestra.plugin.core.log.Log\n    message: '{{ inputs.pw }} {{ labels.pw }}'\n",
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("s3cr3t-t0ken.gz"), "no gzip").unwrap();
+    let path = write(
+        &folder,
+        "id: above\nnamespace: taxi.tests\nvariables: {folder: FOLDER}\ntasks:\n  - id: sub\n    type: io.kestra.plugin.core.flow.Subflow\n    \
+         namespace: taxi.tests\n    flowId: below\n    inputs: {pw: \"{{ secret('TOKEN') }}\"}\n    \
+         labels: {pw: \"{{ secret('TOKEN') }}\"}\n  - id: loop\n    type: io.kestra.plugin.core.flow.ForEach\n    \
+         values: [\"{{ secret('TOKEN') }}\"]\n    tasks:\n      - {id: inner, type: io.kestra.plugin.core.log.Log, message: '{{ taskrun.value }}'}\n  \
+         - id: load\n    type: taxi.postgresql.LoadCsv\n    from: \"{{ vars.folder }}/{{ secret('TOKEN') }}.gz\"\n    table: t\n    stagingTable: s\n    \
+         timeColumn: at\n    period: 2021-01\n    filename: f\n    filenameColumn: f\n    rowKeyColumn: k\n    rowKey: [a]\n"
+        .replace("FOLDER", folder.path().to_str().unwrap())
+        .as_str(),
+    );
+    let database = Database::new("flow_deep_secrets");
+    database.sql("CREATE TABLE t (k text, f text, at timestamp, a text); CREATE TABLE s (LIKE t)");
+    let mut command = run(&database, &path, &[]);
+    let output = command.env("TOKEN", "s3cr3t-t0ken").output().unwrap();
+    assert_eq!(output.status.code(), Some(65), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.contains("inner[******]"), "{said}");
+    let kept = database.value(
+        "SELECT (SELECT string_agg(r::text, '') FROM taxi_etl.runs AS r) || (SELECT string_agg(t::text, '') FROM taxi_etl.task_runs AS t)",
+    );
+    assert!(kept.contains("/******.gz"));
+    for text in [said, kept] {
+        let seen = text.find("s3cr3t-t0ken").map(|at| text[at.saturating_sub(80)..at].to_owned());
+        assert_eq!(seen, None, "what stands before it");
+    }
+}
+
+#[test]
+fn expressions_come_to_what_they_do_in_kestra() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("{{ outputs.first.value ?? outputs.never.value }}", "one"),
+        ("{{ outputs.never.value ?? outputs.nor.value ?? 'z' }}", "z"),
+        ("{{ outputs.first.value ?? secret('NOT_THERE') }}", "one"),
+        ("{{ render(vars.a) }}", "leaf"),
+        ("{{ 7 / 2 }} {{ 7.0 / 2 }} {{ 'a' + 1 }} {{ 1 + 2 }}", "3 3.5 a1 3"),
+        ("{% for e in vars.map %}{{ loop.index }}{{ e.key }}{{ e.value }}{% endfor %}", "0x11y2"),
+        ("{{ 'a.b..' | split('\\\\.') | json }}", "[\"a\",\"b\"]"),
+        ("{{ vars.map | json }}{{ true }}{{ null }}", "{\"x\":1,\"y\":2}true"),
+        ("{{ 'x' == 'x' ? 'yes' : 'no' }}", "yes"),
+    ];
+    let mut text = "id: expressions\nnamespace: taxi.tests\nvariables: {a: '{{ vars.b }}', b: '{{ vars.c }}', c: leaf, map: {x: 1, y: 2}}\n\
+                    tasks:\n  - {id: first, type: io.kestra.plugin.core.debug.Return, format: one}\n"
+        .to_owned();
+    for (index, (expression, _)) in cases.iter().enumerate() {
+        text += &format!(
+            "  - id: t{index}\n    type: io.kestra.plugin.core.debug.Return\n    format: \"{expression}\"\n"
+        );
+    }
+    let path = write(&folder, &text);
+    let database = Database::new("flow_expressions");
+    let result = parsed(&run(&database, &path, &[]).output().unwrap());
+    for (index, (expression, expected)) in cases.iter().enumerate() {
+        assert_eq!(task(&result, &format!("t{index}"))["outputs"]["value"], *expected, "{expression}");
+    }
+    // a loop in a loop ends, and does not keep a signal waiting
+    let endless = "id: e\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.core.log.Log\n    \
+                   message: '{% for i in 1..100000 %}{% for j in 1..100000 %}{% endfor %}{% endfor %}'\n";
+    let error = refusal(&run(&database, &write(&folder, endless), &[]).output().unwrap(), 78);
+    assert!(error.contains("flow.yaml:6:14: cannot fill in"), "{error}");
+}
+
+#[test]
+fn ends_of_a_task_that_timed_out_run_and_its_processes_get_their_grace() {
+    let folder = tempfile::tempdir().unwrap();
+    let trapped = folder.path().join("trapped");
+    let path = write(
+        &folder,
+        &format!(
+            "id: late\nnamespace: taxi.tests\ntasks:\n  - id: table\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    \
+             sql: CREATE TABLE marks (mark text)\n  - id: outer\n    type: io.kestra.plugin.core.flow.Sequential\n    timeout: PT1S\n    \
+             tasks:\n      - id: child\n        type: io.kestra.plugin.scripts.shell.Commands\n        interpreter: [/bin/bash, -ec]\n        \
+             commands: [\"bash -c 'trap \\\"sleep 0.5; touch {0}; exit\\\" TERM; sleep 600 & wait' & wait\"]\n    errors:\n      \
+             - {{id: error, type: io.kestra.plugin.jdbc.postgresql.Query, sql: INSERT INTO marks VALUES ('error')}}\n    finally:\n      \
+             - {{id: end, type: io.kestra.plugin.jdbc.postgresql.Query, sql: INSERT INTO marks VALUES ('finally')}}\n",
+            trapped.display()
+        ),
+    );
+    let database = Database::new("flow_late");
+    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 72);
+    assert!(error.contains("it was ended after its timeout of 1s"), "{error}");
+    assert_eq!(marks(&database), ["error", "finally"]);
+    assert!(trapped.exists(), "the process behind the shell had no time to end by itself");
+}
+
+#[test]
+fn a_statement_whose_rows_are_too_many_does_not_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: many\nnamespace: taxi.tests\ntasks:\n  - id: t\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    fetchType: FETCH\n    \
+         sql: SELECT generate_series(1, 2000000000) AS too_many\n",
+    );
+    let database = Database::new("flow_many_rows");
+    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 78);
+    assert!(error.contains("more than 100000 rows") && error.contains("STORE"), "{error}");
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%too_many%' AND state = 'active' AND pid <> pg_backend_pid()";
+    wait_until("it is ended", || database.value(running) == "0");
 }
 
 #[test]

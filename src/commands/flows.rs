@@ -114,7 +114,7 @@ pub fn triggers(args: &TriggersArgs) -> Result<End> {
         cron: trigger.cron.text.clone(),
         disabled: trigger.disabled,
         dates: trigger.dates_from(&now).take(args.count).map(|date| dates::text(&date)).collect(),
-        crontab: crontab(trigger, &args.flow),
+        crontab: crontab(trigger, &args.flow, flow.triggers.iter().any(|other| other.zone.is_some())),
     };
     let triggers = flow.triggers.iter().map(upcoming).collect();
     End::new(&Triggers { flow: flow.name(), triggers }, |listed| {
@@ -131,12 +131,20 @@ pub fn triggers(args: &TriggersArgs) -> Result<End> {
     })
 }
 
-/// cron has no seconds, and no names for whole expressions but its own.
-fn crontab(trigger: &Trigger, flow: &Path) -> Vec<String> {
+/// The lines for cron, which knows less of what may stand in an expression. A zone holds for all lines behind it, so where one
+/// trigger has one, each says its own.
+fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
+    if trigger.disabled {
+        return Vec::new();
+    }
+    if trigger.cron.text.contains(['L', 'W', '#']) {
+        return vec!["# cron knows no L, W or #: run it from 'taxi backfill' or an orchestrator".to_owned()];
+    }
     let path = std::path::absolute(flow).unwrap_or_else(|_| flow.to_owned());
     // a % begins a new line for cron
     let path = path.display().to_string().replace('\'', "'\\''").replace('%', "\\%");
     let line = format!("{} taxi run --quiet '{path}' --trigger {}", trigger.cron.text, trigger.id.0);
-    let zone = trigger.zone.as_ref().map(|zone| format!("CRON_TZ={}", zone.name));
+    let zone = trigger.zone();
+    let zone = zone.iana_name().filter(|_| with_zone).map(|zone| format!("CRON_TZ={zone}"));
     zone.into_iter().chain([line]).collect()
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::execution::databases::Databases;
 use crate::pipeline::execution::{Execution, Request, Summary};
+use crate::pipeline::expression::secrets::Secrets;
 use crate::pipeline::flow::Flow;
 use crate::provision::Provisioner;
 use crate::report::Report;
@@ -44,6 +45,10 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         }
         inputs.extend(trigger.inputs.0.iter().map(|(name, given)| (name.clone(), given.text.clone())));
         trigger_date = trigger_date.or_else(|| trigger.date_before(&Zoned::now()));
+        if trigger_date.is_none() {
+            return Err(Error::new(Kind::Usage, format!("the trigger {id} has had no date yet"))
+                .hint("--trigger-date names one"));
+        }
     }
     inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
     let labels = args.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
@@ -55,6 +60,7 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         trigger_date,
         lock_timeout: args.lock_timeout,
         part_of: None,
+        secrets: Secrets::default(),
     })
 }
 

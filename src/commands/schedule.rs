@@ -15,8 +15,9 @@ use crate::pipeline::execution::databases::Databases;
 use crate::pipeline::execution::task_run::State;
 use crate::pipeline::execution::{Request, Summary, schedule};
 use crate::pipeline::expression::dates;
+use crate::pipeline::expression::secrets::Secrets;
 use crate::pipeline::flow::Flow;
-use crate::pipeline::months::{First, Last};
+use crate::pipeline::months::{First, Last, Month};
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::failure::{self, Failure};
@@ -69,23 +70,38 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
     let usage = |text: String| Error::new(Kind::Usage, text);
     let id = args.trigger.as_deref().unwrap_or_default();
     let trigger = flow.trigger(id)?;
-    let unknown = || usage("there are no such dates".to_owned());
+    if trigger.disabled {
+        return Err(usage(format!("the trigger {id} is disabled")));
+    }
     let zone = trigger.zone();
+    let of_month = |month: Month| month.start().to_zoned(zone.clone()).map_err(|cause| cause.to_string());
     let start = match &args.from {
-        First::Date(date) => date.clone(),
-        First::Month(month) => month.start().to_zoned(zone.clone()).map_err(|_| unknown())?,
+        First::Date(date) => date.start(&zone),
+        First::Month(month) => of_month(*month),
     };
-    let day = |date: jiff::civil::Date| date.to_zoned(zone.clone()).map_err(|_| unknown());
     let end = match &args.to {
-        Last::Date(date) if date.is_day => {
-            day(date.at.date().saturating_add(1.day()))?.saturating_sub(1.nanosecond())
+        Last::Date(date) => date.end(&zone),
+        Last::Month(month) => {
+            of_month(*month).map(|start| start.saturating_add(1.month()).saturating_sub(1.nanosecond()))
         }
-        Last::Date(date) => date.at.clone(),
-        Last::Month(month) => day(month.start().saturating_add(1.month()))?.saturating_sub(1.nanosecond()),
-        Last::Latest => Zoned::now(),
+        Last::Latest => Ok(Zoned::now()),
     };
+    let (start, end) = (start.map_err(usage)?, end.map_err(usage)?);
     let mut inputs: Vec<(String, String)> =
         trigger.inputs.0.iter().map(|(name, given)| (name.clone(), given.text.clone())).collect();
+    if let Some(source) = &args.run.source {
+        let takes_one = flow.inputs.iter().any(|input| input.id.0 == "source");
+        match takes_one {
+            true => inputs.push(("source".to_owned(), source.clone())),
+            // what the environment says may be meant for others
+            false if std::env::var("TAXI_SOURCE").is_ok_and(|known| known == *source) => {}
+            false => {
+                return Err(usage(
+                    "--source is for months, and for a flow with an input of that name".to_owned(),
+                ));
+            }
+        }
+    }
     inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
     let labels: Vec<(String, String)> =
         args.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
@@ -97,6 +113,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         trigger_date: Some(date),
         lock_timeout: args.run.lock_timeout,
         part_of: None,
+        secrets: Secrets::default(),
     };
     let dates = trigger.dates_from(&start).take_while(|date| *date <= end);
     let mut requests: Vec<Request> = dates.map(request).collect();

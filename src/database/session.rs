@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres::{CancelToken, Client, Config, NoTls, Socket};
 
 use super::failure;
 use super::settings::Settings;
@@ -115,9 +115,8 @@ where
     Ok(Opened { client, version, encoding })
 }
 
-/// Asks the server to cancel what the session does; says nothing where that fails.
-pub async fn cancel(settings: &Settings, client: &Client) {
-    let token = client.cancel_token();
+/// Asks the server to cancel what a session does; says nothing where that fails.
+pub async fn cancel(settings: &Settings, token: &CancelToken) {
     let _ = match (settings.mode(), settings.tls().connector()) {
         (Mode::Require | Mode::VerifyCa | Mode::VerifyFull, Ok(connector)) => {
             token.cancel_query(connector).await
@@ -133,13 +132,13 @@ pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
 
 const CONNECTION: &str = include_str!("../../sql/connection.sql");
 
-/// Ends what the `clients` do, and their sessions, which the server knows by these numbers; returns a new one.
+/// Ends what sessions do, and the sessions, which the server knows by these numbers; returns a new one.
 ///
 /// To cancel is not enough: a request may come between two statements, and hit none or the wrong one.
-pub async fn terminate(settings: &Settings, clients: &[&Client], numbers: &[i32]) -> Result<Client> {
-    for client in clients {
+pub async fn terminate(settings: &Settings, tokens: &[CancelToken], numbers: &[i32]) -> Result<Client> {
+    for token in tokens {
         // where the server cannot be reached, connecting will say so
-        cancel(settings, client).await;
+        cancel(settings, token).await;
     }
     let client = connect(settings).await?;
     let end = statement::render("end_sessions.sql", &minijinja::context! {})?;

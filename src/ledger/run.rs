@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::extract::source::Description;
 use crate::http;
 use crate::load::IfLoaded;
+use crate::pipeline::expression::secrets::Secrets;
 use crate::report::loaded::Loaded;
 use crate::report::log::Log;
 use crate::report::phase::Phases;
@@ -49,6 +50,8 @@ pub struct Run {
     pub committing: Arc<AtomicBool>,
     /// The session of the load's transaction, once there is one.
     pub server_pid: Option<i32>,
+    /// What nobody is to see.
+    pub secrets: Secrets,
     /// The file and the table, once they are known.
     pub filename: Option<String>,
     /// The target table, once it is known.
@@ -74,6 +77,7 @@ impl Run {
             log,
             committing: Arc::default(),
             server_pid: None,
+            secrets: Secrets::default(),
             filename: None,
             table: None,
             source: None,
@@ -112,8 +116,11 @@ impl Run {
         loaded: Option<&Loaded>,
         error: Option<&Error>,
     ) -> Result<bool> {
-        let inputs: serde_json::Map<String, serde_json::Value> =
-            self.inputs.iter().map(|(name, value)| (name.clone(), http::redact(value).into())).collect();
+        let inputs: serde_json::Map<String, serde_json::Value> = self
+            .inputs
+            .iter()
+            .map(|(name, value)| (name.clone(), self.secrets.hide(&http::redact(value)).into()))
+            .collect();
         let inputs = Json(inputs);
         let if_loaded = self.if_loaded.map(IfLoaded::name);
         let labels = self.labels.as_ref().map(|labels| {
@@ -121,6 +128,7 @@ impl Run {
         });
         let table = self.table.as_ref().map(ToString::to_string);
         let (address, description) = self.source.clone().unzip();
+        let address = address.map(|address| self.secrets.hide(&address));
         let description = description.unwrap_or_default();
         let length = description.length_bytes.map(|length| length as i64);
         let count = |count: fn(&Loaded) -> u64| loaded.map(|loaded| count(loaded) as i64);
@@ -132,8 +140,11 @@ impl Run {
         let duplicates = count(|loaded| loaded.duplicate_keys);
         let stray_times = loaded.and_then(|loaded| loaded.stray_times.as_ref());
         let sha256 = loaded.map(|loaded| &loaded.sha256);
-        let (kind, text) =
-            error.map(|error| (error.kind().name(), crate::report::failure::plain(error))).unzip();
+        let (kind, text) = error
+            .map(|error| (error.kind().name(), self.secrets.hide(&crate::report::failure::plain(error))))
+            .unzip();
+        let mut log = self.log.lines();
+        log.iter_mut().for_each(|line| line.message = self.secrets.hide(&line.message));
         let finished = (status != Status::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
         let values: [(&str, &(dyn ToSql + Sync)); 36] = [
@@ -164,7 +175,7 @@ impl Run {
             ("stray_times", &stray_times),
             ("duplicate_keys", &duplicates),
             ("phases", &Json(&self.phases)),
-            ("log", &Json(self.log.lines())),
+            ("log", &Json(log)),
             ("error_kind", &kind),
             ("error", &text),
             ("host", &host),

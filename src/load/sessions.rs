@@ -33,8 +33,8 @@ impl Sessions {
 
     /// Ends the statements of `run` and both sessions; returns a new one once the server has let go of the old.
     pub async fn cancel(self, run: uuid::Uuid) -> Result<Client> {
-        let clients = [&self.load, &self.staging];
-        let client = session::terminate(&self.settings, &clients, &self.numbers).await?;
+        let tokens = [self.load.cancel_token(), self.staging.cancel_token()];
+        let client = session::terminate(&self.settings, &tokens, &self.numbers).await?;
         locks::wait_for_end(&client, run).await?;
         Ok(client)
     }

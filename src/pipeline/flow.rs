@@ -68,7 +68,7 @@ choices! {
     pub enum Behavior {
         /// It waits.
         Queue = "QUEUE",
-        /// It ends as cancelled.
+        /// It ends before it begins, as one that fails does.
         Cancel = "CANCEL",
         /// It fails.
         Fail = "FAIL",
@@ -237,9 +237,17 @@ fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
         input.check(node, decoder);
     }
     for (default, node) in flow.plugin_defaults.iter().zip(items("pluginDefaults")) {
-        if !TaskType::is_prefix(&default.task_type) {
+        let known = TaskType::properties_below(&default.task_type);
+        if known.is_empty() {
             let text = format!("no task type that is supported begins with {}", default.task_type);
             decoder.refuse::<()>(node.position, text);
+            continue;
+        }
+        for (name, value) in &default.values.0 {
+            if !known.contains(&name.as_str()) {
+                let text = format!("{} with the property {name} is not supported", default.task_type);
+                decoder.refuse::<()>(value.position, text);
+            }
         }
     }
     if let Some(variables) = &flow.variables {
@@ -266,12 +274,25 @@ fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
     }
     refuse_repeated(flow.inputs.iter().map(|input| &input.id).zip(items("inputs")), decoder);
     refuse_repeated(flow.triggers.iter().map(|trigger| &trigger.id).zip(items("triggers")), decoder);
+    let retries = |retry: &Retry| retry.delay_factor > 0.0;
+    if flow.retry.as_ref().is_some_and(|retry| !retries(retry)) {
+        decoder.refuse::<()>(find("retry").unwrap_or(root).position, "a delayFactor is more than 0");
+    }
     let mut seen = HashSet::new();
     let tasks = flow.tasks.iter().chain(&flow.errors).chain(&flow.finally);
     tasks.for_each(|task| {
         task.walk(&mut |task| {
             if !seen.insert(task.id()) {
                 decoder.refuse::<()>(task.position, format!("the id {} is taken already", task.id()));
+            }
+            if task.common.retry.as_ref().is_some_and(|retry| !retries(retry)) {
+                decoder.refuse::<()>(task.position, "a delayFactor is more than 0");
+            }
+            if let Some(connection) = task.kind.connection()
+                && let (None, Some(alone)) =
+                    (&connection.url, connection.username.as_ref().or(connection.password.as_ref()))
+            {
+                decoder.refuse::<()>(alone.position, "a username or a password is nothing without a url");
             }
         });
     });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{ToSpan as _, Zoned};
 
 use super::expression::dates;
@@ -70,7 +71,7 @@ pub enum First {
     /// A month.
     Month(Month),
     /// A date.
-    Date(Zoned),
+    Date(Given),
 }
 
 impl FromStr for First {
@@ -79,7 +80,7 @@ impl FromStr for First {
     fn from_str(text: &str) -> Result<Self, String> {
         match (text.parse(), text.parse::<Given>()) {
             (Ok(month), _) => Ok(Self::Month(month)),
-            (Err(_), Ok(date)) => Ok(Self::Date(date.at)),
+            (Err(_), Ok(date)) => Ok(Self::Date(date)),
             (Err(why), Err(_)) => Err(why),
         }
     }
@@ -111,18 +112,29 @@ impl FromStr for Last {
 
 /// A date, with or without time and zone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
-    /// When; a day's begins with it.
-    pub at: Zoned,
-    /// Whether it is a whole day.
-    pub is_day: bool,
+pub struct Given(String);
+
+impl Given {
+    /// Its beginning; where it has no zone of its own, it is of this one.
+    pub fn start(&self, zone: &TimeZone) -> Result<Zoned, String> {
+        dates::read_in(&self.0, zone)
+    }
+
+    /// Its end: of a day its last moment.
+    pub fn end(&self, zone: &TimeZone) -> Result<Zoned, String> {
+        let start = self.start(zone)?;
+        match self.0.contains(['T', ' ']) {
+            true => Ok(start),
+            false => Ok(start.saturating_add(1.day()).saturating_sub(1.nanosecond())),
+        }
+    }
 }
 
 impl FromStr for Given {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self { at: dates::read(text)?, is_day: !text.contains(['T', ' ']) })
+        dates::read(text).map(|_| Self(text.trim().to_owned()))
     }
 }
 

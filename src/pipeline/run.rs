@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::expression::secrets::Secrets;
 use super::plan::{Plan, Step};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -44,10 +45,11 @@ impl Load {
         Self { steps: plan.steps, summary, run, options, began: Instant::now(), report }
     }
 
-    /// The same as a task of the run of a flow.
+    /// The same as a task of the run of a flow, which knows what nobody is to see.
     #[must_use]
-    pub fn as_part_of(mut self, run: uuid::Uuid) -> Self {
+    pub fn as_part_of(mut self, run: uuid::Uuid, secrets: Secrets) -> Self {
         self.run.part_of = Some(run);
+        self.run.secrets = secrets;
         self
     }
 

@@ -142,9 +142,17 @@ impl TaskType {
         }
     }
 
-    /// Whether a name is the beginning of a type's name, or all of it.
-    pub fn is_prefix(prefix: &str) -> bool {
-        Self::NAMES.iter().any(|name| begins_with(name, prefix))
+    /// The properties of the types whose names begin so; none where there is no such type.
+    pub fn properties_below(prefix: &str) -> Vec<&'static str> {
+        let types = Self::schemas().into_iter().filter(|(name, ..)| begins_with(name, prefix));
+        let own: Vec<&str> = types.flat_map(|(_, _, own)| own).map(|property| property.name).collect();
+        match Self::NAMES.iter().any(|name| begins_with(name, prefix)) {
+            true => own
+                .into_iter()
+                .chain(Common::properties().into_iter().map(|property| property.name))
+                .collect(),
+            false => own,
+        }
     }
 }
 
@@ -197,17 +205,27 @@ fn with_defaults(node: &Node, decoder: &Decoder) -> Node {
     let Value::Map(entries) = &mut merged.value else { return merged };
     let Some(Value::Text(name)) = entry(node, "type").map(|node| &node.value) else { return merged };
     let applicable = decoder.defaults.iter().filter(|defaults| begins_with(name, &defaults.prefix));
-    for defaults in applicable {
-        for (key, value) in &defaults.entries {
-            let known = entries.iter().position(|(known, _)| known.value.text() == key.value.text());
-            match known {
-                Some(index) if defaults.forced => entries[index].1 = value.clone(),
-                Some(_) => {}
-                None => entries.push((key.clone(), value.clone())),
-            }
-        }
+    // of several that are forced the first counts
+    let (forced, others): (Vec<_>, Vec<_>) = applicable.partition(|defaults| defaults.forced);
+    for defaults in others.into_iter().chain(forced.into_iter().rev()) {
+        merge(entries, &defaults.entries, defaults.forced);
     }
     merged
+}
+
+/// Adds what is missing, in the mappings below, too; with `forced` it replaces what is there.
+fn merge(entries: &mut Vec<(Node, Node)>, defaults: &[(Node, Node)], forced: bool) {
+    for (key, value) in defaults {
+        let known = entries.iter().position(|(known, _)| known.value.text() == key.value.text());
+        match known.map(|index| &mut entries[index].1) {
+            None => entries.push((key.clone(), value.clone())),
+            Some(own) => match (&mut own.value, &value.value) {
+                (Value::Map(own), Value::Map(below)) => merge(own, below, forced),
+                _ if forced => *own = value.clone(),
+                _ => {}
+            },
+        }
+    }
 }
 
 fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {

@@ -28,8 +28,12 @@ pub fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
         }
         (Event::Failed(phase), None) => Some(format!("{} failed", phase.name())),
         (Event::TaskSaid { task, text, .. }, _) => Some(format!("{task}: {text}")),
-        (Event::TaskEnded { task, status, took, .. }, _) => {
-            Some(format!("{task} {status} ({:.1} s)", took.as_secs_f64()))
+        (Event::TaskEnded { task, status, took, error }, _) => {
+            let took = took.as_secs_f64();
+            // of one that fails the run, the error follows
+            let why =
+                error.filter(|_| status == "warning").map(|error| format!(": {error}")).unwrap_or_default();
+            Some(format!("{task} {status} ({took:.1} s){why}"))
         }
         (Event::TaskBegan { .. }, _)
         | (Event::RangeBegan(_) | Event::MonthEnded(_), None)

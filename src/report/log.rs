@@ -76,7 +76,8 @@ impl Line {
             Event::TaskSaid { task, level, text } => of_task(line("task_said", level, text), task),
             Event::TaskEnded { task, status, took, error } => {
                 let level = if error.is_some() { Level::Warning } else { Level::Info };
-                let line = of_task(line("task_ended", level, status), task);
+                let message = error.map_or_else(|| status.to_owned(), |error| format!("{status}: {error}"));
+                let line = of_task(line("task_ended", level, &message), task);
                 Self { seconds: Some(seconds(took)), ..line }
             }
         }

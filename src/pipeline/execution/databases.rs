@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
-use tokio_postgres::Client;
+use tokio_postgres::{CancelToken, Client};
 
 use super::task_run::TaskRun;
 use crate::database::settings::Settings;
@@ -26,6 +26,9 @@ use crate::report::Report;
 
 /// How long ending a statement may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long making a session as new may take.
+const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The databases of one run.
 pub struct Databases {
@@ -49,10 +52,14 @@ impl Databases {
     /// Decides which is the run's, and brings up the embedded server if it is that.
     pub async fn choose(&self, flow: &Flow, scope: &Scope, report: &dyn Report) -> Result<&Settings> {
         self.main
-            .get_or_try_init(async || match (&self.given, declared(flow, scope)?) {
-                (Some(given), _) => Ok(given.clone()),
-                (None, Some(declared)) => Ok(declared),
-                (None, None) => self.provisioner.bring_up(report).await,
+            .get_or_try_init(async || {
+                if let Some(given) = &self.given {
+                    return Ok(given.clone());
+                }
+                match declared(flow, scope)? {
+                    Some(declared) => Ok(declared),
+                    None => self.provisioner.bring_up(report).await,
+                }
             })
             .await
     }
@@ -131,32 +138,51 @@ pub struct Borrowed<'a> {
 }
 
 impl Borrowed<'_> {
-    /// What `work` on the session comes to; a signal or a timeout ends its statement on the server, too.
+    /// What `work` on the session comes to; see [`Guardian::guard`].
     pub async fn guard<T>(&self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let outcome = interrupt.or(work).await;
-        if outcome.is_err() && interrupt.raised().is_some() {
-            // where the server does not answer, it ends the statement when it notices that the client is gone
-            let (clients, numbers) = ([&self.client], [self.number]);
-            let end = session::terminate(&self.settings, &clients, &numbers);
-            let _ = tokio::time::timeout(CANCEL_TIMEOUT, end).await;
-        }
-        outcome
+        self.guardian().guard(interrupt, work).await
+    }
+
+    /// What ends the session's statement, apart from the session.
+    pub fn guardian(&self) -> Guardian {
+        Guardian { settings: self.settings.clone(), token: self.client.cancel_token(), number: self.number }
     }
 
     /// Gives it back, as new.
     pub async fn give_back(self) {
         // whatever is still open was not committed
-        let cleaned = async {
+        let cleaning = async {
             self.client.batch_execute("ROLLBACK").await.ok()?;
             let discard = statement::render("discard_session.sql", &minijinja::context! {}).ok()?;
             self.client.batch_execute(&discard).await.ok()?;
             session::prepare(&self.client).await.ok()
         };
-        // a session that cannot be cleaned is not used again
-        if cleaned.await.is_some() {
+        // a session that cannot be cleaned, or not soon, is not used again
+        if let Ok(Some(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
             let mut idle = self.databases.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push((self.settings, Session { client: self.client, number: self.number }));
         }
+    }
+}
+
+/// Ends the statement of a session.
+pub struct Guardian {
+    settings: Settings,
+    token: CancelToken,
+    number: i32,
+}
+
+impl Guardian {
+    /// What `work` on the session comes to; where that fails, on whichever side, nothing of it goes on on the server.
+    pub async fn guard<T>(&self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let outcome = interrupt.or(work).await;
+        if outcome.is_err() {
+            // where the server does not answer, it ends the statement when it notices that the client is gone
+            let (tokens, numbers) = ([self.token.clone()], [self.number]);
+            let end = session::terminate(&self.settings, &tokens, &numbers);
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, end).await;
+        }
+        outcome
     }
 }
 
@@ -188,7 +214,8 @@ fn declared(flow: &Flow, scope: &Scope) -> Result<Option<Settings>> {
             Ok(settings) if found.as_ref().is_some_and(|known| *known != settings) => return Ok(None),
             Ok(settings) => found = Some(settings),
             // it is of what a task has yet to come to
-            Err(Fault::Expression(_)) => return Ok(None),
+            Err(Fault::Expression(_)) if connection.is_of_tasks() => return Ok(None),
+            Err(Fault::Expression(diagnostic)) => return Err(flow.faults(vec![diagnostic])),
             Err(Fault::Settings(error)) => return Err(error),
         }
     }

@@ -110,7 +110,7 @@ impl History {
         if is_hurried && self.is_incomplete.load(Ordering::Relaxed) {
             return;
         }
-        let unwritten = match within(is_hurried, write_task(&self.client, run, record)).await {
+        let unwritten = match in_time(interrupt, write_task(&self.client, run, record)).await {
             Ok(()) => return,
             Err(unwritten) => unwritten,
         };
@@ -136,18 +136,24 @@ impl History {
             }
             Ok::<_, Error>(())
         };
-        if let Err(unwritten) = within(interrupt.raised().is_some(), record).await {
+        if let Err(unwritten) = in_time(interrupt, record).await {
             report.notice(&format!("the run's end is not in the ledger: {unwritten}"));
         }
     }
 }
 
-/// What keeps something from being written in time.
-async fn within(is_hurried: bool, writing: impl Future<Output = Result<()>>) -> Result<(), String> {
-    let limit = if is_hurried { HURRIED_TIMEOUT } else { WRITE_TIMEOUT };
-    match tokio::time::timeout(limit, writing).await {
-        Ok(written) => written.map_err(|error| failure::plain(&error)),
-        Err(_elapsed) => Err("the database does not answer".to_owned()),
+/// What keeps something from being written in time; once the run is told to end, that is soon.
+async fn in_time(interrupt: &Interrupt, writing: impl Future<Output = Result<()>>) -> Result<(), String> {
+    let patience = async {
+        tokio::select! {
+            () = tokio::time::sleep(WRITE_TIMEOUT) => {}
+            _ = interrupt.wait() => tokio::time::sleep(HURRIED_TIMEOUT).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        written = writing => written.map_err(|error| failure::plain(&error)),
+        () = patience => Err("the database does not answer".to_owned()),
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Request {
     pub lock_timeout: Duration,
     /// The run whose task it is, and below how many flows that is.
     pub part_of: Option<(Uuid, u32)>,
+    /// What nobody is to see, of the flow that calls it.
+    pub secrets: Secrets,
 }
 
 /// A run under way.
@@ -161,11 +163,12 @@ impl Execution {
             return Err(Error::new(Kind::Configuration, text).hint("disabled: false lets it run"));
         }
         let inputs = Inputs::resolve(&flow.inputs, &request.inputs)?;
-        let secrets = Secrets::default();
+        let secrets = request.secrets.clone();
         let log = Log::default();
         let report: Arc<dyn Report> = Arc::new(Masked { outer: report, secrets: secrets.clone() });
         let report: Arc<dyn Report> = Arc::new(RunReport { outer: report, file: None, log: log.clone() });
         let mut run = Run::begin(flow.name(), inputs.clone().into_pairs(), log);
+        run.secrets = secrets.clone();
         run.part_of = request.part_of.map(|(run, _)| run);
         run.trigger_date = request.trigger_date.as_ref().map(Zoned::timestamp);
         let scope = scope(&request, &inputs, &run, &secrets);
@@ -195,7 +198,7 @@ impl Execution {
                 .await?;
         }
         let storage = Storage::create()?;
-        history.begin(&run).await?;
+        interrupt.or(history.begin(&run)).await?;
         Ok(Self {
             inputs,
             run_id: run.id,
@@ -254,6 +257,16 @@ impl Execution {
             loads: std::mem::take(&mut *lock(&self.loads)),
         };
         (summary, error)
+    }
+
+    /// What nobody is to see.
+    pub fn secrets(&self) -> Secrets {
+        self.secrets.clone()
+    }
+
+    /// Takes note that something deserves a warning.
+    pub fn warn(&self) {
+        self.has_warned.store(true, Ordering::Relaxed);
     }
 
     /// Takes note of what was loaded.

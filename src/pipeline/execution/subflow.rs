@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::tasks::flowable::Subflow;
 use crate::report::Within;
+use crate::report::log::Level;
 
 /// How deep flows may call each other: one that calls itself ends here.
 const DEPTH_LIMIT: u32 = 8;
@@ -32,6 +33,7 @@ pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
         trigger_date: execution.request.trigger_date.clone(),
         lock_timeout: execution.lock_timeout,
         part_of: Some((execution.run_id, depth)),
+        secrets: execution.secrets.clone(),
     };
     let name = request.flow.name();
     let report = Arc::new(Within { outer: run.reports(), task: run.name.to_owned() });
@@ -39,6 +41,10 @@ pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
     let begun = Execution::begin(request, databases, &run.interrupt, report).await?;
     let (mut summary, error) = begun.finish(&run.interrupt).await;
     execution.loaded(std::mem::take(&mut summary.loads));
+    if summary.status == State::Warning {
+        execution.warn();
+        run.say(Level::Warning, &format!("the flow {name} ended with a warning"));
+    }
     if let Some(error) = error
         && (task.transmit_failed || summary.status == State::Cancelled)
     {

@@ -1,7 +1,6 @@
 //! The tasks of a run: in what order, under what condition, how often, for how long.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
@@ -58,16 +57,20 @@ impl Execution {
     ) -> Result<()> {
         let ended = body.await;
         // a signal is no error to be handled, and leaves no time
-        if interrupt.raised().is_some() {
-            return ended;
+        if let Some(signal) = interrupt.raised() {
+            return Err(signal);
         }
         if ended.is_err()
             && let Err(error) = self.run_tasks(errors, frame, interrupt).await
+            && interrupt.raised().is_none()
         {
             self.report.notice(&format!("the tasks for errors failed, too: {}", failure::plain(&error)));
         }
         let finally = self.run_tasks(finally, frame, interrupt).await;
-        ended.and(finally)
+        match interrupt.raised() {
+            Some(signal) => Err(signal),
+            None => ended.and(finally),
+        }
     }
 
     async fn run_task(&self, task: &Task, frame: Frame<'_>, interrupt: &Interrupt) -> Result<()> {
@@ -77,9 +80,11 @@ impl Execution {
         if task.common.disabled {
             return Ok(());
         }
-        let turn = Turn { task, frame, name: frame.name(task.id()), log: TaskLog::default() };
+        let name = self.secrets.hide(&frame.name(task.id()));
+        let turn = Turn { task, frame, name, log: TaskLog::default() };
         let began = Instant::now();
         let mut record = turn.record();
+        record.value = record.value.map(|value| self.secrets.hide(&value));
         let outcome = match self.is_wanted(&turn, &record, interrupt) {
             Ok(true) => {
                 lock(&self.records).push(record.clone());
@@ -99,7 +104,7 @@ impl Execution {
             }
         };
         if status == State::Warning {
-            self.has_warned.store(true, Ordering::Relaxed);
+            self.warn();
         }
         record.status = status;
         record.error_kind = error.as_ref().map(|error| error.kind().name());
@@ -149,7 +154,7 @@ impl Execution {
             let started_at = Timestamp::now();
             let limited = common.timeout.map_or_else(|| interrupt.clone(), |limit| interrupt.limited(limit));
             let run = self.task_run(turn, record, limited);
-            let outcome = self.attempt(turn, &run, record.task_run_id).await;
+            let outcome = self.attempt(turn, &run, record.task_run_id, interrupt).await;
             let error = match outcome {
                 Ok(outputs) => {
                     record.attempts.push(Attempt { started_at, finished_at: Timestamp::now(), error: None });
@@ -188,7 +193,14 @@ impl Execution {
         }
     }
 
-    async fn attempt(&self, turn: &Turn<'_>, run: &TaskRun<'_>, task_run: Uuid) -> Result<Outputs> {
+    /// One attempt; a timeout is of the tasks below, and not of those that handle errors.
+    async fn attempt(
+        &self,
+        turn: &Turn<'_>,
+        run: &TaskRun<'_>,
+        task_run: Uuid,
+        outer: &Interrupt,
+    ) -> Result<Outputs> {
         let Some(flowable) = turn.task.kind.flowable() else { return turn.task.kind.run(run).await };
         let below = turn.frame.below(task_run);
         let interrupt = &run.interrupt;
@@ -213,7 +225,7 @@ impl Execution {
                 _ => Ok(()),
             }
         };
-        self.with_ends(body, flowable.errors(), flowable.finally(), below, interrupt).await?;
+        self.with_ends(body, flowable.errors(), flowable.finally(), below, outer).await?;
         Ok(Outputs::new())
     }
 

@@ -10,6 +10,11 @@ use jiff::{Span, Timestamp, ToSpan as _, Zoned};
 
 /// Reads a date, with or without time and zone; without zone it is of the local one.
 pub fn read(text: &str) -> Result<Zoned, String> {
+    read_in(text, &TimeZone::system())
+}
+
+/// Reads a date; without zone it is of this one.
+pub fn read_in(text: &str, zone: &TimeZone) -> Result<Zoned, String> {
     let unreadable = || format!("{text:?} is not a date like 2020-03-01 or 2020-03-01T09:00:00Z");
     let pieces = Pieces::parse(text.trim()).map_err(|_| unreadable())?;
     let local = pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight()));
@@ -19,7 +24,7 @@ pub fn read(text: &str) -> Result<Zoned, String> {
         _ => None,
     };
     let named = pieces.to_time_zone().map_err(|_| unreadable())?;
-    let zone = named.or(offset).unwrap_or_else(TimeZone::system);
+    let zone = named.or(offset).unwrap_or_else(|| zone.clone());
     local.to_zoned(zone).map_err(|_| unreadable())
 }
 

@@ -36,7 +36,9 @@ pub fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     environment.add_function("concat", |one: Data, other: Data| -> Result<String> {
         Ok(written(&one)? + &written(&other)?)
     });
-    environment.add_function("coalesce", |one: Data, other: Data| if is_null(&one) { other } else { one });
+    environment.add_function("plus", plus);
+    environment.add_function("divide", divide);
+    environment.add_function("iterate", iterate);
     environment.add_function("find", find);
     // filters
     environment.add_function("date", date);
@@ -97,10 +99,57 @@ fn render(state: &State<'_, '_>, template: Data) -> Result<String> {
             "render() is nested more than {RENDER_LIMIT} deep: does a variable render itself?"
         )));
     }
-    let text = written(&template)?;
     let names = NAMES.iter().filter_map(|name| Some((*name, state.lookup(name)?)));
     let names = Data::from_pairs(names.chain([("render_depth", Data::from(depth + 1))]));
-    state.env().render_str(&pebble::translate(&text).map_err(refuse)?, names)
+    let mut text = written(&template)?;
+    // what an expression comes to may be one itself
+    for _ in 0..RENDER_LIMIT {
+        if pebble::is_plain(&text) {
+            return Ok(text);
+        }
+        let program = pebble::translate(&text).map_err(refuse)?;
+        text = state.env().render_str(&program, names.clone())?;
+    }
+    Err(refuse(format!("render() comes to an expression more than {RENDER_LIMIT} times")))
+}
+
+/// Numbers are added, all else is joined as text.
+fn plus(one: Data, other: Data) -> Result {
+    match (whole(&one), whole(&other)) {
+        _ if one.kind() != ValueKind::Number || other.kind() != ValueKind::Number => {
+            Ok(Data::from(written(&one)? + &written(&other)?))
+        }
+        (Some(one), Some(other)) => {
+            one.checked_add(other).map(Data::from).ok_or_else(|| refuse("the sum is too large"))
+        }
+        _ => Ok(Data::from(f64::try_from(one)? + f64::try_from(other)?)),
+    }
+}
+
+fn whole(value: &Data) -> Option<i64> {
+    i64::try_from(value.clone()).ok().filter(|_| value.is_integer())
+}
+
+/// Whole numbers are divided into a whole one.
+fn divide(one: Data, other: Data) -> Result {
+    match (whole(&one), whole(&other)) {
+        (Some(one), Some(other)) => {
+            one.checked_div(other).map(Data::from).ok_or_else(|| refuse("there is no such quotient"))
+        }
+        _ => Ok(Data::from(f64::try_from(one)? / f64::try_from(other)?)),
+    }
+}
+
+/// What a loop goes through: of a mapping its entries, with key and value.
+fn iterate(value: Data) -> Result {
+    if value.kind() != ValueKind::Map {
+        return Ok(value);
+    }
+    let entry = |key: Data| {
+        let value = value.get_item(&key)?;
+        Ok(Data::from_pairs([("key", key), ("value", value)]))
+    };
+    value.try_iter()?.map(entry).collect::<Result<Vec<_>>>().map(Data::from)
 }
 
 fn now(options: Kwargs) -> Result<String> {
@@ -159,8 +208,31 @@ fn replace(text: Data, replacements: Data) -> Result<String> {
     Ok(text)
 }
 
+/// Splits at a text. Kestra's is a regular expression: of these, one that only escapes is understood.
 fn split(text: Data, separator: &str) -> Result<Vec<String>> {
-    Ok(text_of(&text)?.split(separator).map(str::to_owned).collect())
+    let mut plain = String::new();
+    let mut characters = separator.chars();
+    while let Some(one) = characters.next() {
+        match one {
+            '\\' => plain.extend(characters.next().filter(|escaped| !escaped.is_alphanumeric())),
+            '.' | '|' | '[' | ']' | '(' | ')' | '{' | '}' | '+' | '*' | '?' | '^' | '$'
+                if separator.len() > 1 =>
+            {
+                return Err(refuse(format!("split takes no regular expression like {separator:?}")));
+            }
+            one => plain.push(one),
+        }
+    }
+    if plain.is_empty() {
+        return Err(refuse(format!("split cannot split at {separator:?}")));
+    }
+    let text = text_of(&text)?;
+    let mut parts: Vec<String> = text.split(&plain).map(str::to_owned).collect();
+    // as Java does
+    while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
+        parts.pop();
+    }
+    Ok(parts)
 }
 
 fn join(list: Data, separator: Option<&str>) -> Result<String> {

@@ -18,6 +18,9 @@ use minijinja::{Environment, UndefinedBehavior, Value as Data};
 use super::document::{Diagnostic, Node, Position, Value};
 use secrets::Secrets;
 
+/// How many steps one text may take: a loop in a loop would keep a signal waiting.
+const FUEL: u64 = 2_000_000;
+
 /// The names that expressions may see.
 const NAMES: [&str; 12] = [
     "inputs",
@@ -72,6 +75,7 @@ impl Scope {
         let mut environment = Environment::empty();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(syntax());
+        environment.set_fuel(Some(FUEL));
         functions::add_to(&mut environment, secrets.clone());
         Self { environment: Arc::new(environment), names: BTreeMap::new() }
     }

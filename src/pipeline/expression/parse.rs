@@ -45,6 +45,10 @@ impl fmt::Display for Expression {
 }
 
 impl Expression {
+    fn is_loop(&self) -> bool {
+        matches!(self, Self::Path(root, keys) if root == "loop" && keys.is_empty())
+    }
+
     /// The same where it does not matter whether there is such a thing.
     fn lenient(&self) -> String {
         match self {
@@ -201,11 +205,13 @@ impl<'a> Parser<'a> {
             left = match operator {
                 "|" => self.filter(&left)?,
                 "is" => self.test(&left)?,
+                "??" | "???" => self.fallback(&left, operator)?,
                 _ => {
                     let right = self.binary(precedence + 1)?;
                     Expression::Plain(match operator {
                         "~" => format!("concat({left}, {right})"),
-                        "??" | "???" => format!("coalesce({}, {right})", left.lenient()),
+                        "+" => format!("plus({left}, {right})"),
+                        "/" => format!("divide({left}, {right})"),
                         ".." => format!("range({left}, {right})"),
                         "contains" => format!("({right} in {left})"),
                         "equals" => format!("({left} == {right})"),
@@ -215,6 +221,23 @@ impl<'a> Parser<'a> {
             };
         }
         Ok(left)
+    }
+
+    /// `a ?? b ?? c`: the first that there is. What stands behind is not looked at before it is needed, and may be missing, too,
+    /// but for the last.
+    fn fallback(&mut self, left: &Expression, operator: &str) -> Result<Expression, String> {
+        let right = self.binary(121)?;
+        let next = match self.operator() {
+            Some((operator @ ("??" | "???"), _)) => {
+                self.next += 1;
+                self.fallback(&right, operator)?
+            }
+            _ => right,
+        };
+        // ??? is for what is not there; what is null is
+        let test = if operator == "??" { "not is_null" } else { "is_defined" };
+        let left = left.lenient();
+        Ok(Expression::Plain(format!("({left} if {test}({left}) else {next})")))
     }
 
     fn operator(&self) -> Option<(&'static str, u32)> {
@@ -314,6 +337,10 @@ impl<'a> Parser<'a> {
         loop {
             let key = if self.is_sign(".") {
                 match self.advance() {
+                    // loops are counted from 0
+                    Token::Name(name) if matches!(name.as_str(), "index" | "revindex") && value.is_loop() => {
+                        Key::Name(format!("{name}0"))
+                    }
                     Token::Name(name) | Token::Number(name) => Key::Name(name),
                     other => return Err(unexpected(&other)),
                 }

@@ -72,7 +72,10 @@ fn tag<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> {
             return Err(format!("the tag {other} is not supported; if, elseif, else, for, set and raw are"));
         }
     };
-    let expression = parser.expression()?;
+    let expression = match name {
+        "for" => format!("iterate({})", parser.expression()?),
+        _ => parser.expression()?,
+    };
     let rest = parser.close("%}")?;
     let _ = write!(out, "{{%{trimmed} {head} {expression} {}%}}", rest.trim);
     Ok(rest.text)
@@ -112,11 +115,22 @@ mod tests {
         for (pebble, library) in [
             ("{{ a ~ b | upper }}", "{{ upper(concat(a, b)) }}"),
             ("{{ a ~ (b | upper) }}", "{{ concat(a, upper(b)) }}"),
-            ("{{ x.a ?? y | date('yyyy') }}", "{{ date(coalesce(find(x, \"a\"), y), \"yyyy\") }}"),
+            (
+                "{{ x.a ?? y | date('yyyy') }}",
+                "{{ date((find(x, \"a\") if not is_null(find(x, \"a\")) else y), \"yyyy\") }}",
+            ),
+            (
+                "{{ a ?? b.c ?? d }}",
+                "{{ (a if not is_null(a) else (find(b, \"c\") if not is_null(find(b, \"c\")) else d)) }}",
+            ),
+            (
+                "{% for m in x %}{{ loop.index }}{% endfor %}",
+                "{% for m in iterate(x) %}{{ loop.index0 }}{% endfor %}",
+            ),
             ("{{ a == 'b' ? 1 : 2 }}", "{{ (1 if (a == \"b\") else 2) }}"),
             ("{{ not a == b and c }}", "{{ (((not a) == b) and c) }}"),
             ("{{ a equals b or a contains 'x' }}", "{{ ((a == b) or (\"x\" in a)) }}"),
-            ("{{ 1 + 2 * 3 - -4 }}", "{{ ((1 + (2 * 3)) - (-4)) }}"),
+            ("{{ 1 + 2 * 3 - -4 }}", "{{ (plus(1, (2 * 3)) - (-4)) }}"),
             ("{{ a is not null }}", "{{ (not is_null(a)) }}"),
             ("{{ a.b['c-d'][0].if }}", "{{ a.b[\"c-d\"][0][\"if\"] }}"),
             (
@@ -127,7 +141,10 @@ mod tests {
             ("{# gone #}a", "a"),
             ("{% raw %}{{ kept }}{% endraw %}", "{{ \"{{ kept }}\" }}"),
             ("{{ 'it\\'s' ~ \"}}\" }}", "{{ concat(\"it's\", \"}}\") }}"),
-            ("{% for m in 1..3 %}{{ m }}{% endfor %}", "{% for m in range(1, 3) %}{{ m }}{% endfor %}"),
+            (
+                "{% for m in 1..3 %}{{ m }}{% endfor %}",
+                "{% for m in iterate(range(1, 3)) %}{{ m }}{% endfor %}",
+            ),
         ] {
             assert_eq!(translate(pebble).as_deref(), Ok(library), "{pebble}");
         }

@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 /// What stands where a secret would.
 const MASK: &str = "******";
 
+/// A line of a secret that is shorter tells nothing: a bracket is one in every JSON.
+const SHORTEST_LINE: usize = 4;
+
 /// The secrets that were read so far.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Arc<Mutex<Vec<String>>>);
@@ -36,7 +39,8 @@ impl Secrets {
     pub fn keep(&self, secret: &str) {
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // its lines, too: a log shows them one by one
-        for part in secret.lines().map(str::trim).chain([secret]).filter(|part| !part.is_empty()) {
+        let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+        for part in lines.chain([secret]).filter(|part| !part.is_empty()) {
             if !secrets.iter().any(|known| known == part) {
                 secrets.push(part.to_owned());
             }

@@ -185,7 +185,9 @@ impl CopyOut {
                 rows += 1;
             }
             file.flush().await.map_err(unwritable)?;
-            Ok(rows.saturating_sub(self.format.header.unwrap_or_default().into()))
+            // a header and, of the server's own format, the end come as rows
+            let others = self.format.header.unwrap_or_default() || self.format.format == Format::Binary;
+            Ok(rows.saturating_sub(others.into()))
         };
         let rows = session.guard(&run.interrupt, work).await?;
         session.give_back().await;

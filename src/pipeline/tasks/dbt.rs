@@ -122,7 +122,9 @@ fn redirect(profiles: &str, settings: &Settings) -> Result<String> {
             for name in ["host", "port", "user", "password", "dbname", "sslmode"] {
                 output.insert(name.to_owned(), replacement[name].clone());
             }
+            // other names of the same
             output.remove("pass");
+            output.remove("database");
         }
     }
     Ok(profiles.to_string())

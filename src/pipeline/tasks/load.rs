@@ -43,8 +43,9 @@ impl CreateTables {
         let step = self.step(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
         let Step::CreateTables { sql, table, staging_table } = step else { return Ok(Outputs::new()) };
         let mut session = run.execution.databases.session(run, None).await?;
+        let guardian = session.guardian();
         let created = tables::create_both(&mut session.client, &table, &staging_table, &sql);
-        run.interrupt.or(created).await?;
+        guardian.guard(&run.interrupt, created).await?;
         session.give_back().await;
         Ok(Outputs::new())
     }
@@ -106,7 +107,8 @@ impl LoadCsv {
             steps: vec![Step::LoadCsv(Box::new(job))],
         };
         let options = Options { lock_timeout: execution.lock_timeout, ..Options::default() };
-        let load = Load::new(plan, options, true, run.reports()).as_part_of(execution.run_id);
+        let load =
+            Load::new(plan, options, true, run.reports()).as_part_of(execution.run_id, execution.secrets());
         let sessions = execution.databases.sessions(run).await?;
         let (summary, error, _) = load.finish(sessions, &run.interrupt).await;
         execution.loaded([summary.clone()]);

@@ -19,6 +19,8 @@ use crate::report::log::Level;
 
 /// How long processes have to end by themselves, once they are asked to.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often to look whether they have.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long to wait for the rest of the output of a process that has ended: one that it has left behind may hold it.
 const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
 /// The longest line that is taken for one; what is behind belongs to the next.
@@ -105,7 +107,14 @@ impl Group {
     /// Asks the processes to end, and ends them.
     async fn end(&self, child: &mut Child) {
         self.send(Signal::SIGTERM);
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        let all_gone = async {
+            let _ = child.wait().await;
+            // the shell is the first to go, and does not wait for the others
+            while self.0.is_some_and(|group| killpg(group, None).is_ok()) {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let _ = tokio::time::timeout(GRACE, all_gone).await;
         self.kill();
         let _ = child.wait().await;
     }

@@ -18,6 +18,9 @@ use crate::pipeline::expression::Template;
 /// The most rows that are kept in memory: STORE is for more.
 const FETCH_LIMIT_ROWS: usize = 100_000;
 
+/// The most digits of a numeric that a number of JSON holds as they are; one of more is told as text.
+const EXACT_DIGITS: usize = 15;
+
 choices! {
     /// What becomes of a query's rows.
     pub enum FetchType {
@@ -41,6 +44,16 @@ properties! {
         "username" => username: Option<Template> = None,
         /// The user's password.
         "password" => password: Option<Template> = None,
+    }
+}
+
+impl Connection {
+    /// Whether it is known only once tasks have run.
+    pub fn is_of_tasks(&self) -> bool {
+        let templates = [&self.url, &self.username, &self.password];
+        let of_tasks =
+            |text: &str| ["outputs", "taskrun", "parent", "labels"].iter().any(|name| text.contains(name));
+        templates.into_iter().flatten().any(|template| of_tasks(&template.text))
     }
 }
 
@@ -110,10 +123,12 @@ impl Queries {
             let mut outputs = Vec::with_capacity(statements.len());
             for (index, statement) in statements.iter().enumerate() {
                 let outcome = execute(client, statement, self.fetch_type, storage).await;
-                outputs.push(Json::Object(outcome.map_err(|error| {
+                let outcome = outcome.map_err(|error| {
                     let what = format!("statement {} of {} failed", index + 1, statements.len());
                     Error::new(error.kind(), what).because(error)
-                })?));
+                })?;
+                // what returns nothing has no output
+                outputs.extend((!outcome.is_empty()).then_some(Json::Object(outcome)));
             }
             if transaction {
                 control(client, "COMMIT").await?;
@@ -151,6 +166,10 @@ async fn execute(
         .iter()
         .map(|column| column.type_().clone())
         .collect();
+    if types.is_empty() {
+        control(client, statement).await?;
+        return Ok(Outputs::new());
+    }
     let messages = client.simple_query_raw(statement).await.map_err(failed)?;
     let mut messages = std::pin::pin!(messages);
     let mut rows = Vec::new();
@@ -213,7 +232,9 @@ fn object(row: &SimpleQueryRow, types: &[Type]) -> Json {
                 | Type::FLOAT8
                 | Type::NUMERIC
                 | Type::OID),
-            ) => text.parse::<Number>().map_or_else(|_| json!(text), Json::Number),
+            ) if text.len() <= EXACT_DIGITS || types[index] != Type::NUMERIC => {
+                text.parse::<Number>().map_or_else(|_| json!(text), Json::Number)
+            }
             Some(&(Type::JSON | Type::JSONB)) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
             _ => json!(text),
         }

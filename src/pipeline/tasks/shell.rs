@@ -95,16 +95,18 @@ impl Script<'_> {
         text.push_str(&self.commands.join("\n"));
         text.push('\n');
         let script = storage.script(&text)?;
-        let interpreter = match self.interpreter {
-            [shell @ .., option] if option == "-c" => shell,
-            other => other,
-        };
+        // the script is a file: what would make the shell take it from an argument is left out
+        let mut interpreter = self.interpreter.to_vec();
+        if let Some(option) = interpreter.pop_if(|option| option.starts_with('-') && option.ends_with('c')) {
+            let others = option.trim_end_matches('c');
+            interpreter.extend((others != "-").then(|| others.to_owned()));
+        }
         let own = storage.working_dir()?;
         let working_dir = project_dir.unwrap_or(own.path());
         for (name, content) in &self.input_files {
             place(storage, working_dir, name, content)?;
         }
-        let ended = process::run(run, interpreter, script.path(), working_dir, &self.environment).await?;
+        let ended = process::run(run, &interpreter, script.path(), working_dir, &self.environment).await?;
         if ended.exit_code != 0 {
             let text = format!("the commands ended with exit code {}", ended.exit_code);
             return Err(Error::new(Kind::TaskFailed, text).hint("what they said is in the task's log"));
@@ -137,6 +139,10 @@ fn place(storage: &storage::Storage, working_dir: &Path, name: &str, content: &s
     let unwritable = |cause| Error::file("write", &path, cause);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(unwritable)?;
+    }
+    if path.exists() {
+        let text = format!("the input file {} would replace one that is there", path.display());
+        return Err(Error::new(Kind::Configuration, text));
     }
     match storage.holds(Path::new(content)) {
         true => std::fs::copy(content, &path).map(drop).map_err(unwritable),
