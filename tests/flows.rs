@@ -676,6 +676,7 @@ fn expressions_come_to_what_they_do_in_kestra() {
         ("{{ outputs.never.value ?? outputs.nor.value ?? 'z' }}", "z"),
         ("{{ outputs.first.value ?? secret('NOT_THERE') }}", "one"),
         ("{{ render(vars.a) }}", "leaf"),
+        ("{{ render(vars.a, recursive=false) }}", "{{ vars.c }}"),
         ("{{ 7 / 2 }} {{ 7.0 / 2 }} {{ 'a' + 1 }} {{ 1 + 2 }}", "3 3.5 a1 3"),
         ("{% for e in vars.map %}{{ loop.index }}{{ e.key }}{{ e.value }}{% endfor %}", "0x11y2"),
         ("{{ 'a.b..' | split('\\\\.') | json }}", "[\"a\",\"b\"]"),

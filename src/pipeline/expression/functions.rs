@@ -91,8 +91,11 @@ fn written(value: &Data) -> Result<String> {
     }
 }
 
-/// Kestra's `render`: a variable's text may hold expressions itself.
-fn render(state: &State<'_, '_>, template: Data) -> Result<String> {
+/// Kestra's `render`: a variable's text may hold expressions itself, and come to others, unless it is not to be recursive.
+fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, options: Kwargs) -> Result<String> {
+    let named: Option<bool> = options.get("recursive")?;
+    options.assert_all_used()?;
+    let is_recursive = recursive.or(named).unwrap_or(true);
     let depth = u32::try_from(state.lookup("render_depth").unwrap_or_default()).unwrap_or_default();
     if depth >= RENDER_LIMIT {
         return Err(refuse(format!(
@@ -102,13 +105,15 @@ fn render(state: &State<'_, '_>, template: Data) -> Result<String> {
     let names = NAMES.iter().filter_map(|name| Some((*name, state.lookup(name)?)));
     let names = Data::from_pairs(names.chain([("render_depth", Data::from(depth + 1))]));
     let mut text = written(&template)?;
-    // what an expression comes to may be one itself
     for _ in 0..RENDER_LIMIT {
         if pebble::is_plain(&text) {
             return Ok(text);
         }
         let program = pebble::translate(&text).map_err(refuse)?;
         text = state.env().render_str(&program, names.clone())?;
+        if !is_recursive {
+            return Ok(text);
+        }
     }
     Err(refuse(format!("render() comes to an expression more than {RENDER_LIMIT} times")))
 }
