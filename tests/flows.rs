@@ -1,62 +1,16 @@
 //! Flows in Kestra's grammar do what they say, are recorded, and end when they are told to.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::support::flows::{example, flow, marks, path_with_wget, run, sleeping, task, write};
 use crate::support::http::{Reply, Server};
 use crate::support::{
-    Database, OwnServer, TAXI, failure, json as parsed, real_data, refusal, taxi, testdata, wait_until,
+    Database, TAXI, failure, json as parsed, real_data, refusal, taxi, testdata, wait_until,
 };
-
-fn flow(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flows").join(name)
-}
-
-fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flows").join(name)
-}
-
-/// `taxi run` of a flow on the database, its result as JSON.
-fn run(database: &Database, path: &Path, arguments: &[&str]) -> Command {
-    let mut command = taxi(["run", "--output", "json"]);
-    command.arg(path).args(arguments).env("DATABASE_URL", &database.url);
-    command
-}
-
-/// A flow of the test's own.
-fn write(folder: &tempfile::TempDir, text: &str) -> PathBuf {
-    let path = folder.path().join("flow.yaml");
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-/// A search path on which `wget` finds the files of `source`.
-fn path_with_wget(folder: &Path, source: &Path) -> String {
-    use std::os::unix::fs::PermissionsExt as _;
-    let script = format!(
-        "#!/bin/sh\nfor address; do :; done\nexec cat '{}'/\"$(basename \"$(dirname \"$address\")\")/$(basename \"$address\")\"\n",
-        source.display()
-    );
-    let program = folder.join("wget");
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
-}
-
-fn marks(database: &Database) -> Vec<String> {
-    database.sql("SELECT mark FROM marks").into_iter().map(|mut row| row.remove(0)).collect()
-}
-
-fn task<'a>(result: &'a Value, id: &str) -> &'a Value {
-    let tasks = result["tasks"].as_array().unwrap();
-    tasks.iter().find(|task| task["task_id"] == id).unwrap_or_else(|| panic!("no task {id} in {result:#}"))
-}
 
 #[test]
 fn every_construct_does_what_it_says() {
@@ -150,104 +104,6 @@ fn runs_of_flows_are_shown_with_their_tasks() {
     let whole = parsed(&show.env("DATABASE_URL", &database.url).output().unwrap());
     assert_eq!(whole["tasks"].as_array().unwrap().len(), result["tasks"].as_array().unwrap().len());
     assert_eq!(task(&whole, "greet")["outputs"]["value"], "Hello, WORLD!");
-}
-
-#[test]
-fn what_fails_is_handled_and_told() {
-    for (how, code, said, marked) in [
-        ("command", 71, "the task command failed", &["error", "finally"][..]),
-        ("fail", 71, "because: as asked", &["error", "finally"]),
-        ("sql", 65, "because: statement 2 of 2 failed", &["error", "finally"]),
-        ("timeout_command", 72, "it was ended after its timeout of 300ms", &["error", "finally"]),
-        ("timeout_sql", 72, "it was ended after its timeout of 300ms", &["error", "finally"]),
-        ("retries", 71, "the task retried failed", &["error", "finally"]),
-        ("inner", 71, "the task inner_fail failed", &["inner error", "error", "finally"]),
-    ] {
-        let database = Database::new("flow_failing");
-        let began = Instant::now();
-        let output =
-            run(&database, &flow("failing.yaml"), &["--input", &format!("how={how}")]).output().unwrap();
-        let error = refusal(&output, code);
-        assert!(error.contains(said), "{how}: {error}");
-        assert_eq!(marks(&database), marked, "{how}");
-        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(result["status"], "failed");
-        match how {
-            "retries" => assert_eq!(task(&result, "retried")["attempts"].as_array().unwrap().len(), 4),
-            "timeout_command" => {
-                assert!(began.elapsed() < Duration::from_secs(30), "the timeout did not end it");
-                let log = database.value("SELECT log -> 0 ->> 'message' FROM taxi_etl.task_runs WHERE task_id = 'sleeping_command' AND finished_at IS NOT NULL");
-                let left_behind: i32 = log.parse().unwrap();
-                wait_until("the command's child is gone", || !is_alive(left_behind));
-            }
-            "timeout_sql" => wait_until("its statement is gone", || sleeping(&database) == "0"),
-            "command" => {
-                let log =
-                    database.value("SELECT log::text FROM taxi_etl.task_runs WHERE task_id = 'command'");
-                assert!(log.contains("before") && !log.contains("never"), "{log}");
-            }
-            _ => {}
-        }
-    }
-}
-
-fn is_alive(pid: i32) -> bool {
-    // what nobody has waited for yet is dead all the same
-    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !state.is_empty() && !state.contains(") Z ")
-}
-
-fn sleeping(database: &Database) -> String {
-    database.value(&format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND query LIKE '%pg_sleep(600)%' AND state = 'active' \
-         AND pid <> pg_backend_pid()",
-        database.name()
-    ))
-}
-
-#[test]
-fn a_signal_ends_children_and_statements_and_is_recorded() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = write(
-        &folder,
-        "id: long\nnamespace: taxi.tests\ntasks:\n  - id: both\n    type: io.kestra.plugin.core.flow.Parallel\n    tasks:\n      \
-         - id: child\n        type: io.kestra.plugin.scripts.shell.Commands\n        commands: ['trap \"\" TERM', 'echo $$', 'sleep 600 & wait', 'sleep 600']\n      \
-         - id: statement\n        type: io.kestra.plugin.jdbc.postgresql.Query\n        sql: SELECT pg_sleep(600)\n\
-         errors:\n  - id: never\n    type: io.kestra.plugin.core.log.Log\n    message: never\n",
-    );
-    let scratch = tempfile::tempdir().unwrap();
-    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
-        let database = Database::new("flow_signals");
-        let mut command = run(&database, &path, &[]);
-        command.env("TMPDIR", scratch.path()).args(["--log-format", "json"]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until("its statement runs", || sleeping(&database) == "1");
-        let pid = Pid::from_raw(child.id() as i32);
-        let shell = || {
-            let listed = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
-            String::from_utf8(listed.stdout).unwrap().trim().parse::<i32>().ok()
-        };
-        let mut group = None;
-        wait_until("its command runs", || {
-            group = shell();
-            group.is_some()
-        });
-        let began = Instant::now();
-        kill(pid, signal).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said}", began.elapsed());
-        assert!(!said.contains("never"), "{said}");
-        assert!(!is_alive(group.unwrap()), "the command is still there");
-        wait_until("no statement is left", || sleeping(&database) == "0");
-        assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "cancelled");
-        assert_eq!(
-            database.value("SELECT string_agg(DISTINCT status, ' ') FROM taxi_etl.task_runs"),
-            "cancelled"
-        );
-        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "files are left behind");
-    }
 }
 
 #[test]
@@ -476,55 +332,6 @@ fn a_given_database_replaces_the_flows_own() {
 }
 
 #[test]
-fn secrets_are_seen_nowhere() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = write(
-        &folder,
-        "id: secretive\nnamespace: taxi.tests\nlabels: {token: \"{{ secret('TOKEN') }}\"}\ntasks:\n  \
-         - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: \"it is {{ secret('TOKEN') }}\"\n  \
-         - id: echo\n    type: io.kestra.plugin.scripts.shell.Commands\n    env: {T: \"{{ secret('TOKEN') }}\"}\n    \
-           commands: ['echo $T', 'echo {{ secret(\"TOKEN\") }} >&2', 'tr \"\\0\" \" \" < /proc/$$/cmdline', 'tr \"\\0\" \" \" < /proc/$PPID/cmdline', 'test \"$T\" = s3cr3t-t0ken', 'echo \"::{\\\"outputs\\\": {\\\"t\\\": \\\"$T\\\"}}::\"']\n  \
-         - id: return\n    type: io.kestra.plugin.core.debug.Return\n    format: \"{{ secret('TOKEN') | upper | lower }}\"\n  \
-         - id: fail\n    type: io.kestra.plugin.core.execution.Fail\n    errorMessage: \"failed with {{ outputs.return.value }}\"\n",
-    );
-    let database = Database::new("flow_secrets");
-    // "s3cr3t-t0ken", as Kestra has it
-    for form in [["--output", "json"], ["--output", "text"], ["--output", "kestra"], ["--log-format", "json"]]
-    {
-        let mut command = taxi(["run", path.to_str().unwrap()]);
-        let output = command
-            .args(form)
-            .env("SECRET_TOKEN", "czNjcjN0LXQwa2Vu")
-            .env("DATABASE_URL", &database.url)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(71));
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(said.contains("failed with ******"), "{said}");
-        assert!(!said.contains("s3cr3t-t0ken"), "{said}");
-    }
-    let kept = database.value(
-        "SELECT (SELECT string_agg(r::text, '') FROM taxi_etl.runs AS r) || (SELECT string_agg(t::text, '') FROM taxi_etl.task_runs AS t)",
-    );
-    assert!(kept.contains("it is ******"));
-    let seen = kept.find("s3cr3t-t0ken").map(|at| &kept[at.saturating_sub(80)..at]);
-    assert_eq!(seen, None, "what stands before it");
-    // nor before the first task
-    let unread = "id: a\nnamespace: b\nlabels: {day: \"{{ secret('TOKEN') | date }}\"}\ntasks:\n  - {id: t, type: io.kestra.plugin.core.log.Log, message: m}\n";
-    let folder = tempfile::tempdir().unwrap();
-    let early = write(&folder, unread);
-    let mut command = run(&database, &early, &[]);
-    let error = refusal(&command.env("SECRET_TOKEN", "czNjcjN0LXQwa2Vu").output().unwrap(), 78);
-    assert!(error.contains("is not a date") && error.contains("******"), "{error}");
-    assert!(!error.contains("s3cr3t-t0ken"), "{error}");
-    let missing = taxi(["run", path.to_str().unwrap()]).env("DATABASE_URL", &database.url).output().unwrap();
-    assert!(
-        refusal(&missing, 78).contains("there is no secret TOKEN: set SECRET_TOKEN (in base64) or TOKEN")
-    );
-}
-
-#[test]
 fn sessions_are_used_again_as_if_they_were_new() {
     let folder = tempfile::tempdir().unwrap();
     let query = |id: &str, sql: &str| {
@@ -580,33 +387,6 @@ fn flows_are_judged_and_drawn_without_being_run() {
 }
 
 #[test]
-fn a_frozen_server_does_not_keep_a_run_from_ending() {
-    let server = OwnServer::new();
-    parsed(&server.taxi(&["up", "--output", "json"]).output().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let path = write(
-        &folder,
-        "id: frozen\nnamespace: taxi.tests\ntasks:\n  - id: outer\n    type: io.kestra.plugin.core.flow.Sequential\n    tasks:\n      \
-         - id: statement\n        type: io.kestra.plugin.jdbc.postgresql.Query\n        sql: SELECT pg_sleep(600)\n",
-    );
-    let mut command = server.taxi(&["run", path.to_str().unwrap(), "--log-format", "json"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    lines.find(|line| line.as_ref().unwrap().contains(r#""task":"statement""#)).unwrap().unwrap();
-    let frozen = server.processes();
-    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
-    let began = Instant::now();
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-    let said: Vec<String> = lines.map(Result::unwrap).collect();
-    let status = child.wait().unwrap();
-    let took = began.elapsed();
-    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
-    assert_eq!(status.code(), Some(143), "{said:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(said.concat().contains("the run's end is not in the ledger"), "{said:?}");
-}
-
-#[test]
 fn a_download_is_kept_for_the_tasks_behind_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::answering(|request| match request.header("x-key") {
@@ -628,44 +408,6 @@ fn a_download_is_kept_for_the_tasks_behind_it() {
     assert_eq!(database.sql("SELECT * FROM fetched"), [["1", "x"]]);
     let refused = run(&database, &path, &["-i", &address, "-i", "key=wrong"]).output().unwrap();
     assert!(refusal(&refused, 66).contains("pairs.csv answered 404"));
-}
-
-#[test]
-fn secrets_stay_hidden_in_subflows_loops_and_loads() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("below.yaml"),
-        "id: below\nnamespace: taxi.tests\ninputs: [{id: pw, type: STRING}]\ntasks:\n  - id: say\n    type: \
-         io.kestra.plugin.core.log.Log\n    message: '{{ inputs.pw }} {{ labels.pw }}'\n",
-    )
-    .unwrap();
-    std::fs::write(folder.path().join("s3cr3t-t0ken.gz"), "no gzip").unwrap();
-    let path = write(
-        &folder,
-        "id: above\nnamespace: taxi.tests\nvariables: {folder: FOLDER}\ntasks:\n  - id: sub\n    type: io.kestra.plugin.core.flow.Subflow\n    \
-         namespace: taxi.tests\n    flowId: below\n    inputs: {pw: \"{{ secret('TOKEN') }}\"}\n    \
-         labels: {pw: \"{{ secret('TOKEN') }}\"}\n  - id: loop\n    type: io.kestra.plugin.core.flow.ForEach\n    \
-         values: [\"{{ secret('TOKEN') }}\"]\n    tasks:\n      - {id: inner, type: io.kestra.plugin.core.log.Log, message: '{{ taskrun.value }}'}\n  \
-         - id: load\n    type: taxi.postgresql.LoadCsv\n    from: \"{{ vars.folder }}/{{ secret('TOKEN') }}.gz\"\n    table: t\n    stagingTable: s\n    \
-         timeColumn: at\n    period: 2021-01\n    filename: f\n    filenameColumn: f\n    rowKeyColumn: k\n    rowKey: [a]\n"
-        .replace("FOLDER", folder.path().to_str().unwrap())
-        .as_str(),
-    );
-    let database = Database::new("flow_deep_secrets");
-    database.sql("CREATE TABLE t (k text, f text, at timestamp, a text); CREATE TABLE s (LIKE t)");
-    let mut command = run(&database, &path, &[]);
-    let output = command.env("TOKEN", "s3cr3t-t0ken").output().unwrap();
-    assert_eq!(output.status.code(), Some(65), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(said.contains("inner[******]"), "{said}");
-    let kept = database.value(
-        "SELECT (SELECT string_agg(r::text, '') FROM taxi_etl.runs AS r) || (SELECT string_agg(t::text, '') FROM taxi_etl.task_runs AS t)",
-    );
-    assert!(kept.contains("/******.gz"));
-    for text in [said, kept] {
-        let seen = text.find("s3cr3t-t0ken").map(|at| text[at.saturating_sub(80)..at].to_owned());
-        assert_eq!(seen, None, "what stands before it");
-    }
 }
 
 #[test]
@@ -702,57 +444,6 @@ fn expressions_come_to_what_they_do_in_kestra() {
                    message: '{% for i in 1..100000 %}{% for j in 1..100000 %}{% endfor %}{% endfor %}'\n";
     let error = refusal(&run(&database, &write(&folder, endless), &[]).output().unwrap(), 78);
     assert!(error.contains("flow.yaml:6:14: cannot fill in"), "{error}");
-}
-
-#[test]
-fn ends_of_a_task_that_timed_out_run_and_its_processes_get_their_grace() {
-    let folder = tempfile::tempdir().unwrap();
-    let trapped = folder.path().join("trapped");
-    let path = write(
-        &folder,
-        &format!(
-            "id: late\nnamespace: taxi.tests\ntasks:\n  - id: table\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    \
-             sql: CREATE TABLE marks (mark text)\n  - id: outer\n    type: io.kestra.plugin.core.flow.Sequential\n    timeout: PT1S\n    \
-             tasks:\n      - id: child\n        type: io.kestra.plugin.scripts.shell.Commands\n        interpreter: [/bin/bash, -ec]\n        \
-             commands: [\"bash -c 'trap \\\"sleep 0.5; touch {0}; exit\\\" TERM; sleep 600 & wait' & wait\"]\n    errors:\n      \
-             - {{id: error, type: io.kestra.plugin.jdbc.postgresql.Query, sql: INSERT INTO marks VALUES ('error')}}\n    finally:\n      \
-             - {{id: end, type: io.kestra.plugin.jdbc.postgresql.Query, sql: INSERT INTO marks VALUES ('finally')}}\n",
-            trapped.display()
-        ),
-    );
-    let database = Database::new("flow_late");
-    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 72);
-    assert!(error.contains("it was ended after its timeout of 1s"), "{error}");
-    assert_eq!(marks(&database), ["error", "finally"]);
-    assert!(trapped.exists(), "the process behind the shell had no time to end by itself");
-}
-
-#[test]
-fn a_statement_whose_rows_are_too_many_does_not_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = write(
-        &folder,
-        "id: many\nnamespace: taxi.tests\ntasks:\n  - id: t\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    fetchType: FETCH\n    \
-         sql: SELECT generate_series(1, 2000000000) AS too_many\n",
-    );
-    let database = Database::new("flow_many_rows");
-    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 78);
-    assert!(error.contains("more than 100000 rows") && error.contains("STORE"), "{error}");
-    let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%too_many%' AND state = 'active' AND pid <> pg_backend_pid()";
-    wait_until("it is ended", || database.value(running) == "0");
-}
-
-#[test]
-fn a_flow_that_calls_itself_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = write(
-        &folder,
-        "id: again\nnamespace: taxi.tests\ntasks:\n  - id: call\n    type: io.kestra.plugin.core.flow.Subflow\n    \
-         namespace: taxi.tests\n    flowId: again\n",
-    );
-    let database = Database::new("flow_recursion");
-    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 78);
-    assert!(error.contains("does one call itself?"), "{error}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod bad_input;
 mod connections;
 mod dbt;
 mod faults;
+mod flow_ends;
+mod flow_secrets;
 mod flows;
 mod growth;
 mod history;

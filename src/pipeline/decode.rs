@@ -71,11 +71,12 @@ macro_rules! properties {
             const ABOUT: &'static str = concat!($($about),+);
             const NAME: &'static str = $name;
 
-            #[allow(unused_variables, reason = "a type may have no properties")]
             fn take(
                 fields: &mut $crate::pipeline::decode::Fields<'_>,
                 decoder: &mut $crate::pipeline::decode::Decoder,
             ) -> Option<Self> {
+                // a type may have no properties
+                let _ = (&fields, &decoder);
                 $( let $field: Option<$type> = properties!(@take fields decoder $key $(, $default)?); )*
                 $( $( let $shared = <$shared_type>::take(fields, decoder); )+ )?
                 Some(Self { $( $field: $field?, )* $( $( $shared: $shared?, )+ )? })

@@ -1,5 +1,6 @@
 //! The shared server, a database for each test, the program itself, and files to load.
 
+pub mod flows;
 pub mod http;
 pub mod month;
 
