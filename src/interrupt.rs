@@ -68,6 +68,15 @@ impl Interrupt {
         }
     }
 
+    /// Waits, unless a signal comes first.
+    pub async fn sleep(&self, wait: Duration) -> Result<()> {
+        let asleep = async {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        };
+        self.or(asleep).await
+    }
+
     /// The signal that has come, if one has.
     pub fn raised(&self) -> Option<Error> {
         let kind = (*self.0.borrow())?;

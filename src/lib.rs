@@ -23,4 +23,5 @@ pub mod orchestrator;
 pub mod pipeline;
 pub mod provision;
 pub mod report;
+pub mod secrets;
 pub mod transform;

@@ -10,12 +10,12 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::execution::databases::Databases;
 use crate::pipeline::execution::{Execution, Request, Summary};
-use crate::pipeline::expression::secrets::Secrets;
 use crate::pipeline::flow::Flow;
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::output::End;
 use crate::report::table;
+use crate::secrets::Secrets;
 
 /// Reads the flow, runs it; returns what came of it.
 pub async fn run(

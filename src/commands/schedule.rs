@@ -15,7 +15,6 @@ use crate::pipeline::execution::databases::Databases;
 use crate::pipeline::execution::task_run::State;
 use crate::pipeline::execution::{Request, Summary, schedule};
 use crate::pipeline::expression::dates;
-use crate::pipeline::expression::secrets::Secrets;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::months::{First, Last, Month};
 use crate::provision::Provisioner;
@@ -23,6 +22,7 @@ use crate::report::Report;
 use crate::report::failure::{self, Failure};
 use crate::report::output::End;
 use crate::report::table;
+use crate::secrets::Secrets;
 
 #[derive(Serialize)]
 struct Planned {

@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::extract::source::Description;
 use crate::http;
 use crate::load::IfLoaded;
-use crate::pipeline::expression::secrets::Secrets;
 use crate::report::loaded::Loaded;
 use crate::report::log::Log;
 use crate::report::phase::Phases;
+use crate::secrets::Secrets;
 
 /// A run under way, and what the ledger will say of it however it ends.
 #[derive(Clone)]

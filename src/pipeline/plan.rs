@@ -1,7 +1,6 @@
 //! A plan: a flow with the values of one run, every expression filled in. Making one touches nothing.
 
 use super::document::Diagnostic;
-use super::expression::secrets::Secrets;
 use super::expression::{Scope, data};
 use super::flow::Flow;
 use super::inputs::Inputs;
@@ -12,6 +11,7 @@ use crate::load::job::Job;
 use crate::report::loaded::Loaded;
 use crate::report::phase::Phases;
 use crate::report::summary::{Outcome, Summary};
+use crate::secrets::Secrets;
 
 /// What a run will do, in order.
 #[derive(Clone, Debug)]

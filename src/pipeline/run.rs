@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::expression::secrets::Secrets;
 use super::plan::{Plan, Step};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -17,6 +16,7 @@ use crate::report::log::{Log, RunReport};
 use crate::report::phase::{Phase, seconds};
 use crate::report::summary::{Outcome, Summary};
 use crate::report::{Report, failure};
+use crate::secrets::Secrets;
 
 /// How long a run that is cancelled may take to roll back and to say so: with what a signal may find under way, less than
 /// the five seconds in which the process has to be gone.

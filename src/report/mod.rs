@@ -16,7 +16,7 @@ pub mod terminal;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use crate::pipeline::expression::secrets::Secrets;
+use crate::secrets::Secrets;
 use log::Level;
 use phase::{Phase, Progress, Running};
 

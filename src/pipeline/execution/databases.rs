@@ -34,6 +34,7 @@ const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Databases {
     given: Option<Settings>,
     main: OnceCell<Settings>,
+    embedded: OnceCell<Settings>,
     provisioner: Provisioner,
     idle: Mutex<Vec<(Settings, Session)>>,
 }
@@ -41,7 +42,13 @@ pub struct Databases {
 impl Databases {
     /// The databases of a run that is `given` one, or none.
     pub fn new(given: Option<Settings>, provisioner: Provisioner) -> Arc<Self> {
-        Arc::new(Self { given, main: OnceCell::new(), provisioner, idle: Mutex::default() })
+        Arc::new(Self {
+            given,
+            main: OnceCell::new(),
+            embedded: OnceCell::new(),
+            provisioner,
+            idle: Mutex::default(),
+        })
     }
 
     /// The one that is given for the run.
@@ -58,7 +65,9 @@ impl Databases {
                 }
                 match declared(flow, scope)? {
                     Some(declared) => Ok(declared),
-                    None => self.provisioner.bring_up(report).await,
+                    None => {
+                        self.embedded.get_or_try_init(|| self.provisioner.bring_up(report)).await.cloned()
+                    }
                 }
             })
             .await
@@ -110,9 +119,9 @@ impl Databases {
             let number = session::number(&client).await?;
             Ok(Session { client, number })
         };
-        let is_embedded = || settings.address().starts_with("127.0.0.1");
+        let is_embedded = self.embedded.get() == Some(settings);
         connected.await.map_err(|error: Error| match self.given {
-            None if error.kind() == Kind::Unreachable && !is_embedded() => {
+            None if error.kind() == Kind::Unreachable && !is_embedded => {
                 error.hint("this address is the flow's own: --database-url or DATABASE_URL takes another, for all of its tasks")
             }
             _ => error,

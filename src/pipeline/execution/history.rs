@@ -84,11 +84,7 @@ impl History {
                 ));
                 has_said = true;
             }
-            let asleep = async {
-                tokio::time::sleep(LOOK_INTERVAL).await;
-                Ok(())
-            };
-            interrupt.or(asleep).await?;
+            interrupt.sleep(LOOK_INTERVAL).await?;
         }
     }
 

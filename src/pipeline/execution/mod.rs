@@ -26,7 +26,6 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::expression::secrets::Secrets;
 use super::expression::{Scope, data, dates};
 use super::flow::Flow;
 use super::inputs::Inputs;
@@ -38,6 +37,7 @@ use crate::report::failure::{self, Failure};
 use crate::report::log::{Log, RunReport};
 use crate::report::phase::{Phase, seconds};
 use crate::report::{Masked, Report, summary};
+use crate::secrets::Secrets;
 use databases::Databases;
 use frame::Frame;
 use history::History;

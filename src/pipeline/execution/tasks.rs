@@ -1,7 +1,7 @@
 //! The tasks of a run: in what order, under what condition, how often, for how long.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt as _};
@@ -189,7 +189,7 @@ impl Execution {
                 Level::Warning,
                 &format!("attempt {attempts} failed, the next begins in {wait:?}: {said}"),
             );
-            sleep(wait, interrupt).await?;
+            interrupt.sleep(wait).await?;
         }
     }
 
@@ -329,12 +329,4 @@ async fn side_by_side<'a>(
     });
     let ended: Vec<Result<()>> = stream::iter(each).buffer_unordered(limit).collect().await;
     ended.into_iter().collect()
-}
-
-async fn sleep(wait: Duration, interrupt: &Interrupt) -> Result<()> {
-    let asleep = async {
-        tokio::time::sleep(wait).await;
-        Ok(())
-    };
-    interrupt.or(asleep).await
 }

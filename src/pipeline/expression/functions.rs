@@ -5,8 +5,8 @@ use jiff::Zoned;
 use minijinja::value::{Kwargs, Rest, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value as Data};
 
-use super::secrets::Secrets;
 use super::{NAMES, dates, pebble};
+use crate::secrets::Secrets;
 
 /// What may stand before a bracket.
 pub const FUNCTIONS: [&str; 5] = ["render", "secret", "now", "fromJson", "range"];

@@ -7,7 +7,6 @@ pub mod functions;
 pub mod lex;
 pub mod parse;
 pub mod pebble;
-pub mod secrets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value as Data};
 
 use super::document::{Diagnostic, Node, Position, Value};
-use secrets::Secrets;
+use crate::secrets::Secrets;
 
 /// How many steps one text may take: a loop in a loop would keep a signal waiting.
 const FUEL: u64 = 2_000_000;

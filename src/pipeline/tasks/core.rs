@@ -143,11 +143,8 @@ properties! {
 impl Sleep {
     /// Waits, unless it is interrupted.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
-        let asleep = async {
-            tokio::time::sleep(self.duration).await;
-            Ok(Outputs::new())
-        };
-        run.interrupt.or(asleep).await
+        run.interrupt.sleep(self.duration).await?;
+        Ok(Outputs::new())
     }
 }
 
