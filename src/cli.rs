@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::error::Kind;
+use crate::extract::transfer::Patience;
 use crate::ledger::Status;
 use crate::load::IfLoaded;
 use crate::pipeline::expression::dates;
@@ -16,6 +17,7 @@ use crate::provision::binaries::Choice;
 use crate::provision::download::RELEASES;
 use crate::report::LogFormat;
 use crate::report::output::Output;
+use crate::transform::reject;
 
 /// Loads the NYC taxi CSVs into PostgreSQL.
 #[derive(Debug, Parser)]
@@ -125,8 +127,11 @@ pub struct FlowRunArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
     /// How long to wait for another run, or for a locked table: 90, 90s, 5m
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::duration)]
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::lock_timeout)]
     pub lock_timeout: Duration,
+    /// How much the source is borne with.
+    #[command(flatten)]
+    pub patience: PatienceArgs,
     /// How to report.
     #[command(flatten)]
     pub delivery: DeliveryArgs,
@@ -266,12 +271,29 @@ pub struct RunArgs {
     /// What to do with a file that is loaded, where the source has another by now
     #[arg(long, value_enum, default_value_t)]
     pub if_loaded: IfLoaded,
+    /// How many rows of a file may be left out where they do not fit; they are kept in taxi_etl.rejects
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MOST)))]
+    pub max_rejects: u32,
     /// How long to wait for another run of the same month, or for a locked table: 90, 90s, 5m
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::duration)]
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::lock_timeout)]
     pub lock_timeout: Duration,
+    /// How much the source is borne with.
+    #[command(flatten)]
+    pub patience: PatienceArgs,
     /// How to report.
     #[command(flatten)]
     pub delivery: DeliveryArgs,
+}
+
+/// How much a source is borne with.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PatienceArgs {
+    /// How long a source may be silent: 90, 90s, 5m
+    #[arg(long, value_name = "TIME", env = "TAXI_SOURCE_TIMEOUT", default_value = config::DEFAULT_SOURCE_TIMEOUT, value_parser = config::source_timeout)]
+    pub source_timeout: Duration,
+    /// How often a source that fails is asked again, without it having sent a fair piece of the file
+    #[arg(long, value_name = "N", env = "TAXI_RETRIES", default_value_t = Patience::default().retries, value_parser = clap::value_parser!(u32).range(..=100))]
+    pub retries: u32,
 }
 
 /// How a command that runs something reports.

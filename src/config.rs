@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::cli::RunArgs;
+use crate::cli::{PatienceArgs, RunArgs};
 use crate::database::environment;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::extract::source::Source;
+use crate::extract::transfer::Patience;
 use crate::load::{IfLoaded, Options};
 
 /// The database of `--database-url` or `DATABASE_URL`, else the one that libpq's variables name; `None` is taxi's own, and an
@@ -33,15 +34,36 @@ pub fn options(args: &RunArgs) -> Result<Options> {
     if args.force && args.if_loaded == IfLoaded::Skip {
         return Err(Error::new(Kind::Usage, "--force and --if-loaded skip contradict each other"));
     }
-    Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout })
+    let patience = patience(&args.patience);
+    Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout, patience })
+}
+
+/// How much the source is borne with.
+pub fn patience(args: &PatienceArgs) -> Patience {
+    Patience { silence: args.source_timeout, retries: args.retries }
 }
 
 /// How long to wait for a lock, where nothing else is said.
 pub const DEFAULT_LOCK_TIMEOUT: &str = "60s";
 
-/// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`; the default where it is empty.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = if text.is_empty() { DEFAULT_LOCK_TIMEOUT } else { text };
+/// How long a source may be silent, where nothing else is said.
+pub const DEFAULT_SOURCE_TIMEOUT: &str = "60s";
+
+/// The time to wait for a lock, as it is typed; the default where it is empty.
+pub fn lock_timeout(text: &str) -> Result<Duration, String> {
+    duration(if text.is_empty() { DEFAULT_LOCK_TIMEOUT } else { text })
+}
+
+/// The time that a source may be silent, as it is typed; the default where it is empty.
+pub fn source_timeout(text: &str) -> Result<Duration, String> {
+    match duration(if text.is_empty() { DEFAULT_SOURCE_TIMEOUT } else { text })? {
+        Duration::ZERO => Err("no source answers in no time".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+/// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`.
+fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -1,21 +1,24 @@
 //! The one HTTP client: for the source's months and for the server's binaries.
 
+use std::error::Error as StdError;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Response, StatusCode};
 
 use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest silence in the middle of a transfer; the transfer as a whole may take as long as it needs.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may be silent, before its answer or in the middle of it, where nothing else is said; the transfer as
+/// a whole may take as long as it needs.
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 static CLIENT: OnceLock<Client> = OnceLock::new();
 
-/// The client: it follows redirects, honours the proxy variables, keeps connections, and gives up on silence.
-pub fn client() -> Result<Client> {
+/// The client: it follows redirects, honours the proxy variables, keeps connections.
+fn client() -> Result<Client> {
     match CLIENT.get() {
         Some(client) => Ok(client.clone()),
         None => make_client().map(|client| CLIENT.get_or_init(|| client).clone()),
@@ -28,7 +31,6 @@ fn make_client() -> Result<Client> {
     Client::builder()
         .user_agent(concat!("taxi-etl/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .build()
         .map_err(|cause| {
             Error::new(Kind::Configuration, "cannot set up HTTP")
@@ -38,39 +40,76 @@ fn make_client() -> Result<Client> {
 }
 
 /// Starts a GET of `address` and checks the status of the answer.
-pub async fn get(client: &Client, address: &str) -> Result<Response> {
-    let response = send(client, Method::GET, address, HeaderMap::new()).await?;
-    accept(address, response)
+pub async fn get(address: &str, headers: HeaderMap) -> Result<Response> {
+    accept(address, send(Method::GET, address, headers, SILENCE).await?)
 }
 
-/// Sends a request and returns whatever is answered.
-pub async fn send(client: &Client, method: Method, address: &str, headers: HeaderMap) -> Result<Response> {
-    client.request(method, address).headers(headers).send().await.map_err(|cause| {
-        let kind = if cause.is_builder() { Kind::Configuration } else { Kind::Unreachable };
-        Error::new(kind, format!("cannot reach {}", redact(address))).because(cause.without_url())
-    })
+/// Sends a request and returns whatever is answered within `silence`.
+pub async fn send(method: Method, address: &str, headers: HeaderMap, silence: Duration) -> Result<Response> {
+    let failed = |kind| Error::new(kind, format!("cannot reach {}", redact(address)));
+    let answer = client()?.request(method, address).headers(headers).send();
+    match tokio::time::timeout(silence, answer).await {
+        Ok(answered) => answered.map_err(|cause| {
+            let is_settled = cause.is_builder() || cause.is_redirect() || is_of_certificate(&cause);
+            failed(if is_settled { Kind::Configuration } else { Kind::Unreachable })
+                .because(cause.without_url())
+        }),
+        Err(_elapsed) => Err(failed(Kind::Unreachable).because(format!("no answer within {silence:?}"))),
+    }
+}
+
+/// The next bytes of an answer's body, which come within `silence`; `None` at the end.
+pub async fn chunk(response: &mut Response, address: &str, silence: Duration) -> Result<Option<Bytes>> {
+    match tokio::time::timeout(silence, response.chunk()).await {
+        Ok(read) => read.map_err(|cause| broken_off(address).because(cause.without_url())),
+        Err(_elapsed) => Err(broken_off(address).because(format!("nothing came for {silence:?}"))),
+    }
+}
+
+/// Whether a certificate was refused, which no second attempt mends.
+fn is_of_certificate(cause: &reqwest::Error) -> bool {
+    let mut link: Option<&(dyn StdError + 'static)> = Some(cause);
+    while let Some(error) = link {
+        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(rustls::Error::InvalidCertificate(_)) = within.and_then(|error| error.downcast_ref()) {
+            return true;
+        }
+        link = error.source();
+    }
+    false
 }
 
 /// Refuses an answer that is no success.
 pub fn accept(address: &str, response: Response) -> Result<Response> {
     let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
+    if status.is_success() { Ok(response) } else { Err(refusal(address, status)) }
+}
+
+/// The failure that an answer of this `status` is.
+pub fn refusal(address: &str, status: StatusCode) -> Error {
     let kind = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Kind::NotPublished,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             Kind::Authentication
         }
-        _ => Kind::Unreachable,
+        status if is_passing(status) => Kind::Unreachable,
+        _ => Kind::Configuration,
     };
-    Err(Error::new(kind, format!("{} answered {status}", redact(address))))
+    Error::new(kind, format!("{} answered {status}", redact(address)))
+}
+
+/// Whether the same request may well be answered otherwise in a while.
+pub fn is_passing(status: StatusCode) -> bool {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        status => status.is_server_error(),
+    }
 }
 
 /// The failure of a transfer that had begun.
-pub fn broken_off(address: &str, cause: reqwest::Error) -> Error {
+pub fn broken_off(address: &str) -> Error {
     Error::new(Kind::Unreachable, format!("the download of {} broke off", redact(address)))
-        .because(cause.without_url())
 }
 
 /// An address as it may be shown and recorded: without user, password, and the signature in its query.

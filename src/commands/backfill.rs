@@ -44,7 +44,7 @@ pub async fn run(
         }
         let client = target::look(database, provisioner, report.as_ref());
         let client = interrupt.or(client).await?;
-        return interrupt.or(forecast(&plans, client.as_ref(), &options)).await;
+        return interrupt.or(forecast(&plans, client.as_ref(), &options, &report)).await;
     }
     let opened = target::open(database, provisioner, report.as_ref());
     let (settings, sessions) = interrupt.or(opened).await?;
@@ -70,7 +70,9 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     };
     let plan = |taxi: &str| {
         let months = first.to(last);
-        months.map(|month| load::plan(&flow, taxi, month, source.as_deref())).collect::<Result<Vec<_>>>()
+        months
+            .map(|month| load::plan(&flow, taxi, month, source.as_deref(), args.run.max_rejects))
+            .collect::<Result<Vec<_>>>()
     };
     let mut plans = Vec::new();
     for taxi in flow.taxi_types(args.taxi.as_deref().unwrap_or_default()) {
@@ -187,10 +189,15 @@ struct Foreseen {
     outlook: Outlook,
 }
 
-async fn forecast(plans: &[Plan], client: Option<&tokio_postgres::Client>, options: &Options) -> Result<End> {
+async fn forecast(
+    plans: &[Plan],
+    client: Option<&tokio_postgres::Client>,
+    options: &Options,
+    report: &Arc<dyn Report>,
+) -> Result<End> {
     let mut files = Vec::new();
     for job in plans.iter().filter_map(Plan::job) {
-        let outlook = job.look(client, options).await?;
+        let outlook = job.look(client, options, report).await?;
         files.push(Foreseen { filename: job.filename.clone(), table: job.table.to_string(), outlook });
     }
     let needed = files.iter().filter(|file| matches!(file.outlook.action, Action::Load | Action::LoadAgain));

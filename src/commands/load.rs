@@ -28,7 +28,8 @@ pub async fn run(
 ) -> Result<End> {
     let options = config::options(&args.run)?;
     let source = config::source_base(args.run.source.as_deref())?;
-    let plan = plan(&Flow::builtin(PIPELINE)?, &args.taxi, month(&args)?, source.as_deref())?;
+    let plan =
+        plan(&Flow::builtin(PIPELINE)?, &args.taxi, month(&args)?, source.as_deref(), args.run.max_rejects)?;
     let database = config::database(args.run.database.database_url.as_deref())?;
     let mut load = Load::new(plan, options, false, report);
     let connected =
@@ -45,11 +46,12 @@ pub async fn run(
 }
 
 /// The plan for a month of a taxi type.
-pub fn plan(flow: &Flow, taxi: &str, month: Month, source: Option<&str>) -> Result<Plan> {
+pub fn plan(flow: &Flow, taxi: &str, month: Month, source: Option<&str>, max_rejects: u32) -> Result<Plan> {
     let mut inputs = vec![
         ("taxi".to_owned(), taxi.to_owned()),
         ("year".to_owned(), month.year()),
         ("month".to_owned(), month.month()),
+        ("max_rejects".to_owned(), max_rejects.to_string()),
     ];
     inputs.extend(source.map(|base| ("source".to_owned(), base.to_owned())));
     Plan::new(flow, &inputs)

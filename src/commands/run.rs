@@ -59,6 +59,7 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         labels,
         trigger_date,
         lock_timeout: args.lock_timeout,
+        patience: config::patience(&args.patience),
         part_of: None,
         secrets: Secrets::default(),
     })

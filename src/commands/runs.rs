@@ -12,6 +12,7 @@ use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::history::{self, Filter, Recorded, Task};
+use crate::ledger::rejects::{self, Rejected};
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::log::Line;
@@ -20,6 +21,8 @@ use crate::report::table;
 
 /// Columns of the time line.
 const WIDTH: usize = 40;
+/// Rejected rows that are shown as text.
+const REJECTS_SHOWN: usize = 100;
 
 #[derive(Serialize)]
 struct Runs {
@@ -70,6 +73,7 @@ async fn show(
     let mut client = session(database, provisioner, report).await?.ok_or_else(unknown)?;
     let mut run = history::list(&mut client, &filter).await?.pop().ok_or_else(unknown)?;
     run.tasks = history::tasks(&client, run_id).await?;
+    run.rejects = rejects::list(&client, run_id).await?;
     End::new(&run, text)
 }
 
@@ -128,9 +132,24 @@ fn text(run: &Recorded) -> String {
         time_line("phases", phases(run)),
         time_line("tasks", tasks(&run.tasks)),
         failed,
+        rejected(&run.rejects),
         logs,
     ];
     sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+/// The rows that were left out; all of many are for JSON.
+fn rejected(rejects: &[Rejected]) -> Option<String> {
+    let rows = rejects.iter().take(REJECTS_SHOWN).map(|reject| {
+        let column = reject.column.clone().unwrap_or_default();
+        [reject.line.to_string(), column, reject.reason.clone(), reject.text.clone()]
+    });
+    let table = table::text(Some(["line", "column", "reason", "text"]), rows, &[0]);
+    let more = match rejects.len().saturating_sub(REJECTS_SHOWN) {
+        0 => String::new(),
+        more => format!("\n{more} more: --output json has all"),
+    };
+    (!rejects.is_empty()).then(|| format!("rejected rows\n{table}{more}"))
 }
 
 /// Something that took its time.

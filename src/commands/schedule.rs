@@ -47,8 +47,8 @@ pub async fn run(
     interrupt: &Interrupt,
     report: Arc<dyn Report>,
 ) -> Result<End> {
-    if args.run.force || args.run.if_loaded != IfLoaded::default() {
-        let text = "--force and --if-loaded are for months, not for a flow: its tasks say what they do";
+    if args.run.force || args.run.if_loaded != IfLoaded::default() || args.run.max_rejects > 0 {
+        let text = "--force, --if-loaded and --max-rejects are for months, not for a flow: its tasks say what they do";
         return Err(Error::new(Kind::Usage, text));
     }
     let flow = Arc::new(Flow::read(path)?);
@@ -112,6 +112,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         labels: labels.clone(),
         trigger_date: Some(date),
         lock_timeout: args.run.lock_timeout,
+        patience: config::patience(&args.run.patience),
         part_of: None,
         secrets: Secrets::default(),
     };

@@ -39,7 +39,7 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
     })?;
     let mut files = Vec::new();
     for taxi in flow.taxi_types(&args.taxi) {
-        let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None));
+        let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None, 0));
         let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
         let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
         files.extend(verify::check(&mut client, &jobs).await?);
@@ -67,7 +67,10 @@ fn text(verified: &Verified) -> String {
             figure(Some(file.rows_in_target)),
             figure(file.rows_in_ledger),
             figure(file.rows_published),
-            Verdict::words(file.verdict).to_owned(),
+            match file.rows_rejected {
+                0 => file.verdict.words().to_owned(),
+                rejected => format!("{}, {rejected} rows rejected", file.verdict.words()),
+            },
         ]
     });
     table::text(Some(["file", "in the target", "in the ledger", "published", ""]), rows, &[1, 2, 3])

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
+use sha2::Digest as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::source::Body;
+use super::source::{Body, Received};
 use super::{CHANNEL_DEPTH, Chunk};
 use crate::error::{Error, Kind};
 
@@ -29,8 +29,6 @@ pub fn start(
 ) -> (JoinHandle<Downloaded>, mpsc::Receiver<Chunk>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let finished = tokio::spawn(async move {
-        let mut sha256 = Sha256::new();
-        let mut length_bytes = 0;
         loop {
             let chunk = match body.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -40,13 +38,12 @@ pub fn start(
                     break;
                 }
             };
-            sha256.update(&chunk);
-            length_bytes += chunk.len() as u64;
-            progress_bytes.store(length_bytes, Ordering::Relaxed);
+            progress_bytes.store(body.received.length_bytes, Ordering::Relaxed);
             if sender.send(Ok(chunk)).await.is_err() {
                 break; // the stages behind have failed and say why
             }
         }
+        let Received { length_bytes, sha256 } = body.received;
         if let Some(announced) = body.description.length_bytes.filter(|announced| *announced != length_bytes)
         {
             let text = format!("{} announced {announced} bytes and gave {length_bytes}", body.address);

@@ -14,6 +14,7 @@ pub mod download;
 pub mod gunzip;
 pub mod records;
 pub mod source;
+pub mod transfer;
 
 use bytes::Bytes;
 

@@ -4,17 +4,23 @@
 //! it. Refused: an answer that is no success, a length that does not hold, an address of another scheme.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{
     CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use reqwest::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
+use super::transfer::{Patience, Requests, Transfer};
 use crate::error::{Error, Kind, Result};
 use crate::http;
+use crate::report::Report;
 
 const READ_SIZE_BYTES: usize = 64 * 1024;
 
@@ -36,9 +42,22 @@ pub struct Description {
     pub etag: Option<String>,
     /// `Last-Modified` as the web server wrote it, or the file's modification time.
     pub last_modified: Option<String>,
+    /// The file's SHA-256 in lower-case hex, where the web server says it (`Repr-Digest`, RFC 9530).
+    pub sha256: Option<String>,
 }
 
 impl Description {
+    /// What an answer's headers say.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            length_bytes: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            etag: text(ETAG).map(str::to_owned),
+            last_modified: text(LAST_MODIFIED).map(str::to_owned),
+            sha256: text(HeaderName::from_static("repr-digest")).and_then(sha256_of),
+        }
+    }
+
     /// Whether both say that they are of the same file: by `ETag`, else by length and modification time.
     pub fn is_of_same_file(&self, other: &Self) -> bool {
         // as If-None-Match compares (RFC 9110): a weak one is as good
@@ -69,18 +88,35 @@ impl Description {
     }
 }
 
+/// The SHA-256 of a list of digests, like `sha-256=:…:`.
+fn sha256_of(digests: &str) -> Option<String> {
+    let named = digests.split(',').find_map(|digest| digest.trim().strip_prefix("sha-256=:"));
+    BASE64_STANDARD.decode(named?.strip_suffix(':')?).ok().map(hex::encode)
+}
+
 /// An opened file.
 pub struct Body {
     /// What the source said of it.
     pub description: Description,
     /// The address as it may be shown.
     pub address: String,
+    /// What was read so far.
+    pub received: Received,
     content: Content,
+}
+
+/// What was received of a file so far.
+#[derive(Clone, Default)]
+pub struct Received {
+    /// How much it is.
+    pub length_bytes: u64,
+    /// Its digest.
+    pub sha256: Sha256,
 }
 
 enum Content {
     File(File, PathBuf),
-    Http(Box<reqwest::Response>, String),
+    Http(Box<Transfer>),
 }
 
 impl Source {
@@ -114,13 +150,14 @@ impl Source {
         }
     }
 
-    /// Opens the file; its first byte is not read yet.
-    pub async fn open(&self) -> Result<Body> {
+    /// Opens the file; its first byte is not read yet. A web server is borne with as `patience` says, and `report` is told.
+    pub async fn open(&self, patience: Patience, report: &Arc<dyn Report>) -> Result<Body> {
         match self {
             Self::File(path) => open_file(path).await,
             Self::Http(address) => {
-                let response = http::get(&http::client()?, address).await?;
-                Ok(self.body_of(response, address))
+                let mut requests = Requests::new(address, patience, report);
+                let response = requests.ask(Method::GET, HeaderMap::new()).await?;
+                Ok(self.body_of(requests, http::accept(address, response)?))
             }
         }
     }
@@ -128,37 +165,40 @@ impl Source {
     /// Opens the file, unless it is the one `known`.
     ///
     /// A web server is asked once, with a condition: it sends no body where it has no other file.
-    pub async fn open_unless(&self, known: &Description) -> Result<Option<Body>> {
+    pub async fn open_unless(
+        &self,
+        known: &Description,
+        patience: Patience,
+        report: &Arc<dyn Report>,
+    ) -> Result<Option<Body>> {
         let body = match self {
             Self::File(path) => open_file(path).await?,
             Self::Http(address) => {
-                let response = http::send(&http::client()?, Method::GET, address, known.conditions()).await?;
+                let mut requests = Requests::new(address, patience, report);
+                let response = requests.ask(Method::GET, known.conditions()).await?;
                 if response.status() == StatusCode::NOT_MODIFIED {
                     return Ok(None);
                 }
-                self.body_of(http::accept(address, response)?, address)
+                self.body_of(requests, http::accept(address, response)?)
             }
         };
         Ok((!known.is_of_same_file(&body.description)).then_some(body))
     }
 
-    fn body_of(&self, response: reqwest::Response, address: &str) -> Body {
-        let description = describe(response.headers());
-        Body {
-            description,
-            address: self.address(),
-            content: Content::Http(Box::new(response), address.to_owned()),
-        }
+    fn body_of(&self, requests: Requests, response: reqwest::Response) -> Body {
+        let description = Description::of(response.headers());
+        let content = Content::Http(Box::new(Transfer::new(requests, response)));
+        Body { description, address: self.address(), received: Received::default(), content }
     }
 
     /// What the source says of the file, which is not opened.
-    pub async fn look(&self) -> Result<Description> {
+    pub async fn look(&self, patience: Patience, report: &Arc<dyn Report>) -> Result<Description> {
         match self {
             Self::File(path) => Ok(open_file(path).await?.description),
             Self::Http(address) => {
-                let client = http::client()?;
-                let response = http::send(&client, Method::HEAD, address, HeaderMap::new()).await?;
-                Ok(describe(http::accept(address, response)?.headers()))
+                let mut requests = Requests::new(address, patience, report);
+                let response = requests.ask(Method::HEAD, HeaderMap::new()).await?;
+                Ok(Description::of(http::accept(address, response)?.headers()))
             }
         }
     }
@@ -179,9 +219,11 @@ async fn open_file(path: &Path) -> Result<Body> {
         length_bytes: Some(metadata.len()),
         etag: None,
         last_modified: modified.map(|time| time.to_string()),
+        sha256: None,
     };
     let address = path.display().to_string();
-    Ok(Body { description, address, content: Content::File(file, path.to_owned()) })
+    let content = Content::File(file, path.to_owned());
+    Ok(Body { description, address, received: Received::default(), content })
 }
 
 /// A month that is not there, or a source directory that is not.
@@ -194,31 +236,22 @@ fn missing_file(path: &Path, cause: std::io::Error) -> Error {
         .hint("--source (or TAXI_SOURCE) names the directory that holds yellow/ and green/")
 }
 
-fn describe(headers: &HeaderMap) -> Description {
-    Description {
-        length_bytes: header(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        etag: header(headers, ETAG),
-        last_modified: header(headers, LAST_MODIFIED),
-    }
-}
-
-fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
 impl Body {
     /// The next bytes; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        match &mut self.content {
-            Content::Http(response, address) => {
-                response.chunk().await.map_err(|cause| http::broken_off(address, cause))
-            }
+        let chunk = match &mut self.content {
+            Content::Http(transfer) => transfer.chunk(&self.received, &self.description).await?,
             Content::File(file, path) => {
                 let mut buffer = BytesMut::with_capacity(READ_SIZE_BYTES);
                 let read =
                     file.read_buf(&mut buffer).await.map_err(|cause| Error::file("read", path, cause))?;
-                Ok((read > 0).then(|| buffer.freeze()))
+                (read > 0).then(|| buffer.freeze())
             }
+        };
+        if let Some(chunk) = &chunk {
+            self.received.length_bytes += chunk.len() as u64;
+            self.received.sha256.update(chunk);
         }
+        Ok(chunk)
     }
 }

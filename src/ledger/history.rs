@@ -9,6 +9,7 @@ use tokio_postgres::types::Json;
 use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
+use super::rejects::Rejected;
 use super::{Status, schema};
 use crate::database::failure;
 use crate::database::identifier::TableName;
@@ -46,6 +47,7 @@ pub async fn latest_success(
             length_bytes: unsigned(row.get("source_length_bytes")),
             etag: row.get("source_etag"),
             last_modified: row.get("source_last_modified"),
+            sha256: None,
         },
         rows_in_period: unsigned(row.get("rows_in_period")),
     }))
@@ -64,6 +66,8 @@ pub async fn forget_matched(client: &impl GenericClient, table: &TableName, file
 pub struct Known {
     /// The rows that it held when it was loaded last.
     pub rows_read: u64,
+    /// How many of them were not rejected.
+    pub rows_staged: u64,
     /// How many of them the target held then in the file's own month, where that is known.
     pub rows_in_period: Option<u64>,
 }
@@ -82,7 +86,8 @@ pub async fn known(
     let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).map(i64::unsigned_abs);
     let known = |row: &Row| Known {
         rows_read: unsigned(row, 1).unwrap_or_default(),
-        rows_in_period: unsigned(row, 2),
+        rows_staged: unsigned(row, 2).unwrap_or_default(),
+        rows_in_period: unsigned(row, 3),
     };
     Ok(rows.iter().map(|row| (row.get(0), known(row))).collect())
 }
@@ -144,6 +149,9 @@ pub struct Recorded {
     pub finished_at: Option<Timestamp>,
     /// The version of taxi.
     pub tool_version: String,
+    /// The rows that it left out; left out of a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rejects: Vec<Rejected>,
     /// What happened, in order; left out of a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<Line>,
@@ -278,6 +286,7 @@ fn recorded(row: &Row) -> Result<Recorded> {
         part_of: row.get("part_of"),
         labels: row.get("labels"),
         trigger_date: row.get("trigger_date"),
+        rejects: Vec::new(),
         log: log(row)?,
         tasks: Vec::new(),
     })

@@ -5,6 +5,7 @@
 //! process was killed says nothing: the next run notices, by an advisory lock that the server has let go.
 
 pub mod history;
+pub mod rejects;
 pub mod run;
 pub mod schema;
 

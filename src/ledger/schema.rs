@@ -6,7 +6,8 @@ use crate::database::{failure, statement};
 use crate::error::{Error, Kind, Result};
 
 /// The files of `sql/ledger/` that lead from one version to the next, the first from nothing.
-const STEPS: [&str; 3] = ["ledger/1_runs.sql", "ledger/2_history.sql", "ledger/3_tasks.sql"];
+const STEPS: [&str; 4] =
+    ["ledger/1_runs.sql", "ledger/2_history.sql", "ledger/3_tasks.sql", "ledger/4_rejects.sql"];
 
 /// Creates or upgrades the tables. What is of this version is not touched and needs no right but to read.
 pub async fn upgrade(client: &mut Client) -> Result<()> {

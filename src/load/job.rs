@@ -21,7 +21,9 @@ use crate::extract::download::{self, Downloaded};
 use crate::extract::gunzip;
 use crate::extract::records::Records;
 use crate::extract::source::{Body, Source};
+use crate::extract::transfer;
 use crate::ledger::history::{self, Earlier};
+use crate::ledger::rejects;
 use crate::ledger::run::Run;
 use crate::report::loaded::Loaded;
 use crate::report::phase::{Phase, Progress};
@@ -51,6 +53,10 @@ pub struct Job {
     pub staging_table: TableName,
     /// The computed columns.
     pub computed: Computed,
+    /// The file's SHA-256 in lower-case hex, where it is known.
+    pub sha256: Option<String>,
+    /// How many of its rows may be left out.
+    pub max_rejects: u32,
 }
 
 /// How a job ended that did not fail.
@@ -64,7 +70,7 @@ pub enum Ended {
 /// What the source and the ledger say of a file together.
 enum Found {
     /// It is to be loaded.
-    Body(Body),
+    Body(Box<Body>),
     /// It was, by this run.
     Loaded(uuid::Uuid),
 }
@@ -76,7 +82,7 @@ impl Job {
         sessions: &mut Sessions,
         run: &mut Run,
         options: &Options,
-        report: &dyn Report,
+        report: &Arc<dyn Report>,
     ) -> Result<Ended> {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
@@ -93,11 +99,23 @@ impl Job {
         locks::bound(&sessions.staging, options.lock_timeout, false).await?;
         let mut staging =
             Staging::new(&mut sessions.staging, &self.table, &self.staging_table, run.id, &names.identifiers);
-        let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
-        // the transaction has ended by now, and lets its chunks go
-        let dropped = staging.drop_chunks().await;
+        let phases = run.phases.clone();
+        let mut again = options.patience.retries;
+        let (ended, dropped) = loop {
+            let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
+            // the transaction has ended by now, and lets its chunks go
+            let dropped = staging.drop_chunks().await;
+            match &ended {
+                Err(error) if again > 0 && transfer::is_changed(error) && dropped.is_ok() => {
+                    report.notice(&format!("{}; starting over", failure::line(error)));
+                    run.phases = phases.clone();
+                    again -= 1;
+                }
+                _ => break (ended, dropped),
+            }
+        };
         if let (Ok(_), Err(error)) = (&ended, dropped) {
-            report.notice(&format!("{}; the next load does", failure::plain(&error)));
+            report.notice(&format!("{}; the next load does", failure::line(&error)));
         }
         ended
     }
@@ -109,7 +127,7 @@ impl Job {
         names: &Names,
         run: &mut Run,
         options: &Options,
-        report: &dyn Report,
+        report: &Arc<dyn Report>,
     ) -> Result<Ended> {
         let failed = |cause| database_failure(format!("the load into {} failed", self.table), cause);
         let transaction = client.transaction().await.map_err(failed)?;
@@ -117,7 +135,7 @@ impl Job {
         self.begin(&transaction, run.id, names).await?;
         let month =
             Lock::of_month(&self.table, self.period.range.start, &self.filename, options.lock_timeout);
-        locks::take(&transaction, staging.client(), &month, report).await?;
+        locks::take(&transaction, staging.client(), &month, report.as_ref()).await?;
         let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
         let known = match earlier {
             Some(earlier)
@@ -128,8 +146,8 @@ impl Job {
             _ => None,
         };
         // after the locks: a server does not keep a download waiting for as long as another load may take
-        let mut body = match self.open(known.as_ref(), options).await? {
-            Found::Body(body) => body,
+        let mut body = match self.open(known.as_ref(), options, report).await? {
+            Found::Body(body) => *body,
             Found::Loaded(by) => {
                 run.phases.end(phase, "nothing to do");
                 return Ok(Ended::Skipped(by));
@@ -143,7 +161,7 @@ impl Job {
         if replaces {
             drop(body);
             rows_deleted = self.delete_file(&transaction, names).await?;
-            body = self.source.open().await?;
+            body = self.source.open(options.patience, report).await?;
             run.source = Some((self.source.address(), body.description.clone()));
         }
         let mut merge = Merge::begin(&transaction, &self.table, &self.period, &names.identifiers).await?;
@@ -151,6 +169,7 @@ impl Job {
 
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
         let phase = report.begin(Phase::Load, Some(&progress));
+        let expected = [self.sha256.clone(), body.description.sha256.clone()];
         let (stream, batches) = self.start_stream(body, names, merge.sorting(), &progress).await?;
         let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
         let stage = staging.fill(batches, merge.chunk_rows(), &progress.rows, sender);
@@ -165,7 +184,17 @@ impl Job {
         let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
         let downloaded = stream.download.await.map_err(task_failed)?;
         let transformed = stream.transform.await.map_err(task_failed)?;
-        run.phases.end(phase, &format!("{rows_staged} rows staged"));
+        if let Some(expected) = expected.iter().flatten().find(|expected| **expected != downloaded.sha256) {
+            let (address, found) = (self.source.address(), &downloaded.sha256);
+            let text = format!("{address} has the SHA-256 {found}, and should have {expected}");
+            return Err(Error::new(Kind::Data, text));
+        }
+        let rows_rejected = transformed.rejects.len() as u64;
+        let detail = match rows_rejected {
+            0 => format!("{rows_staged} rows staged"),
+            rejected => format!("{rows_staged} rows staged, {rejected} rejected"),
+        };
+        run.phases.end(phase, &detail);
 
         let phase = report.begin(Phase::CountDuplicates, None);
         let duplicate_keys =
@@ -173,7 +202,7 @@ impl Job {
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
         let phase = report.begin(Phase::Commit, None);
-        locks::take(&transaction, staging.client(), &Lock::of_table(&self.table), report).await?;
+        locks::take(&transaction, staging.client(), &Lock::of_table(&self.table), report.as_ref()).await?;
         locks::bound(&transaction, options.lock_timeout, true).await?;
         let Merged { rows_inserted, stray_times } = merge.finish().await?;
         let rows_matched = rows_staged - rows_inserted;
@@ -185,11 +214,11 @@ impl Job {
             _ => self.count_held(&transaction, &names.identifiers).await?,
         };
         let loaded = Loaded {
-            rows_read: rows_staged,
+            rows_read: rows_staged + rows_rejected,
             rows_staged,
             rows_inserted,
             rows_matched,
-            rows_rejected: 0,
+            rows_rejected,
             rows_deleted,
             rows_in_period,
             stray_times,
@@ -201,6 +230,7 @@ impl Job {
         if rows_deleted > 0 {
             history::forget_matched(&transaction, &self.table, &self.filename).await?;
         }
+        rejects::record(&transaction, run.id, &self.filename, &transformed.rejects).await?;
         run.record_success(&transaction, &loaded).await?;
         run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {
@@ -212,18 +242,24 @@ impl Job {
     }
 
     /// Opens the source, unless it has the file that is `known` still, or is not to be asked.
-    async fn open(&self, known: Option<&Earlier>, options: &Options) -> Result<Found> {
+    async fn open(
+        &self,
+        known: Option<&Earlier>,
+        options: &Options,
+        report: &Arc<dyn Report>,
+    ) -> Result<Found> {
+        let patience = options.patience;
         let Some(known) = known.filter(|_| !options.force) else {
-            return Ok(Found::Body(self.source.open().await?));
+            return Ok(Found::Body(Box::new(self.source.open(patience, report).await?)));
         };
         if options.if_loaded == IfLoaded::Skip {
             return Ok(Found::Loaded(known.run_id));
         }
         if known.address != self.source.address() {
-            return Ok(Found::Body(self.source.open().await?));
+            return Ok(Found::Body(Box::new(self.source.open(patience, report).await?)));
         }
-        Ok(match self.source.open_unless(&known.description).await? {
-            Some(body) => Found::Body(body),
+        Ok(match self.source.open_unless(&known.description, patience, report).await? {
+            Some(body) => Found::Body(Box::new(body)),
             None => Found::Loaded(known.run_id),
         })
     }
@@ -297,7 +333,7 @@ impl Job {
         let time_column = &self.period.time_column;
         let encoder = RowEncoder::new(&names.columns, &self.computed, time_column, &header, &self.filename)
             .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))?;
-        let (transform, batches) = batch::start(records, encoder, sorting);
+        let (transform, batches) = batch::start(records, encoder, sorting, self.max_rejects);
         Ok((Stream { download, transform }, batches))
     }
 }

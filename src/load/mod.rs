@@ -24,6 +24,8 @@ pub mod verify;
 
 use std::time::Duration;
 
+use crate::extract::transfer::Patience;
+
 /// What to do with a file that the ledger knows as loaded, where the source has another one by now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum IfLoaded {
@@ -56,4 +58,6 @@ pub struct Options {
     pub if_loaded: IfLoaded,
     /// How long to wait for another run, or for whoever holds a table.
     pub lock_timeout: Duration,
+    /// How much the source is borne with.
+    pub patience: Patience,
 }

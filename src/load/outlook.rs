@@ -1,5 +1,7 @@
 //! What a load would do, found out without doing it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -7,6 +9,7 @@ use super::job::Job;
 use super::{IfLoaded, Options, tables};
 use crate::error::{Kind, Result};
 use crate::ledger::{history, schema};
+use crate::report::Report;
 
 /// What a load would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +36,12 @@ pub struct Outlook {
 
 impl Job {
     /// Looks at the ledger, the target and the source; without a `client` there is neither ledger nor target yet.
-    pub async fn look(&self, client: Option<&Client>, options: &Options) -> Result<Outlook> {
+    pub async fn look(
+        &self,
+        client: Option<&Client>,
+        options: &Options,
+        report: &Arc<dyn Report>,
+    ) -> Result<Outlook> {
         let earlier = match client {
             Some(client) if schema::is_current(client).await? => {
                 history::latest_success(client, &self.table, &self.filename).await?
@@ -49,7 +57,7 @@ impl Job {
         if held && options.if_loaded == IfLoaded::Skip {
             return Ok(Outlook { action: Action::Skip, length_bytes: None });
         }
-        let description = match self.source.look().await {
+        let description = match self.source.look(options.patience, report).await {
             Ok(description) => description,
             Err(error) if error.kind() == Kind::NotPublished => {
                 return Ok(Outlook { action: Action::NotPublished, length_bytes: None });

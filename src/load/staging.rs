@@ -167,7 +167,9 @@ impl<'a> Staging<'a> {
         let transaction = self.client.transaction().await.map_err(failed)?;
         transaction.execute(&lock, &[&self.run]).await.map_err(failed)?;
         transaction.batch_execute(&drop).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        transaction.commit().await.map_err(failed)?;
+        self.tables.clear();
+        Ok(())
     }
 }
 

@@ -21,8 +21,10 @@ pub struct Checked {
     pub table: String,
     /// The rows under its name in the target.
     pub rows_in_target: u64,
-    /// The rows that it held when it was loaded last.
+    /// The rows of it that were loaded last.
     pub rows_in_ledger: Option<u64>,
+    /// The rows of it that were rejected then.
+    pub rows_rejected: u64,
     /// The rows that it held when it was published, where that is known.
     pub rows_published: Option<u64>,
     /// Whether they agree.
@@ -73,8 +75,8 @@ impl Verdict {
             };
         };
         // rows whose key stands under another file's name are not under this one
-        let as_loaded = in_target == ledger.rows_read
-            || in_target < ledger.rows_read && ledger.rows_in_period == Some(in_period);
+        let as_loaded = in_target == ledger.rows_staged
+            || in_target < ledger.rows_staged && ledger.rows_in_period == Some(in_period);
         match published {
             _ if !as_loaded => Self::Differs,
             Some(published) if published != ledger.rows_read => Self::NotAsPublished,
@@ -98,7 +100,8 @@ pub async fn check(client: &mut Client, jobs: &[&Job]) -> Result<Vec<Checked>> {
             filename: job.filename.clone(),
             table: job.table.to_string(),
             rows_in_target: in_target,
-            rows_in_ledger: ledger.map(|known| known.rows_read),
+            rows_in_ledger: ledger.map(|known| known.rows_staged),
+            rows_rejected: ledger.map_or(0, |known| known.rows_read - known.rows_staged),
             rows_published: job.published_rows,
             verdict: Verdict::of(in_target, in_period, ledger, job.published_rows),
         });
@@ -122,7 +125,9 @@ mod tests {
 
     #[test]
     fn a_verdict_is_of_all_three_figures() {
-        let loaded = |rows_read, in_period| Some(Known { rows_read, rows_in_period: Some(in_period) });
+        let known =
+            |rows_read, rows_staged, rows_in_period| Some(Known { rows_read, rows_staged, rows_in_period });
+        let loaded = |rows, in_period| known(rows, rows, Some(in_period));
         for (in_target, in_period, ledger, published, verdict) in [
             (10, 10, loaded(10, 10), Some(10), Verdict::Agrees),
             (10, 9, loaded(10, 9), None, Verdict::Agrees),
@@ -133,8 +138,11 @@ mod tests {
             (0, 0, loaded(10, 10), None, Verdict::Differs),
             (9, 9, loaded(9, 9), Some(10), Verdict::NotAsPublished),
             // by an old version of taxi
-            (10, 10, Some(Known { rows_read: 10, rows_in_period: None }), None, Verdict::Agrees),
-            (9, 9, Some(Known { rows_read: 10, rows_in_period: None }), None, Verdict::Differs),
+            (10, 10, known(10, 10, None), None, Verdict::Agrees),
+            (9, 9, known(10, 10, None), None, Verdict::Differs),
+            // one row was rejected
+            (9, 9, known(10, 9, Some(9)), Some(10), Verdict::Agrees),
+            (8, 8, known(10, 9, Some(9)), Some(10), Verdict::Differs),
             (10, 10, None, Some(10), Verdict::Agrees),
             (9, 9, None, Some(10), Verdict::NotAsPublished),
             (0, 0, None, Some(10), Verdict::NotLoaded),

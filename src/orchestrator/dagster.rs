@@ -138,6 +138,7 @@ fn metadata(end: &End) -> Value {
         "rows_read": sum(|rows| rows.rows_read),
         "rows_inserted": sum(|rows| rows.rows_inserted),
         "rows_matched": sum(|rows| rows.rows_matched),
+        "rows_rejected": sum(|rows| rows.rows_rejected),
         "rows_deleted": sum(|rows| rows.rows_deleted),
         "bytes_downloaded": sum(|rows| rows.downloaded_bytes),
         "files_loaded": files(Outcome::Loaded),

@@ -35,6 +35,7 @@ pub fn result(end: &End) -> String {
             ("rows_read", file.rows.rows_read),
             ("rows_inserted", file.rows.rows_inserted),
             ("rows_matched", file.rows.rows_matched),
+            ("rows_rejected", file.rows.rows_rejected),
             ("rows_deleted", file.rows.rows_deleted),
             ("bytes_downloaded", file.rows.downloaded_bytes),
         ];

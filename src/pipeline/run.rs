@@ -29,7 +29,7 @@ pub struct Load {
     run: Run,
     options: Options,
     began: Instant,
-    report: RunReport,
+    report: Arc<dyn Report>,
 }
 
 impl Load {
@@ -38,7 +38,7 @@ impl Load {
         let log = Log::default();
         let summary = plan.summary();
         let file = one_of_several.then(|| summary.filename.clone());
-        let report = RunReport { outer: report, file, log: log.clone() };
+        let report = Arc::new(RunReport { outer: report, file, log: log.clone() });
         let inputs = plan.inputs.into_pairs();
         let mut run = Run::begin(plan.pipeline, inputs, log);
         (run.forced, run.if_loaded) = (options.force, Some(options.if_loaded));
@@ -55,7 +55,7 @@ impl Load {
 
     /// Does what belongs to the run and comes before its steps.
     pub async fn connect<T>(&mut self, connecting: impl AsyncFnOnce(&dyn Report) -> Result<T>) -> Result<T> {
-        let report: &dyn Report = &self.report;
+        let report = self.report.as_ref();
         let phase = report.begin(Phase::Connect, None);
         let connected = connecting(report).await?;
         self.run.phases.end(phase, "done");
@@ -124,7 +124,7 @@ impl Load {
 
     /// Leaves nothing behind on the server but the record.
     async fn clean_up(&self, sessions: &mut Option<Sessions>, error: &Error, deadline: Instant) {
-        let report: &dyn Report = &self.report;
+        let report = self.report.as_ref();
         let record = async {
             if matches!(error.kind(), Kind::Interrupted | Kind::Terminated | Kind::TimedOut)
                 && let Some(cancelled) = sessions.take()
@@ -149,8 +149,7 @@ impl Load {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => report.notice("the run had been committed before: its rows are in the target"),
             Ok(Err(unrecorded)) => {
-                report
-                    .notice(&format!("the run's end is not in the ledger: {}", failure::plain(&unrecorded)));
+                report.notice(&format!("the run's end is not in the ledger: {}", failure::line(&unrecorded)));
             }
             Err(_elapsed) => {
                 report.notice("the run's end is not in the ledger: the database does not answer");
@@ -160,7 +159,7 @@ impl Load {
 
     async fn run_steps(&mut self, sessions: &mut Sessions) -> Result<Ended> {
         let mut ended = None;
-        let report: &dyn Report = &self.report;
+        let report = &self.report;
         for step in &self.steps {
             match step {
                 Step::CreateTables { sql, table, staging_table } => {

@@ -5,6 +5,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use reqwest::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use super::binaries::Binaries;
@@ -99,11 +100,9 @@ impl Archive {
     async fn fetch(&self, cache: &Path) -> Result<File> {
         let unwritable = |cause| Error::file("write to", cache, cause);
         let mut file = tempfile::tempfile_in(cache).map_err(unwritable)?;
-        let mut response = http::get(&http::client()?, &self.address).await?;
+        let mut response = http::get(&self.address, HeaderMap::new()).await?;
         let mut sha256 = Sha256::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|cause| http::broken_off(&self.address, cause))?
-        {
+        while let Some(chunk) = http::chunk(&mut response, &self.address, http::SILENCE).await? {
             sha256.update(&chunk);
             file.write_all(&chunk).map_err(unwritable)?;
         }

@@ -76,6 +76,11 @@ pub fn plain(error: &Error) -> String {
     text
 }
 
+/// The same in one line, to go on in.
+pub fn line(error: &Error) -> String {
+    plain(error).replace("\n  because: ", ": ").replace("\n  ", "; ")
+}
+
 fn describe(error: &DbError, text: &mut String) {
     let _ = write!(
         text,

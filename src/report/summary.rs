@@ -105,18 +105,28 @@ impl Summary {
         );
         rows.push(["in all".to_owned(), format!("{:.3} s", self.seconds)]);
         let table = table::text(None, rows, &[1]);
-        format!("loaded {} into {}{run}\n{table}", self.filename, self.table)
+        let rejected = match (self.rows.rows_rejected, self.run_id) {
+            (1.., Some(run)) => format!("\nthe rejected rows: 'taxi runs show {run}'"),
+            _ => String::new(),
+        };
+        format!("loaded {} into {}{run}\n{table}{rejected}", self.filename, self.table)
     }
 
     /// The summary in one line, without the file's name.
     pub fn line(&self) -> String {
         match (&self.error, self.status) {
-            (_, Outcome::Loaded) => format!(
-                "loaded: {} rows inserted, {} matched ({:.1} s)",
-                HumanCount(self.rows.rows_inserted),
-                HumanCount(self.rows.rows_matched),
-                self.seconds
-            ),
+            (_, Outcome::Loaded) => {
+                let rejected = match self.rows.rows_rejected {
+                    0 => String::new(),
+                    rejected => format!(", {} rejected", HumanCount(rejected)),
+                };
+                format!(
+                    "loaded: {} rows inserted, {} matched{rejected} ({:.1} s)",
+                    HumanCount(self.rows.rows_inserted),
+                    HumanCount(self.rows.rows_matched),
+                    self.seconds
+                )
+            }
             (Some(error), Outcome::Failed) => {
                 format!("failed: {}", error.message.lines().next().unwrap_or_default())
             }

@@ -10,8 +10,9 @@ use csv_async::ByteRecord;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::reject::Reject;
 use super::repeats::Repeats;
-use super::row::RowEncoder;
+use super::row::{RowEncoder, RowError};
 use super::times::Times;
 use super::timestamp::Timestamp;
 use crate::error::{Error, Kind, Result};
@@ -70,13 +71,17 @@ pub struct Transformed {
     pub rows_in_period: u64,
     /// The bytes of CSV that they were.
     pub csv_bytes: u64,
+    /// The records that were left out.
+    pub rejects: Vec<Reject>,
 }
 
-/// Starts to encode `records`; the task ends when they do, or when nobody takes its batches any more.
+/// Starts to encode `records`, of which no more than `max_rejects` may be no rows; the task ends when they do, or when nobody
+/// takes its batches any more.
 pub fn start(
     records: Records,
     encoder: RowEncoder,
     sorting: Sorting,
+    max_rejects: u32,
 ) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let finished = tokio::spawn(async move {
@@ -86,6 +91,8 @@ pub fn start(
             sorting,
             repeats: Repeats::default(),
             rows_in_period: 0,
+            max_rejects: max_rejects as usize,
+            rejects: Vec::new(),
             batches: sender,
         };
         if let Err(error) = stage.run().await {
@@ -95,6 +102,7 @@ pub fn start(
             repeats: stage.repeats,
             rows_in_period: stage.rows_in_period,
             csv_bytes: stage.records.bytes_read(),
+            rejects: stage.rejects,
         }
     });
     (finished, receiver)
@@ -106,6 +114,8 @@ struct Stage {
     sorting: Sorting,
     repeats: Repeats,
     rows_in_period: u64,
+    max_rejects: usize,
+    rejects: Vec<Reject>,
     batches: mpsc::Sender<Result<Batch>>,
 }
 
@@ -117,10 +127,14 @@ impl Stage {
         let mut keys = Vec::with_capacity(KEYS_AT_ONCE);
         while self.records.read(&mut record).await? {
             let start = inside.tuples.len();
-            let row = self.encoder.encode(&record, &mut inside.tuples).map_err(|error| {
-                let place = format!("{}, line {}", self.records.address(), self.records.line_of(&record));
-                Error::new(Kind::Data, format!("{place}: {error}"))
-            })?;
+            let row = match self.encoder.encode(&record, &mut inside.tuples) {
+                Ok(row) => row,
+                Err(error) => {
+                    inside.tuples.truncate(start);
+                    self.reject(&record, error)?;
+                    continue;
+                }
+            };
             keys.push(row.key);
             let in_period = self.sorting.is_in_period(row.time);
             self.rows_in_period += u64::from(in_period);
@@ -151,6 +165,22 @@ impl Stage {
             self.send(&mut anywhere, Times::anywhere()).await;
         }
         Ok(())
+    }
+
+    /// Leaves the record out, if one more may be.
+    fn reject(&mut self, record: &ByteRecord, error: RowError) -> Result<()> {
+        let line = self.records.line_of(record);
+        if self.rejects.len() < self.max_rejects {
+            self.rejects.push(Reject::new(line, record, error));
+            return Ok(());
+        }
+        let error = Error::new(Kind::Data, format!("{}, line {line}: {error}", self.records.address()));
+        Err(match self.max_rejects {
+            0 => error,
+            most => {
+                error.hint(format!("{most} rows were rejected before it, as many as --max-rejects allows"))
+            }
+        })
     }
 
     /// Sends the batch and begins another; `false` where nobody takes it any more.

@@ -32,11 +32,13 @@ pub struct Reply {
     pub announce: Option<usize>,
     /// How fast the body is sent.
     pub bytes_per_second: Option<u64>,
+    /// Whether the connection stays open, and silent, behind the body.
+    pub stalls: bool,
 }
 
 impl Reply {
     pub fn ok(body: Vec<u8>) -> Self {
-        Self { status: 200, headers: Vec::new(), body, announce: None, bytes_per_second: None }
+        Self { status: 200, headers: Vec::new(), body, announce: None, bytes_per_second: None, stalls: false }
     }
 
     pub fn status(status: u16) -> Self {
@@ -56,6 +58,34 @@ impl Reply {
     pub fn at_most(mut self, bytes_per_second: u64) -> Self {
         self.bytes_per_second = Some(bytes_per_second);
         self
+    }
+
+    /// Only the first bytes of the body, though the whole length is announced.
+    pub fn cut_at(mut self, length: usize) -> Self {
+        self.announce = Some(self.body.len());
+        self.body.truncate(length);
+        self
+    }
+
+    /// The same, and nothing more for as long as the client waits.
+    pub fn stalling_at(mut self, length: usize) -> Self {
+        self.stalls = true;
+        self.cut_at(length)
+    }
+
+    /// The content with its ETag, or the part of it that is asked for.
+    pub fn ranged(content: &[u8], etag: &str, request: &Request) -> Self {
+        let range = request.header("Range").filter(|_| request.header("If-Range") == Some(etag));
+        let from: Option<usize> = range.map(|range| {
+            range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')).unwrap().parse().unwrap()
+        });
+        let reply = match from {
+            None => Self::ok(content.to_vec()),
+            Some(from) if from >= content.len() => Self::status(416),
+            Some(from) => Self { status: 206, ..Self::ok(content[from..].to_vec()) }
+                .header("Content-Range", &format!("bytes {from}-{}/{}", content.len() - 1, content.len())),
+        };
+        reply.header("ETag", etag)
     }
 
     /// The file, or that it is not there; that it is the same still where the request knows it.
@@ -124,11 +154,12 @@ impl Server {
 }
 
 fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex<Seen>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok).fuse();
     let Some(line) = lines.next() else { return };
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let request = Request { method, path, headers: lines.take_while(|line| !line.is_empty()).collect() };
+    let request =
+        Request { method, path, headers: lines.by_ref().take_while(|line| !line.is_empty()).collect() };
     seen.lock().unwrap().requests.push(request.clone());
     let reply = answer(&request);
     let length = reply.announce.unwrap_or(reply.body.len());
@@ -141,6 +172,10 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
     if request.method != "HEAD" {
         send(&mut stream, &reply, seen);
+    }
+    if reply.stalls {
+        // until the client hangs up
+        let _ = lines.next();
     }
     let _ = stream.shutdown(Shutdown::Write);
 }

@@ -30,6 +30,7 @@ use super::expression::{Scope, data, dates};
 use super::flow::Flow;
 use super::inputs::Inputs;
 use crate::error::{Error, Kind, Result};
+use crate::extract::transfer::Patience;
 use crate::interrupt::Interrupt;
 use crate::ledger::Status;
 use crate::ledger::run::Run;
@@ -59,6 +60,8 @@ pub struct Request {
     pub trigger_date: Option<Zoned>,
     /// How long to wait for what others hold.
     pub lock_timeout: Duration,
+    /// How much a source is borne with.
+    pub patience: Patience,
     /// The run whose task it is, and below how many flows that is.
     pub part_of: Option<(Uuid, u32)>,
     /// What nobody is to see, of the flow that calls it.
@@ -79,6 +82,8 @@ pub struct Execution {
     pub databases: Arc<Databases>,
     /// How long to wait for what others hold.
     pub lock_timeout: Duration,
+    /// How much a source is borne with.
+    pub patience: Patience,
     request: Request,
     depth: u32,
     report: Arc<dyn Report>,
@@ -205,6 +210,7 @@ impl Execution {
             storage,
             databases,
             lock_timeout: request.lock_timeout,
+            patience: request.patience,
             depth: request.part_of.map_or(0, |(_, depth)| depth),
             request,
             flow,

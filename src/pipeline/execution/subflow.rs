@@ -32,6 +32,7 @@ pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
         labels: task.labels.0.iter().map(fill).collect::<Result<_>>()?,
         trigger_date: execution.request.trigger_date.clone(),
         lock_timeout: execution.lock_timeout,
+        patience: execution.patience,
         part_of: Some((execution.run_id, depth)),
         secrets: execution.secrets.clone(),
     };

@@ -64,7 +64,7 @@ impl Execution {
             && let Err(error) = self.run_tasks(errors, frame, interrupt).await
             && interrupt.raised().is_none()
         {
-            self.report.notice(&format!("the tasks for errors failed, too: {}", failure::plain(&error)));
+            self.report.notice(&format!("the tasks for errors failed, too: {}", failure::line(&error)));
         }
         let finally = self.run_tasks(finally, frame, interrupt).await;
         match interrupt.raised() {

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use futures_util::StreamExt as _;
-use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -52,16 +50,13 @@ impl Download {
 }
 
 async fn download(address: &str, headers: HeaderMap, path: &Path) -> Result<(u16, u64)> {
-    let client = http::client()?;
-    let response = http::accept(address, http::send(&client, Method::GET, address, headers).await?)?;
+    let mut response = http::get(address, headers).await?;
     let code = response.status().as_u16();
+    let announced = response.content_length();
     let unwritable = |cause| Error::file("write", path, cause);
     let mut file = tokio::fs::File::create(path).await.map_err(unwritable)?;
     let mut length = 0;
-    let announced = response.content_length();
-    let mut body = response.bytes_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|cause| http::broken_off(address, cause))?;
+    while let Some(chunk) = http::chunk(&mut response, address, http::SILENCE).await? {
         length += chunk.len() as u64;
         file.write_all(&chunk).await.map_err(unwritable)?;
     }

@@ -13,6 +13,7 @@ use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::{Scope, Template};
 use crate::pipeline::plan::{Plan, Step};
 use crate::pipeline::run::Load;
+use crate::transform::reject;
 use crate::transform::row::Computed;
 use crate::transform::times::Period;
 
@@ -66,6 +67,10 @@ properties! {
         "period" => period: Template,
         /// How many rows the file had when it was published; empty where that is not known.
         "publishedRows" => published_rows: Option<Template> = None,
+        /// The file's SHA-256 in hex; empty where it is not known.
+        "sha256" => sha256: Option<Template> = None,
+        /// How many of its rows may be left out; none where nothing is said.
+        "maxRejects" => max_rejects: Option<Template> = None,
         /// The name that the rows carry.
         "filename" => filename: Template,
         /// The column that takes it.
@@ -86,6 +91,8 @@ impl LoadCsv {
             period: Period::of_month(&time_column, &scope.fill(&self.period)?)
                 .map_err(at(self.period.position))?,
             published_rows: rows(scope, self.published_rows.as_ref())?,
+            sha256: digest(scope, self.sha256.as_ref())?,
+            max_rejects: rejects(scope, self.max_rejects.as_ref())?,
             filename: scope.fill(&self.filename)?,
             table: table(scope, &self.table)?,
             staging_table: table(scope, &self.staging_table)?,
@@ -106,7 +113,8 @@ impl LoadCsv {
             inputs: execution.inputs.clone(),
             steps: vec![Step::LoadCsv(Box::new(job))],
         };
-        let options = Options { lock_timeout: execution.lock_timeout, ..Options::default() };
+        let (lock_timeout, patience) = (execution.lock_timeout, execution.patience);
+        let options = Options { lock_timeout, patience, ..Options::default() };
         let load =
             Load::new(plan, options, true, run.reports()).as_part_of(execution.run_id, execution.secrets());
         let sessions = execution.databases.sessions(run).await?;
@@ -129,6 +137,30 @@ fn rows(scope: &Scope, template: Option<&Template>) -> Result<Option<u64>, Diagn
         text => text.parse().map(Some).map_err(|_| Diagnostic {
             position: template.position,
             message: format!("{text:?} is not a number of rows"),
+        }),
+    }
+}
+
+fn digest(scope: &Scope, template: Option<&Template>) -> Result<Option<String>, Diagnostic> {
+    let Some(template) = template else { return Ok(None) };
+    let text = scope.fill(template)?.to_lowercase();
+    match hex::decode(&text) {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Ok(bytes) if bytes.len() == 32 => Ok(Some(text)),
+        _ => Err(Diagnostic {
+            position: template.position,
+            message: format!("{text:?} is not a SHA-256: 64 hexadecimal digits"),
+        }),
+    }
+}
+
+fn rejects(scope: &Scope, template: Option<&Template>) -> Result<u32, Diagnostic> {
+    let Some(template) = template else { return Ok(0) };
+    match scope.fill(template)?.as_str() {
+        "" => Ok(0),
+        text => text.parse().ok().filter(|count| *count <= reject::MOST).ok_or_else(|| Diagnostic {
+            position: template.position,
+            message: format!("{text:?} is not a number of rows up to {}", reject::MOST),
         }),
     }
 }

@@ -1,0 +1,18 @@
+-- Version 4: the rows that a load left out.
+-- Locks: the history, until the transaction ends. Not to be run again: the version says that it was.
+CREATE TABLE taxi_etl.rejects (
+    run_id      uuid NOT NULL REFERENCES taxi_etl.runs ON DELETE CASCADE,
+    filename    text NOT NULL,
+    line        bigint NOT NULL,
+    column_name text,
+    reason      text NOT NULL,
+    raw         text NOT NULL
+);
+CREATE INDEX rejects_by_run ON taxi_etl.rejects (run_id, line);
+
+COMMENT ON TABLE taxi_etl.rejects IS 'one row a row of a file that a load left out, as --max-rejects allowed it to';
+COMMENT ON COLUMN taxi_etl.rejects.line IS 'the line of the unzipped file on which it begins, counted from 1';
+COMMENT ON COLUMN taxi_etl.rejects.column_name IS 'the column that does not take its cell; NULL where it is the row as a whole';
+COMMENT ON COLUMN taxi_etl.rejects.raw IS 'its text, of a long one the beginning';
+
+UPDATE taxi_etl.ledger_version SET version = 4;

@@ -1,0 +1,289 @@
+//! A file from a web server as one stream of bytes. Where the connection breaks it goes on from that byte.
+//!
+//! Every attempt asks for the address as it was given, so that a redirect to a signed address is resolved anew. What is
+//! sent again is compared with what came before; a file that has changed meanwhile is an error of its own, since its
+//! rows may be on their way already.
+//!
+//! Attempts are counted: a server that breaks off without having sent a fair piece of the file has used one up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+
+use super::source::{Description, Received};
+use crate::error::{Error, Kind, Result};
+use crate::http;
+use crate::report::{Report, failure};
+
+/// The first delay before another attempt; each is twice the one before it, and up to as much again by chance.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// The longest that a server may ask us to stay away.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// What has to come before the attempts are counted anew.
+const FAIR_PIECE_BYTES: u64 = 64 * 1024;
+/// Less is as good as silence.
+const SLOWEST_BYTES_PER_SECOND: u64 = 1024;
+
+/// How much a web server is borne with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long it may be silent.
+    pub silence: Duration,
+    /// How often it is asked again.
+    pub retries: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { silence: http::SILENCE, retries: 5 }
+    }
+}
+
+/// The requests for one file.
+pub struct Requests {
+    address: String,
+    patience: Patience,
+    report: Arc<dyn Report>,
+    delays: ExponentialBackoff,
+    /// Where the stream was when the attempts began to be counted.
+    counted_from: u64,
+    /// What the server has asked for last.
+    retry_after: Duration,
+}
+
+impl Requests {
+    /// Requests for `address`; what is tried again is told to `report`.
+    pub fn new(address: &str, patience: Patience, report: &Arc<dyn Report>) -> Self {
+        Self {
+            address: address.to_owned(),
+            patience,
+            report: Arc::clone(report),
+            delays: delays(patience),
+            counted_from: 0,
+            retry_after: Duration::ZERO,
+        }
+    }
+
+    /// Asks until there is an answer that another attempt would not better.
+    pub async fn ask(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
+        loop {
+            match self.attempt(method.clone(), headers.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(error) => self.wait(error, 0).await?,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
+        let response = http::send(method, &self.address, headers, self.patience.silence).await?;
+        if !http::is_passing(response.status()) {
+            return Ok(response);
+        }
+        // a date is possible too, and as good as nothing here
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        self.retry_after = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_RETRY_AFTER);
+        Err(http::refusal(&self.address, response.status()))
+    }
+
+    /// Waits for the next attempt, or returns the `error` where there is none to be. `position` is how far the stream is.
+    async fn wait(&mut self, error: Error, position: u64) -> Result<()> {
+        if error.kind() != Kind::Unreachable || is_changed(&error) {
+            return Err(error);
+        }
+        if position >= self.counted_from + FAIR_PIECE_BYTES {
+            (self.delays, self.counted_from) = (delays(self.patience), position);
+        }
+        let Some(delay) = self.delays.next() else { return Err(error) };
+        let delay = delay.max(std::mem::take(&mut self.retry_after));
+        let what = match position {
+            0 => "trying again".to_owned(),
+            position => format!("going on from byte {position}"),
+        };
+        let told = format!("{}; {what} in {:.1} s", failure::line(&error), delay.as_secs_f64());
+        self.report.notice(&told);
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+fn delays(patience: Patience) -> ExponentialBackoff {
+    let delays = ExponentialBuilder::default().with_min_delay(FIRST_DELAY).with_max_delay(LONGEST_DELAY);
+    delays.with_max_times(patience.retries as usize).with_jitter().build()
+}
+
+/// A file on its way.
+pub struct Transfer {
+    requests: Requests,
+    response: Response,
+    /// What came with the last bytes that were sent again.
+    pending: Bytes,
+    pace: Pace,
+}
+
+impl Transfer {
+    /// Goes on with the `response` to one of the `requests`.
+    pub fn new(requests: Requests, response: Response) -> Self {
+        Self { requests, response, pending: Bytes::new(), pace: Pace::default() }
+    }
+
+    /// The next bytes of the file that is described so, behind those that were `received`; `None` at the end.
+    pub async fn chunk(&mut self, received: &Received, description: &Description) -> Result<Option<Bytes>> {
+        loop {
+            match self.read(received, description).await {
+                Ok(chunk) => return Ok(chunk),
+                Err(error) => self.go_on(error, received, description).await?,
+            }
+        }
+    }
+
+    async fn read(&mut self, received: &Received, description: &Description) -> Result<Option<Bytes>> {
+        if !self.pending.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.pending)));
+        }
+        let chunk = self.pace.chunk(&mut self.response, &self.requests).await?;
+        match description.length_bytes {
+            Some(announced) if chunk.is_none() && received.length_bytes < announced => {
+                let why = format!("{announced} bytes were announced, and {} came", received.length_bytes);
+                Err(http::broken_off(&self.requests.address).because(why))
+            }
+            _ => Ok(chunk),
+        }
+    }
+
+    /// Makes up for `error`, or returns it.
+    async fn go_on(
+        &mut self,
+        mut error: Error,
+        received: &Received,
+        description: &Description,
+    ) -> Result<()> {
+        loop {
+            self.requests.wait(error, received.length_bytes).await?;
+            self.pace = Pace::default();
+            match self.reopen(received, description).await {
+                Ok(response) => {
+                    self.response = response;
+                    return Ok(());
+                }
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    /// Asks for what is missing.
+    async fn reopen(&mut self, received: &Received, description: &Description) -> Result<Response> {
+        let from = received.length_bytes;
+        let response = self.requests.attempt(Method::GET, range(from, description)).await?;
+        let address = &self.requests.address;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if is_rest(response.headers(), from, description) => Ok(response),
+            StatusCode::PARTIAL_CONTENT
+            | StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::PRECONDITION_FAILED => Err(changed(address)),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                Err(http::broken_off(address).because("the file is not there any more"))
+            }
+            _ => {
+                let response = http::accept(address, response)?;
+                let answered = Description::of(response.headers());
+                if answered != *description && !answered.is_of_same_file(description) {
+                    return Err(changed(address));
+                }
+                self.skip(response, received).await
+            }
+        }
+    }
+
+    /// Passes over what was `received` before, and makes sure that it is the same.
+    async fn skip(&mut self, mut response: Response, received: &Received) -> Result<Response> {
+        let (mut sha256, mut left) = (Sha256::new(), received.length_bytes);
+        while left > 0 {
+            let Some(mut chunk) = self.pace.chunk(&mut response, &self.requests).await? else {
+                return Err(changed(&self.requests.address));
+            };
+            self.pending = chunk.split_off((chunk.len() as u64).min(left) as usize);
+            left -= chunk.len() as u64;
+            sha256.update(&chunk);
+        }
+        if sha256.finalize() != received.sha256.clone().finalize() {
+            self.pending.clear();
+            return Err(changed(&self.requests.address));
+        }
+        Ok(response)
+    }
+}
+
+/// The headers that ask for a file from byte `from` on, if it is the one described. Without a strong validator all of it
+/// is asked for: a part could be another file's.
+fn range(from: u64, description: &Description) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let strong = description.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
+    let validator = strong.or(description.last_modified.as_ref()).map(|text| HeaderValue::from_str(text));
+    if let (1.., Some(Ok(validator)), Ok(range)) = (from, validator, format!("bytes={from}-").parse()) {
+        headers.insert(RANGE, range);
+        headers.insert(IF_RANGE, validator);
+    }
+    headers
+}
+
+/// Whether a partial answer is the rest of the file.
+fn is_rest(headers: &HeaderMap, from: u64, description: &Description) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let parts = text(CONTENT_RANGE).and_then(|range| {
+        let (range, whole) = range.strip_prefix("bytes ")?.split_once('/')?;
+        Some((range.split_once('-')?.0.parse::<u64>().ok()?, whole))
+    });
+    let Some((start, whole)) = parts else { return false };
+    let same_length =
+        description.length_bytes.is_none_or(|length| whole == "*" || whole == length.to_string());
+    let same_tag =
+        text(ETAG).is_none_or(|etag| description.etag.as_deref().is_none_or(|known| known == etag));
+    start == from && same_length && same_tag
+}
+
+/// How fast bytes come while they are waited for.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// The next bytes of `response`; a drip that goes on for a whole silence breaks it off.
+    async fn chunk(&mut self, response: &mut Response, requests: &Requests) -> Result<Option<Bytes>> {
+        let silence = requests.patience.silence;
+        let began = Instant::now();
+        let chunk = http::chunk(response, &requests.address, silence).await?;
+        self.waited += began.elapsed();
+        self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.waited < silence {
+            return Ok(chunk);
+        }
+        let Self { waited, bytes } = std::mem::take(self);
+        if chunk.is_some() && (bytes as f64) < SLOWEST_BYTES_PER_SECOND as f64 * waited.as_secs_f64() {
+            let why = format!("{bytes} bytes in {:.1} s are too few", waited.as_secs_f64());
+            return Err(http::broken_off(&requests.address).because(why));
+        }
+        Ok(chunk)
+    }
+}
+
+/// The source has another file by now.
+#[derive(Debug, thiserror::Error)]
+#[error("the source has another file by now")]
+struct Changed;
+
+fn changed(address: &str) -> Error {
+    http::broken_off(address).because(Changed)
+}
+
+/// Whether `error` says that the file changed while it was downloaded.
+pub fn is_changed(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<Changed>())
+}

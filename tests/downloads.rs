@@ -1,0 +1,363 @@
+//! A download goes on where it broke, gives up where it must, and takes nothing for the file that is not.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::http::{Reply, Request, Server};
+use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip};
+use crate::support::{Database, TAXI, json, month, refusal, taxi};
+
+const DATA: i32 = 65;
+const UNREACHABLE: i32 = 69;
+const ROWS: u32 = 20_000;
+const CSV: &str = "yellow_tripdata_2021-01.csv";
+
+/// Loads from a server that answers its n-th request, counted from 0, with what `answer` makes of it.
+fn load(
+    database: &Database,
+    options: &[&str],
+    answer: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+) -> (Output, Vec<Request>, usize) {
+    let count = AtomicUsize::new(0);
+    let server = Server::answering(move |request| answer(count.fetch_add(1, Ordering::Relaxed), request));
+    let output = database.load("yellow", 2021, 1, &server.address).args(options).output().unwrap();
+    let (requests, body_bytes) = server.take_seen();
+    (output, requests, body_bytes)
+}
+
+/// What the target holds of the month when it is loaded without any trouble.
+fn undisturbed(name: &str, content: &[u8]) -> Vec<String> {
+    let database = Database::new(name);
+    let content = content.to_vec();
+    let (output, ..) = load(&database, &[], move |_, _| Reply::ok(content.clone()));
+    json(&output);
+    database.digest("yellow_tripdata", CSV)
+}
+
+#[test]
+fn a_cut_download_goes_on_from_the_byte_where_it_broke() {
+    let database = Database::new("resumed");
+    let content = month::yellow(ROWS);
+    let (length, piece) = (content.len(), content.len() / 4 + 1);
+    let served = content.clone();
+    let (output, requests, body_bytes) =
+        load(&database, &[], move |_, request| Reply::ranged(&served, "\"a\"", request).cut_at(piece));
+    let loaded = json(&output);
+    assert_eq!((&loaded["rows_inserted"], &loaded["bytes_downloaded"]), (&ROWS.into(), &length.into()));
+    let ranges: Vec<_> = requests.iter().map(|request| request.header("Range")).collect();
+    let from = |times: usize| format!("bytes={}-", times * piece);
+    assert_eq!(ranges, [None, Some(&*from(1)), Some(&*from(2)), Some(&*from(3))]);
+    assert_eq!(body_bytes, length, "something was sent twice");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("broke off: ") && said.contains(&format!("going on from byte {piece} in")));
+    assert_eq!(database.digest("yellow_tripdata", CSV), undisturbed("resumed_reference", &content));
+}
+
+#[test]
+fn a_server_that_knows_no_ranges_sends_all_of_it_again() {
+    let database = Database::new("resent");
+    let content = month::yellow(ROWS);
+    let served = content.clone();
+    // neither ETag nor time: what is sent again is compared by its digest
+    let (output, requests, _) = load(&database, &[], move |count, _| match count {
+        0 => Reply::ok(served.clone()).cut_at(served.len() / 2),
+        1 => Reply::ok(served.clone()).cut_at(served.len() / 3),
+        _ => Reply::ok(served.clone()),
+    });
+    json(&output);
+    assert_eq!(requests.len(), 3);
+    assert_eq!(database.digest("yellow_tripdata", CSV), undisturbed("resent_reference", &content));
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_is_started_over() {
+    // more than a chunk, so that rows of the old file are staged when it changes
+    let (old, new) = (month::yellow(150_000), month::yellow(ROWS));
+    let reference = undisturbed("changed_reference", &new);
+    let cases: [(&str, &str, u16); 4] = [
+        ("tagged", "\"b\"", 200),
+        ("untagged", "", 200),
+        ("partly", "\"b\"", 206),
+        ("shorter", "\"b\"", 416),
+    ];
+    for (name, etag, status) in cases {
+        let database = Database::new(&format!("changed_{name}"));
+        let (old, new) = (old.clone(), new.clone());
+        let tagged = move |reply: Reply, etag: &str| match etag {
+            "" => reply,
+            etag => reply.header("ETag", etag),
+        };
+        let (output, requests, _) = load(&database, &[], move |count, _| match (count, status) {
+            (0, _) => tagged(
+                Reply::ok(old.clone()).cut_at(old.len() * 2 / 3),
+                if etag.is_empty() { "" } else { "\"a\"" },
+            ),
+            (1, 206) => tagged(Reply { status, ..Reply::ok(new.clone()) }, etag)
+                .header("Content-Range", "bytes 5-9/10"),
+            (1, 416) => Reply::status(416),
+            _ => tagged(Reply::ok(new.clone()), etag),
+        });
+        let loaded = json(&output);
+        assert_eq!(loaded["rows_inserted"], ROWS, "{name}");
+        assert_eq!(requests.len(), 3, "{name}: broken off, asked for the rest, started over");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("the source has another file by now; starting over"), "{name}: {said}");
+        assert_eq!(database.digest("yellow_tripdata", CSV), reference, "{name}");
+        assert_eq!(database.value("SELECT coalesce(source_etag, '') FROM taxi_etl.runs"), etag, "{name}");
+        let chunks =
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
+        assert_eq!(database.value(chunks), "0", "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_never_stays_the_same_is_given_up() {
+    let database = Database::new("ever_changing");
+    let content = month::yellow(ROWS);
+    let (output, requests, _) = load(&database, &["--retries", "2"], move |count, request| {
+        Reply::ranged(&content, &format!("\"{count}\""), request).cut_at(content.len() / 2)
+    });
+    let said = refusal(&output, UNREACHABLE);
+    assert!(said.contains("the source has another file by now"), "{said}");
+    assert_eq!(requests.len(), 6, "three times: the file, and the rest of another");
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+    let database = Database::new("retried");
+    let content = month::yellow(100);
+    let served = content.clone();
+    let (output, requests, _) = load(&database, &[], move |count, _| match count {
+        0 => Reply::status(503),
+        1 => Reply::status(429).header("Retry-After", "1"),
+        _ => Reply::ok(served.clone()),
+    });
+    assert_eq!(json(&output)["rows_inserted"], 100);
+    assert_eq!(requests.len(), 3);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("answered 503 Service Unavailable; trying again in 0."), "{said}");
+    assert!(said.contains("answered 429 Too Many Requests; trying again in 1.0 s"), "{said}");
+
+    for (status, code, asked) in
+        [(500, UNREACHABLE, 3), (404, 66, 1), (403, 77, 1), (400, 78, 1), (501, 78, 1)]
+    {
+        let (output, requests, _) =
+            load(&database, &["--force", "--retries", "2"], move |_, _| Reply::status(status));
+        refusal(&output, code);
+        assert_eq!(requests.len(), asked, "{status}");
+    }
+    // it gets nowhere, though each connection brings a little
+    let (output, requests, _) = load(&database, &["--force", "--retries", "3"], move |_, request| {
+        Reply::ranged(&content, "\"a\"", request).cut_at(10)
+    });
+    let said = refusal(&output, UNREACHABLE);
+    assert!(said.contains("broke off"), "{said}");
+    assert_eq!(requests.len(), 4);
+}
+
+#[test]
+fn a_redirect_to_a_signed_address_is_resolved_anew() {
+    let database = Database::new("signed_addresses");
+    let content = month::yellow(ROWS);
+    let (issued, used) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+    let known = Arc::clone(&issued);
+    let storage = Server::answering(move |request| {
+        // each signature is good once
+        let token: usize = request.path.rsplit_once('=').unwrap().1.parse().unwrap();
+        let fresh = token == known.load(Ordering::Relaxed) && used.swap(token, Ordering::Relaxed) != token;
+        match fresh {
+            true => Reply::ranged(&content, "\"a\"", request).cut_at(content.len() / 3 + 1),
+            false => Reply::status(403),
+        }
+    });
+    let target = storage.address.clone();
+    let (output, requests, _) = load(&database, &[], move |_, request| {
+        let token = issued.fetch_add(1, Ordering::Relaxed) + 1;
+        Reply::status(302).header("Location", &format!("{target}{}?signature={token}", request.path))
+    });
+    assert_eq!(json(&output)["rows_inserted"], ROWS);
+    assert_eq!(requests.len(), 3);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("signature="), "a signature is a secret");
+}
+
+#[test]
+fn silence_and_drips_end() {
+    let database = Database::new("stalled");
+    let content = month::yellow(ROWS);
+    let served = content.clone();
+    let (output, requests, _) = load(&database, &["--source-timeout", "1s"], move |count, request| {
+        let reply = Reply::ranged(&served, "\"a\"", request);
+        if count == 0 { reply.stalling_at(served.len() / 2) } else { reply }
+    });
+    assert_eq!(json(&output)["rows_inserted"], ROWS);
+    assert_eq!(requests.len(), 2);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("nothing came for 1s; going on from byte"), "{said}");
+
+    let limits = ["--force", "--source-timeout", "1s", "--retries", "1"];
+    let (output, ..) = load(&database, &limits, move |_, _| Reply::ok(content.clone()).at_most(100));
+    let said = refusal(&output, UNREACHABLE);
+    assert!(said.contains("are too few"), "{said}");
+
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", mute.local_addr().unwrap());
+    let said =
+        refusal(&database.load("yellow", 2021, 1, &address).args(limits).output().unwrap(), UNREACHABLE);
+    assert!(said.contains("no answer within 1s"), "{said}");
+}
+
+/// What a server makes of the file.
+type Answer = Box<dyn Fn(&[u8]) -> Reply + Send + Sync>;
+
+#[test]
+fn a_body_of_another_length_or_digest_is_refused() {
+    let database = Database::new("other_bodies");
+    let content = month::yellow(ROWS);
+    let refused = |code, said: &str, answer: Answer| {
+        let content = content.clone();
+        let (output, ..) = load(&database, &["--retries", "1"], move |_, _| answer(&content));
+        let error = refusal(&output, code);
+        assert!(error.contains(said), "{said:?} is not said: {error}");
+        assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
+    };
+    // what is behind the announced length is not of the body, and without it the file is no whole one
+    refused(
+        DATA,
+        "is cut short",
+        Box::new(|content| Reply::ok(content.to_vec()).announcing(content.len() - 9)),
+    );
+    refused(
+        UNREACHABLE,
+        "broke off",
+        Box::new(|content| Reply::ok(content.to_vec()).announcing(content.len() + 9)),
+    );
+    let digest = |content: &[u8]| format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(content)));
+    refused(
+        DATA,
+        "has the SHA-256",
+        Box::new(move |content| Reply::ok(content.to_vec()).header("Repr-Digest", &digest(b"another"))),
+    );
+    let served = content.clone();
+    let (output, ..) =
+        load(&database, &[], move |_, _| Reply::ok(served.clone()).header("Repr-Digest", &digest(&served)));
+    assert_eq!(json(&output)["sha256"], hex::encode(Sha256::digest(&content)));
+}
+
+#[test]
+fn a_flow_may_pin_the_file_and_allow_rejects() {
+    let database = Database::new("pinned_file");
+    let folder = tempfile::tempdir().unwrap();
+    let content = gzip(format!("{YELLOW_HEADER}\n{YELLOW_ROW}\n1,2\n").as_bytes());
+    std::fs::write(folder.path().join("month.csv.gz"), &content).unwrap();
+    let run = |sha256: &str, rejects: &str| {
+        let flow = format!(
+            "id: pinned\nnamespace: test\ntasks:\n  \
+             - {{id: create, type: taxi.postgresql.CreateTables, sql: yellow_tripdata.sql, table: public.yellow_tripdata, \
+                stagingTable: public.yellow_tripdata_staging}}\n  \
+             - {{id: load, type: taxi.postgresql.LoadCsv, from: '{}/month.csv.gz', table: public.yellow_tripdata, \
+                stagingTable: public.yellow_tripdata_staging, timeColumn: tpep_pickup_datetime, period: 2021-01, \
+                sha256: '{sha256}', maxRejects: '{rejects}', filename: f.csv, filenameColumn: filename, \
+                rowKeyColumn: unique_row_id, rowKey: [VendorID, tpep_pickup_datetime]}}\n",
+            folder.path().display()
+        );
+        let path = folder.path().join("flow.yaml");
+        std::fs::write(&path, flow).unwrap();
+        let mut command = taxi(["run", "--output", "json"]);
+        command.arg(path).env("DATABASE_URL", &database.url).output().unwrap()
+    };
+    let right = hex::encode(Sha256::digest(&content));
+    let error = refusal(&run(&"0".repeat(64), "1"), DATA);
+    assert!(error.contains(&format!("has the SHA-256 {right}, and should have 000")), "{error}");
+    let error = refusal(&run(&right, "0"), DATA);
+    assert!(error.contains("line 3: has 2 cells, the header has 18"), "{error}");
+    let error = refusal(&run("abc", "0"), 78);
+    assert!(error.contains("is not a SHA-256: 64 hexadecimal digits"), "{error}");
+    let error = refusal(&run(&right, "10001"), 78);
+    assert!(error.contains("is not a number of rows up to 10000"), "{error}");
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
+    json(&run(&right, "1"));
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "1");
+}
+
+/// Runs a load to its end and returns the most memory that it took, in MiB.
+fn peak_memory(mut load: Command) -> (Output, u64) {
+    let child = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let watch = std::thread::spawn(move || {
+        let mut peak_kib = 0;
+        // a process that has ended has no such line any more
+        while let Some(kib) = std::fs::read_to_string(&status).ok().and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        }) {
+            peak_kib = peak_kib.max(kib);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        peak_kib / 1024
+    });
+    let output = child.wait_with_output().unwrap();
+    (output, watch.join().unwrap())
+}
+
+#[test]
+fn hostile_files_cannot_fill_the_memory() {
+    const PIECE: usize = 32 << 20;
+    let database = Database::new("hostile_files");
+    let row = |row: &[u8]| [YELLOW_HEADER.as_bytes(), b"\n", row].concat();
+    // gzip streams one behind the other are one file: a gigabyte from a few
+    let bomb = |start: &[u8], filling: u8| [gzip(start), gzip(&vec![filling; PIECE]).repeat(32)].concat();
+    let cases: [(&str, Vec<u8>, &str); 7] = [
+        ("a gigabyte of zeros", bomb(b"", 0), "the line is longer than 1 MiB"),
+        ("a gigabyte of blank lines", bomb(&row(b""), b'\n'), "the line is blank"),
+        ("a line of a gigabyte", bomb(&row(b"1,"), b'x'), "the line is longer than 1 MiB"),
+        ("a cell of a gigabyte", bomb(&row(b"\""), b'x'), "the line is longer than 1 MiB"),
+        ("a quoted cell of lines", bomb(&row(b"\""), b'\n'), "the line is longer than 1 MiB"),
+        ("a header of half a million columns", gzip("a,".repeat(500_000).as_bytes()), "column 1 is \"a\""),
+        ("a row of half a million cells", gzip(&row("1,".repeat(500_000).as_bytes())), "has 500001 cells"),
+    ];
+    for (name, content, said) in cases {
+        let server = Server::new(move |_| Reply::ok(content.clone()));
+        let (output, peak_mib) = peak_memory(database.load("yellow", 2021, 1, &server.address));
+        let error = refusal(&output, DATA);
+        assert!(error.contains(said), "{name}: {error}");
+        assert!(peak_mib < 64, "{name}: {peak_mib} MiB");
+    }
+}
+
+#[test]
+fn hostile_servers_cannot_fill_the_memory() {
+    let database = Database::new("hostile_servers");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = BufReader::new(stream.try_clone().unwrap())
+                .lines()
+                .map_while(Result::ok)
+                .find(String::is_empty);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+            let endless = format!("X-Header: {}\r\n", "x".repeat(8000)).repeat(100);
+            while stream.write_all(endless.as_bytes()).is_ok() {}
+        }
+    });
+    let mut load = database.load("yellow", 2021, 1, &address);
+    load.args(["--retries", "1"]);
+    let (output, peak_mib) = peak_memory(load);
+    let said = refusal(&output, UNREACHABLE);
+    assert!(said.contains("cannot reach") && peak_mib < 64, "{peak_mib} MiB: {said}");
+
+    let circle = Server::new(|path| Reply::status(302).header("Location", path));
+    let mut load = database.load("yellow", 2021, 1, &circle.address);
+    let said = refusal(&load.output().unwrap(), 78);
+    assert!(said.contains("redirect"), "{said}");
+    assert!(Value::from(circle.requests().len()).as_u64().unwrap() < 20, "{TAXI} went round in circles");
+}

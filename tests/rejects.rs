@@ -1,0 +1,118 @@
+//! Rows that do not fit are left out as far as they may be, kept to be looked at, and counted; one more changes nothing.
+
+use std::process::Output;
+
+use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
+use crate::support::{Database, json, refusal, taxi};
+
+const DATA: i32 = 65;
+
+/// A month of three rows that fit and three that do not.
+fn month(folder: &std::path::Path) {
+    let other = |time: &str| YELLOW_ROW.replacen("00:30:10", time, 1);
+    let rows = [
+        YELLOW_ROW.to_owned(),
+        "1,2021-0".to_owned(),
+        other("00:30:11"),
+        YELLOW_ROW.replacen(",2.10,", ",\"far, far\0\",", 1),
+        other("00:30:12"),
+        YELLOW_ROW.replacen(",8,", ",eight,", 1),
+    ];
+    let text = format!("{YELLOW_HEADER}\r\n{}\r\n", rows.join("\r\n"));
+    write(folder, "yellow", "2021-01", &gzip(text.as_bytes()));
+}
+
+fn load(database: &Database, folder: &std::path::Path, args: &[&str]) -> Output {
+    database.load("yellow", 2021, 1, folder.to_str().unwrap()).args(args).output().unwrap()
+}
+
+fn show(database: &Database, run: &str, output: &str) -> Output {
+    taxi(["runs", "show", run, "--output", output]).env("DATABASE_URL", &database.url).output().unwrap()
+}
+
+#[test]
+fn bad_rows_are_left_out_kept_and_counted() {
+    let database = Database::new("rejects");
+    let folder = tempfile::tempdir().unwrap();
+    month(folder.path());
+    let loaded = json(&load(&database, folder.path(), &["--max-rejects", "3"]));
+    assert_eq!(
+        (&loaded["rows_read"], &loaded["rows_staged"], &loaded["rows_rejected"], &loaded["rows_inserted"]),
+        (&6.into(), &3.into(), &3.into(), &3.into())
+    );
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "3");
+    assert_eq!(
+        database
+            .sql("SELECT rows_read, rows_staged, rows_rejected, inputs ->> 'max_rejects' FROM taxi_etl.runs"),
+        [["6", "3", "3", "3"]]
+    );
+    let rejects = database.sql(
+        "SELECT filename, line, column_name, reason, raw FROM taxi_etl.rejects JOIN taxi_etl.runs USING (run_id, filename) \
+         ORDER BY line",
+    );
+    let file = "yellow_tripdata_2021-01.csv";
+    assert_eq!(rejects[0], [file, "3", "", "has 2 cells, the header has 18", "1,2021-0"]);
+    let far = YELLOW_ROW.replacen(",2.10,", ",\"far, far\u{fffd}\",", 1);
+    assert_eq!(rejects[1], [file, "5", "trip_distance", "not a value of type double precision", &far]);
+    let eight = YELLOW_ROW.replacen(",8,", ",eight,", 1);
+    assert_eq!(rejects[2], [file, "7", "fare_amount", "not a value of type double precision", &eight]);
+    assert_eq!(rejects.len(), 3);
+
+    let run = loaded["run_id"].as_str().unwrap();
+    let shown = json(&show(&database, run, "json"));
+    assert_eq!(shown["rejects"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["rejects"][2]["column"], "fare_amount");
+    let text = String::from_utf8(show(&database, run, "text").stdout).unwrap();
+    assert!(text.contains("rejected rows") && text.contains(&eight), "{text}");
+
+    // what was loaded with rejects is loaded, and agrees with the ledger
+    assert_eq!(json(&load(&database, folder.path(), &[]))["status"], "skipped");
+    let verified = taxi(["verify", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json"])
+        .env("DATABASE_URL", &database.url)
+        .output()
+        .unwrap();
+    let files: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(
+        (&files["files"][0]["rows_in_ledger"], &files["files"][0]["rows_rejected"]),
+        (&3.into(), &3.into())
+    );
+}
+
+#[test]
+fn one_more_than_allowed_fails_the_load_and_merges_nothing() {
+    let database = Database::new("too_many_rejects");
+    let folder = tempfile::tempdir().unwrap();
+    month(folder.path());
+    let error = refusal(&load(&database, folder.path(), &["--max-rejects", "2"]), DATA);
+    assert!(error.contains("line 7: column \"fare_amount\" is \"eight\""), "{error}");
+    assert!(
+        error.contains("hint: 2 rows were rejected before it, as many as --max-rejects allows"),
+        "{error}"
+    );
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.rejects"), "0");
+    assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "failed");
+    // with none allowed, which is the default, the first ends it
+    let error = refusal(&load(&database, folder.path(), &[]), DATA);
+    assert!(error.contains("line 3: has 2 cells") && !error.contains("hint:"), "{error}");
+}
+
+#[test]
+fn rejects_are_part_of_the_loads_transaction() {
+    let database = Database::new("rejects_rolled_back");
+    let folder = tempfile::tempdir().unwrap();
+    month(folder.path());
+    json(&load(&database, folder.path(), &["--max-rejects", "3"]));
+    database.sql("DELETE FROM yellow_tripdata; DELETE FROM taxi_etl.runs");
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.rejects"), "0", "they go with their run");
+    // what fails at the very end takes them back
+    database.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$; \
+         CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON yellow_tripdata DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let failed = load(&database, folder.path(), &["--max-rejects", "3"]);
+    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("no more"));
+    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.rejects"), "0");
+    assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "failed");
+}
