@@ -74,6 +74,8 @@ pub enum Command {
     Runs(RunsArgs),
     /// Compare the target's rows by file with the ledger and with what was published
     Verify(VerifyArgs),
+    /// Look for what stands in the way of a load, and change nothing
+    Doctor(DoctorArgs),
     /// Bring the embedded server up and print its URL
     Up(OutputArgs),
     /// Print the embedded server's state and URL
@@ -397,6 +399,20 @@ pub struct VerifyArgs {
     /// The month, 1 to 12; all of the year without
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
     pub month: Option<u8>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What `taxi doctor` takes.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Directory or address that holds yellow/ and green/ [default: the course's release address]
+    #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
+    pub source: Option<String>,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -130,25 +130,43 @@ fn passwords_in_addresses_are_not_repeated() {
 }
 
 #[test]
-fn a_role_that_may_create_only_chunks_loads_into_tables_that_exist() {
+fn a_role_with_the_least_rights_of_the_readme_loads() {
     let database = Database::new("little_rights");
     let source = testdata();
-    json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
-    database.sql(
-        "CREATE ROLE loader LOGIN PASSWORD 'loader'; \
-         GRANT SELECT, INSERT ON yellow_tripdata TO loader; \
-         GRANT USAGE, CREATE ON SCHEMA taxi_etl TO loader; \
-         GRANT SELECT, INSERT, UPDATE ON taxi_etl.runs TO loader; \
-         GRANT SELECT ON taxi_etl.ledger_version TO loader; \
-         ALTER TABLE yellow_tripdata_staging OWNER TO loader",
-    );
-    let place = database.url.split_once('@').unwrap().1;
-    let loaded = json(&load_into(&format!("postgresql://loader:loader@{place}"), source.to_str().unwrap()));
-    assert_eq!(loaded["rows_matched"], 3001);
-    database.sql("REVOKE INSERT ON yellow_tripdata FROM loader");
-    let error =
-        refusal(&load_into(&format!("postgresql://loader:loader@{place}"), source.to_str().unwrap()), 77);
-    assert!(error.contains("merge into target table public.yellow_tripdata failed"), "{error}");
-    assert!(error.contains("42501"), "{error}");
+    let source = source.to_str().unwrap();
+    json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    json(&database.load("green", 2020, 3, source).output().unwrap());
+    database.sql("TRUNCATE yellow_tripdata, green_tripdata; DELETE FROM taxi_etl.runs");
+    let readme = include_str!("../README.md").split("### The least rights").nth(1).unwrap();
+    database.sql(readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap());
+    database.sql("ALTER ROLE loader PASSWORD 'loader'");
+    let url = format!("postgresql://loader:loader@{}", database.url.split_once('@').unwrap().1);
+    for (taxi, year, month) in [("yellow", 2021, 1), ("green", 2020, 3)] {
+        let mut load = database.load(taxi, year, month, source);
+        let loaded = json(&load.env("DATABASE_URL", &url).output().unwrap());
+        assert_eq!(loaded["rows_inserted"], loaded["rows_read"]);
+    }
+    assert_eq!(json(&load_into(&url, source))["rows_matched"], 3001);
+
+    // each of them is needed
+    for (right, kept) in [
+        ("INSERT ON public.yellow_tripdata", "merge into target table public.yellow_tripdata failed"),
+        ("SELECT ON public.yellow_tripdata", "public.yellow_tripdata"),
+        ("SELECT ON public.yellow_tripdata_staging", "copy into staging table"),
+        ("CREATE ON SCHEMA taxi_etl", "copy into staging table"),
+        ("USAGE ON SCHEMA taxi_etl", "cannot prepare the ledger"),
+        ("SELECT ON taxi_etl.runs", "taxi_etl.runs"),
+        ("INSERT ON taxi_etl.runs", "cannot write the run into taxi_etl.runs"),
+        ("UPDATE ON taxi_etl.runs", "taxi_etl.runs"),
+        ("SELECT ON taxi_etl.ledger_version", "cannot prepare the ledger"),
+    ] {
+        database.sql(&format!("REVOKE {right} FROM loader"));
+        let error = refusal(&load_into(&url, source), 77);
+        assert!(error.contains(kept) && error.contains("42501"), "without {right}: {error}");
+        let doctor = taxi(["doctor", "--output", "json", "--source", source, "--database-url", &url]);
+        let diagnosis = { doctor }.output().unwrap();
+        assert_eq!(diagnosis.status.code(), Some(77), "the doctor does not miss {right}");
+        database.sql(&format!("GRANT {right} TO loader"));
+    }
     database.sql("REASSIGN OWNED BY loader TO CURRENT_USER; DROP OWNED BY loader; DROP ROLE loader");
 }

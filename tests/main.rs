@@ -15,6 +15,7 @@ mod backfill;
 mod bad_input;
 mod connections;
 mod dbt;
+mod doctor;
 mod downloads;
 mod faults;
 mod flow_ends;

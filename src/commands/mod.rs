@@ -1,6 +1,7 @@
 //! The subcommands: settings resolved, the stages called, the result handed on.
 
 mod backfill;
+mod doctor;
 mod flows;
 mod load;
 mod psql;
@@ -46,6 +47,7 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<End, Error> {
         Command::Schema(_) => flows::json_schema(),
         Command::Runs(args) => interrupt.or(runs::run(args, &provisioner, looking)).await,
         Command::Verify(args) => interrupt.or(verify::run(args, &provisioner, looking)).await,
+        Command::Doctor(args) => interrupt.or(doctor::run(args, &provisioner)).await,
         Command::Up(_) => interrupt.or(server::up(&provisioner, looking)).await,
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(_) => interrupt.or(server::down(&provisioner, looking)).await,

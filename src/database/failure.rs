@@ -11,8 +11,7 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
         Some("55P03") => error.hint("--lock-timeout waits longer, and running again later is safe"),
         Some("42501") => {
-            error.hint("the role needs SELECT and INSERT on the target (DELETE to replace rows), SELECT, INSERT and UPDATE on taxi_etl.runs, \
-             SELECT on taxi_etl.ledger_version, USAGE and CREATE on the schema taxi_etl, and to own the staging table")
+            error.hint("'taxi doctor' says which right the role lacks; the README has the least as SQL")
         }
         _ => error,
     };

@@ -41,6 +41,14 @@ impl TableName {
         }
     }
 
+    /// The schema, the default one where none is named.
+    pub fn schema(&self) -> &str {
+        match self.parts.as_slice() {
+            [schema, _] => schema,
+            _ => "public",
+        }
+    }
+
     /// The name as a statement takes it.
     pub fn quoted(&self) -> String {
         self.parts.iter().map(|part| quote(part)).collect::<Vec<_>>().join(".")

@@ -3,6 +3,7 @@
 //! In: connection strings, and for a database that is given the environment, the service file and the password file. Out: the
 //! driver's settings. Refused: what neither we nor the driver have, rather than ignoring it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -185,6 +186,38 @@ impl Settings {
         })
     }
 
+    /// How much is asked of the connection, by libpq's name.
+    pub fn ssl_mode(&self) -> &'static str {
+        self.tls.mode.name()
+    }
+
+    /// Where the server may be, in the order of the attempts.
+    pub fn places(&self) -> Vec<Place> {
+        let ports = self.config.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let addresses = self.config.get_hostaddrs();
+        let hosts = self.config.get_hosts();
+        let place = |index: usize| match (addresses.get(index), hosts.get(index)) {
+            (Some(address), _) => Some(Place::Tcp(address.to_string(), port(index))),
+            (None, Some(Host::Tcp(name))) => Some(Place::Tcp(name.clone(), port(index))),
+            (None, Some(Host::Unix(path))) => {
+                Some(Place::Socket(path.join(format!(".s.PGSQL.{}", port(index)))))
+            }
+            (None, None) => None,
+        };
+        (0..hosts.len().max(addresses.len())).filter_map(place).collect()
+    }
+
+    /// Whether the server is on this machine, as far as its address tells.
+    pub fn is_local(&self) -> bool {
+        self.places().iter().all(|place| match place {
+            Place::Socket(_) => true,
+            Place::Tcp(host, _) => {
+                host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+            }
+        })
+    }
+
     /// The driver's form.
     pub(super) fn config(&self) -> &Config {
         &self.config
@@ -214,6 +247,15 @@ impl Settings {
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
         format!("{}/{database}", places.join(","))
     }
+}
+
+/// Where a server may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A socket of this machine.
+    Socket(PathBuf),
+    /// A host and a port.
+    Tcp(String, u16),
 }
 
 /// The parts of a database's address.

@@ -90,7 +90,7 @@ impl Job {
         let columns = columns_to_fill(
             &sessions.load,
             &self.table,
-            &self.staging_table,
+            Some(&self.staging_table),
             &self.computed,
             &self.period.time_column,
         )

@@ -9,17 +9,18 @@ use crate::error::{Error, Kind, Result};
 use crate::transform::row::{Column, Computed};
 use crate::transform::value::ColumnType;
 
-/// The columns that a load fills: the target's, which the staging table has too.
+/// The columns that a load fills: the target's, which the staging table has too, if there is one yet.
 pub async fn columns_to_fill(
     client: &Client,
     table: &TableName,
-    staging_table: &TableName,
+    staging_table: Option<&TableName>,
     computed: &Computed,
     time_column: &str,
 ) -> Result<Vec<Column>> {
     let columns = describe(client, table).await?;
-    let staged = describe(client, staging_table).await?;
-    compare(table, &columns, staging_table, &staged)?;
+    if let Some(staging_table) = staging_table {
+        compare(table, &columns, staging_table, &describe(client, staging_table).await?)?;
+    }
     for (name, column_type) in [
         (computed.key_column.as_str(), ColumnType::Text),
         (computed.filename_column.as_str(), ColumnType::Text),

@@ -62,6 +62,7 @@ impl Delivery {
             Command::Schema(output) => plain(output),
             Command::Runs(args) => plain(args.output()),
             Command::Verify(args) => plain(&args.output),
+            Command::Doctor(args) => plain(&args.output),
             Command::Up(output) | Command::Status(output) | Command::Down(output) => plain(output),
             Command::Psql { .. } => plain(&OutputArgs::default()),
         }

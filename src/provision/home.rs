@@ -110,13 +110,34 @@ impl Home {
         if !self.path.is_dir() {
             self.create_itself(mode, account)?;
         }
-        check_passable(&self.path, account)?;
+        self.check_passable(account)?;
         if create_directory(&self.cache(), mode)? {
             account.share(&self.cache())?;
         }
         for directory in [self.run(), self.path.join("log")] {
             if create_directory(&directory, PRIVATE)? {
                 account.own(&directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a folder below one that the server's account may not enter.
+    pub fn check_passable(&self, account: &Account) -> Result<()> {
+        let Account::Other { name, uid, gid } = account else { return Ok(()) };
+        for ancestor in self.path.ancestors().filter(|ancestor| ancestor.exists()) {
+            let metadata =
+                std::fs::metadata(ancestor).map_err(|cause| Error::file("enter", ancestor, cause))?;
+            let bit = match () {
+                () if metadata.uid() == uid.as_raw() => 0o100,
+                () if metadata.gid() == gid.as_raw() => 0o010,
+                () => 0o001,
+            };
+            if metadata.mode() & bit == 0 {
+                let text =
+                    format!("the server runs as user {name}, which may not enter {}", ancestor.display());
+                return Err(Error::new(Kind::Configuration, text)
+                    .hint("set TAXI_HOME to a directory that every user can reach, like /var/lib/taxi-etl"));
             }
         }
         Ok(())
@@ -171,23 +192,4 @@ fn create_directory(path: &Path, mode: u32) -> Result<bool> {
 
 fn cannot_create(path: &Path, cause: io::Error) -> Error {
     Error::file("create", path, cause).hint("set TAXI_HOME to a directory that this user may write to")
-}
-
-/// Refuses a folder below one that the server's account may not enter.
-fn check_passable(path: &Path, account: &Account) -> Result<()> {
-    let Account::Other { name, uid, gid } = account else { return Ok(()) };
-    for ancestor in path.ancestors() {
-        let metadata = std::fs::metadata(ancestor).map_err(|cause| Error::file("enter", ancestor, cause))?;
-        let bit = match () {
-            () if metadata.uid() == uid.as_raw() => 0o100,
-            () if metadata.gid() == gid.as_raw() => 0o010,
-            () => 0o001,
-        };
-        if metadata.mode() & bit == 0 {
-            let text = format!("the server runs as user {name}, which may not enter {}", ancestor.display());
-            return Err(Error::new(Kind::Configuration, text)
-                .hint("set TAXI_HOME to a directory that every user can reach, like /var/lib/taxi-etl"));
-        }
-    }
-    Ok(())
 }

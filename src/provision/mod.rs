@@ -157,7 +157,8 @@ impl Provisioner {
         self.status().await
     }
 
-    async fn find_binaries(&self, home: &Home, major: Option<u32>, report: &dyn Report) -> Result<Binaries> {
+    /// The server programs of this machine, for data of the `major` version; `None` where they are to be downloaded.
+    pub fn installed(&self, major: Option<u32>) -> Result<Option<Binaries>> {
         let found = match &self.binaries {
             Choice::Directory(dir) => Some(Binaries::inspect(dir).map_err(|why| {
                 Error::new(Kind::Configuration, format!("{} holds no usable server: {why}", dir.display()))
@@ -166,8 +167,12 @@ impl Provisioner {
             Choice::Search => Places::of_this_machine().find(major),
             Choice::Download => None,
         };
-        if let Some(found) = found.filter(|found| major.is_none_or(|major| found.major == major)) {
-            return Ok(found);
+        Ok(found.filter(|found| major.is_none_or(|major| found.major == major)))
+    }
+
+    async fn find_binaries(&self, home: &Home, major: Option<u32>, report: &dyn Report) -> Result<Binaries> {
+        if let Some(installed) = self.installed(major)? {
+            return Ok(installed);
         }
         if matches!(self.binaries, Choice::Directory(_))
             || major.is_some_and(|major| major != download::MAJOR)

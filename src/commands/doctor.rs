@@ -1,0 +1,87 @@
+//! `taxi doctor`: what stands in the way of a load, and what to do about it.
+
+use serde::Serialize;
+
+use super::load;
+use crate::cli::DoctorArgs;
+use crate::config;
+use crate::doctor::{Check, Findings, Level, database, embedded, source};
+use crate::error::{Error, Kind, Result};
+use crate::load::job::Job;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::months::Month;
+use crate::pipeline::plan::Plan;
+use crate::provision::Provisioner;
+use crate::report::failure::Failure;
+use crate::report::output::End;
+
+/// The month that is looked for at the source: the testdata have it, and the course's site.
+const MONTH: (u16, u8) = (2021, 1);
+
+#[derive(Serialize)]
+struct Diagnosis {
+    status: Level,
+    checks: Vec<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+/// Looks at everything that a load needs, and changes nothing.
+pub async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<End> {
+    let flow = Flow::builtin(load::PIPELINE)?;
+    let base = config::source_base(args.source.as_deref())?;
+    let month = Month::new(MONTH.0, MONTH.1)
+        .ok_or_else(|| Error::new(Kind::Internal, "the month to look for is none"))?;
+    let plans =
+        flow.taxi_types("all").into_iter().map(|taxi| load::plan(&flow, taxi, month, base.as_deref(), 0));
+    let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
+    let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
+
+    let mut findings = Findings::default();
+    let given = config::database(args.database.database_url.as_deref());
+    let settings = match given {
+        Ok(Some(settings)) => Some(settings),
+        Ok(None) => embedded::check(provisioner, &mut findings).await,
+        Err(error) => {
+            findings.fail("settings", &error, "put --database-url or the PG* variables right");
+            None
+        }
+    };
+    if let Some(settings) = settings {
+        database::check(&settings, &jobs, &mut findings).await;
+    }
+    let files =
+        plans.iter().filter_map(|plan| Some((plan.inputs.get("taxi")?.to_owned(), &plan.job()?.source)));
+    source::check(&files.collect::<Vec<_>>(), &mut findings).await;
+    conclude(findings.into_checks())
+}
+
+fn conclude(checks: Vec<Check>) -> Result<End> {
+    let has = |level| checks.iter().any(|check| check.level == level);
+    let status = match () {
+        () if has(Level::Failed) => Level::Failed,
+        () if has(Level::Warning) => Level::Warning,
+        () => Level::Ok,
+    };
+    let failed: Vec<&Check> = checks.iter().filter(|check| check.level == Level::Failed).collect();
+    let error = failed.first().map(|first| {
+        let names: Vec<&str> = failed.iter().map(|check| check.name.as_str()).collect();
+        let text = format!("{} of {} checks failed: {}", failed.len(), checks.len(), names.join(", "));
+        Error::new(first.kind.unwrap_or(Kind::Internal), text)
+    });
+    let diagnosis = Diagnosis { status, checks, error: error.as_ref().map(Failure::of) };
+    Ok(End::new(&diagnosis, text)?.with_error(error))
+}
+
+fn text(diagnosis: &Diagnosis) -> String {
+    let lines = diagnosis.checks.iter().map(|check| {
+        let mark = match check.level {
+            Level::Ok => "✓ ok     ",
+            Level::Warning => "! warning",
+            Level::Failed => "✗ failed ",
+        };
+        let fix = check.fix.as_ref().map(|fix| format!("\n            fix: {fix}")).unwrap_or_default();
+        format!("{mark} {}: {}{fix}", check.name, check.message)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,280 @@
+//! The database: the way there, who we are to it, what it lets us do, and what is in it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::{TcpStream, lookup_host};
+use tokio_postgres::{Client, Row};
+
+use super::{Findings, disk};
+use crate::database::settings::{Place, Settings};
+use crate::database::{failure, session, statement};
+use crate::error::{Error, Kind, Result};
+use crate::load::job::Job;
+use crate::load::{schema, tables};
+
+const REACH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clocks that differ by more are worth a word.
+const CLOCK_TOLERANCE_SECONDS: f64 = 5.0;
+
+/// Looks at the database that the `jobs` would load into.
+pub async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) {
+    if !reach(settings, findings).await {
+        return;
+    }
+    let client = match session::connect(settings).await {
+        Ok(client) => client,
+        Err(error) => {
+            let fix = "put right what it says in --database-url, the PG* variables or the server's settings";
+            return findings.fail(stage(&error), &error, fix);
+        }
+    };
+    if let Err(error) = look(&client, settings, jobs, findings).await {
+        findings.fail("rights", &error, "let the role read the database's catalog");
+    }
+}
+
+/// Which part of beginning a session has failed.
+fn stage(error: &Error) -> &'static str {
+    let said = crate::report::failure::line(error);
+    match error.kind() {
+        Kind::Authentication => "authentication",
+        Kind::ServerTooOld => "version",
+        _ if said.contains("certificate") || said.contains("TLS") => "tls",
+        _ if said.contains("encoding") => "encoding",
+        _ => "session",
+    }
+}
+
+/// Whether one of the hosts can be reached.
+async fn reach(settings: &Settings, findings: &mut Findings) -> bool {
+    let mut failed = Vec::new();
+    let mut some_reached = false;
+    for place in settings.places() {
+        match reach_place(&place, findings).await {
+            Ok(()) => some_reached = true,
+            Err(failure) => failed.push(failure),
+        }
+    }
+    for (name, error, fix) in failed {
+        match some_reached {
+            true => findings.warn(name, crate::report::failure::line(&error), fix),
+            false => findings.fail(name, &error, fix),
+        }
+    }
+    some_reached
+}
+
+async fn reach_place(
+    place: &Place,
+    findings: &mut Findings,
+) -> Result<(), (&'static str, Error, &'static str)> {
+    let unreachable = |what: String| Error::new(Kind::Unreachable, what);
+    let (host, port) = match place {
+        Place::Socket(path) => {
+            let exists = path.exists();
+            let error = unreachable(format!("there is no socket {}", path.display()));
+            return match exists {
+                true => {
+                    findings.ok("socket", path.display().to_string());
+                    Ok(())
+                }
+                false => {
+                    Err(("socket", error, "check that the server runs, and its unix_socket_directories"))
+                }
+            };
+        }
+        Place::Tcp(host, port) => (host.as_str(), *port),
+    };
+    let found = tokio::time::timeout(REACH_TIMEOUT, lookup_host((host, port))).await;
+    let addresses: Vec<SocketAddr> = match found {
+        Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(cause)) => {
+            let error = unreachable(format!("the name {host} cannot be resolved")).because(cause);
+            return Err(("name resolution", error, "check the host's name and this machine's DNS"));
+        }
+        Err(_elapsed) => {
+            let error = unreachable(format!("the name {host} is not resolved in time"));
+            return Err(("name resolution", error, "check this machine's DNS"));
+        }
+    };
+    let texts: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    findings.ok("name resolution", format!("{host} is {}", texts.join(", ")));
+    let connected = tokio::time::timeout(REACH_TIMEOUT, TcpStream::connect(addresses.as_slice())).await;
+    let cause: Box<dyn std::error::Error + Send + Sync> = match connected {
+        Ok(Ok(_)) => {
+            findings.ok("port", format!("{host}:{port} is open"));
+            return Ok(());
+        }
+        Ok(Err(cause)) => cause.into(),
+        Err(_elapsed) => "nobody answers".into(),
+    };
+    let error = unreachable(format!("{host}:{port} cannot be reached")).because(cause);
+    Err(("port", error, "check the port, that the server runs and listens there, and firewalls on the way"))
+}
+
+async fn look(client: &Client, settings: &Settings, jobs: &[&Job], findings: &mut Findings) -> Result<()> {
+    let row = query(client, "doctor/session.sql", &[]).await?;
+    look_at_session(&row, settings, findings);
+    let directory: Option<String> = row.get("data_directory");
+    match directory.as_deref().map(Path::new).filter(|path| settings.is_local() && path.exists()) {
+        Some(directory) => disk::check(directory, findings),
+        None => findings.ok("disk", "the room on the server's disk cannot be known from here"),
+    }
+    look_at_ledger(client, findings).await?;
+    for job in jobs {
+        look_at_tables(client, job, findings).await?;
+    }
+    Ok(())
+}
+
+fn look_at_session(row: &Row, settings: &Settings, findings: &mut Findings) {
+    let (user, database): (String, String) = (row.get("user_name"), row.get("database_name"));
+    let (encrypted, protocol): (Option<bool>, Option<String>) = (row.get("encrypted"), row.get("protocol"));
+    let mode = settings.ssl_mode();
+    let protocol = protocol.unwrap_or_default();
+    match (encrypted.unwrap_or(false), mode) {
+        (false, _) if settings.is_local() => findings.ok("tls", "none, and none needed on this machine"),
+        (false, _) => findings.warn(
+            "tls",
+            "the connection is not encrypted: everybody on the way can read it, the password's proof included",
+            "let the server speak TLS, and set sslmode=verify-full",
+        ),
+        (true, "verify-full" | "verify-ca") => findings.ok("tls", format!("{protocol}, sslmode={mode}")),
+        (true, _) => findings.warn(
+            "tls",
+            format!("{protocol}, but with sslmode={mode} nobody looks whose certificate it is"),
+            "set sslmode=verify-full, with sslrootcert where the CA is not a public one",
+        ),
+    }
+    findings.ok("authentication", format!("{user} may use the database {database}"));
+    findings.ok("version", format!("PostgreSQL {}", row.get::<_, String>("version")));
+    if row.get("read_only") {
+        let text = "the database takes no writes: it is a standby, or read-only by its settings";
+        let fix = "name the primary; target_session_attrs=read-write picks it among several hosts";
+        findings.fail("writes", &Error::new(Kind::Configuration, text), fix);
+    }
+    let ahead = row.get::<_, f64>("clock") - Timestamp::now().as_duration().as_secs_f64();
+    let said = format!(
+        "the server's clock is {:.1} s {}",
+        ahead.abs(),
+        if ahead < 0.0 { "behind" } else { "ahead" }
+    );
+    match ahead.abs() > CLOCK_TOLERANCE_SECONDS {
+        true => findings.warn(
+            "clock",
+            said,
+            "let both machines keep time (NTP): certificates and 'previous' depend on it",
+        ),
+        false => findings.ok("clock", said),
+    }
+}
+
+async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> {
+    const NAME: &str = "ledger";
+    let row = query(client, "doctor/ledger.sql", &[]).await?;
+    if !row.get::<_, bool>("schema_exists") {
+        match row.get("may_create_schema") {
+            true => findings.ok(NAME, "not there yet: the first load creates the schema taxi_etl"),
+            false => missing_right(NAME, "CREATE on the database, for the schema taxi_etl", findings),
+        }
+        return Ok(());
+    }
+    for (column, right) in [
+        ("may_use_schema", "USAGE on the schema taxi_etl"),
+        ("may_create_chunks", "CREATE on the schema taxi_etl"),
+        ("may_write_runs", "SELECT, INSERT and UPDATE on taxi_etl.runs"),
+        ("may_read_version", "SELECT on taxi_etl.ledger_version"),
+    ] {
+        // NULL of a table that is not there
+        if row.get::<_, Option<bool>>(column) == Some(false) {
+            missing_right(NAME, right, findings);
+            return Ok(());
+        }
+    }
+    if row.get::<_, Option<bool>>("may_write_rejects") == Some(false) {
+        findings.warn(
+            NAME,
+            "the role may not write to taxi_etl.rejects",
+            "grant SELECT and INSERT on it for --max-rejects",
+        );
+    }
+    match crate::ledger::schema::is_current(client).await? {
+        true => findings.ok(NAME, "of this version, and the role may write to it"),
+        false => findings.warn(
+            NAME,
+            "of another version: an older one is upgraded by the next load, a newer one refused",
+            "let the owner of the schema taxi_etl run this taxi once",
+        ),
+    }
+    Ok(())
+}
+
+async fn look_at_tables(client: &Client, job: &Job, findings: &mut Findings) -> Result<()> {
+    let name = format!("table {}", job.table);
+    let (target, staging) = (job.table.quoted(), job.staging_table.quoted());
+    let row = query(client, "doctor/tables.sql", &[&target, &staging, &job.table.schema()]).await?;
+    let may_create: bool = row.get("may_create_tables");
+    let (has_target, has_staging) =
+        (tables::exists(client, &job.table).await?, tables::exists(client, &job.staging_table).await?);
+    let has_both = has_target && has_staging;
+    if !has_both && !may_create {
+        missing_right(
+            &name,
+            &format!("CREATE on the schema {}: a table is missing", job.table.schema()),
+            findings,
+        );
+        return Ok(());
+    }
+    if !has_target {
+        findings.ok(name, "not there yet: the first load creates it");
+        return Ok(());
+    }
+    if row.get::<_, Option<bool>>("may_load") == Some(false) {
+        missing_right(&name, &format!("SELECT and INSERT on {}", job.table), findings);
+        return Ok(());
+    }
+    if row.get::<_, Option<bool>>("may_read_staging") == Some(false) {
+        missing_right(&name, &format!("SELECT on {}", job.staging_table), findings);
+        return Ok(());
+    }
+    let staging = has_staging.then_some(&job.staging_table);
+    match schema::columns_to_fill(client, &job.table, staging, &job.computed, &job.period.time_column).await {
+        Ok(columns) => {
+            let time_column = job.period.time_column.to_lowercase();
+            let indexed =
+                query(client, "doctor/time_index.sql", &[&job.table.quoted(), &time_column]).await?;
+            let said = format!("its {} columns take the rows", columns.len());
+            match indexed.get(0) {
+                true => findings.ok(name, said),
+                false => findings.warn(
+                    name,
+                    format!("{said}, but no index knows their times: every load reads all of it"),
+                    &format!(
+                        "CREATE INDEX ON {} USING brin ({time_column}) WITH (pages_per_range = 32)",
+                        job.table
+                    ),
+                ),
+            }
+        }
+        Err(error) => findings.fail(name, &error, "rename the table and let the load make a new one"),
+    }
+    Ok(())
+}
+
+fn missing_right(name: &str, right: &str, findings: &mut Findings) {
+    let error = Error::new(Kind::Authentication, format!("the role lacks {right}"));
+    findings.fail(name, &error, "let the owner grant it: the README has the least rights as SQL");
+}
+
+async fn query(
+    client: &Client,
+    file: &str,
+    values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+) -> Result<Row> {
+    let query = statement::render(file, &minijinja::context! {})?;
+    let row = client.query_one(&query, values).await;
+    row.map_err(|cause| failure::statement("cannot look at the database", cause))
+}

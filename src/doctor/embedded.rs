@@ -1,0 +1,76 @@
+//! The embedded server: whether it runs, and if not, whether it could.
+
+use nix::unistd::{AccessFlags, access};
+
+use super::{Findings, disk};
+use crate::database::settings::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::provision::account::Account;
+use crate::provision::home::Home;
+use crate::provision::{Provisioner, State, cluster};
+
+const NAME: &str = "embedded server";
+
+/// Looks at it; how to connect, where it runs.
+pub async fn check(provisioner: &Provisioner, findings: &mut Findings) -> Option<Settings> {
+    match look(provisioner, findings).await {
+        Ok(running) => running,
+        Err(error) => {
+            findings.fail(NAME, &error, "'taxi status' and its log tell more");
+            None
+        }
+    }
+}
+
+async fn look(provisioner: &Provisioner, findings: &mut Findings) -> Result<Option<Settings>> {
+    let status = provisioner.status().await?;
+    let home = Home::resolve(provisioner.home.as_deref())?;
+    disk::check(&status.data_dir, findings);
+    if let (State::Running, Some(url)) = (status.state, &status.database_url) {
+        findings.ok(NAME, format!("runs, with its data in {}", status.data_dir.display()));
+        return Settings::parse(&format!("{url}?sslmode=disable")).map(Some);
+    }
+    let account = Account::for_server(&home.data())?;
+    if let Account::Other { name, .. } = &account {
+        findings.ok("account", format!("the server runs as {name}, not as root"));
+    }
+    if let Some(existing) = home.path().ancestors().find(|path| path.exists()) {
+        access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|cause| {
+            Error::file("write to", existing, cause.into())
+                .hint("set TAXI_HOME to a directory that this user may write to")
+        })?;
+        home.check_passable(&account)?;
+    }
+    let major = cluster::major_version(&home)?;
+    match provisioner.installed(major)? {
+        Some(binaries) => findings.ok("server programs", format!("PostgreSQL {}", binaries.major)),
+        None if major.is_some_and(|major| major != crate::provision::download::MAJOR) => {
+            return Err(cluster::other_major(&home, major.unwrap_or_default(), &provisioner.binaries));
+        }
+        None => findings.warn(
+            "server programs",
+            "no PostgreSQL is installed: the first load downloads a pinned build",
+            "install PostgreSQL 15 or later, or use a database of yours with --database-url",
+        ),
+    }
+    match status.state {
+        State::Absent => {
+            findings.ok(NAME, format!("not created yet: the first load does, in {}", home.path().display()))
+        }
+        State::Starting => {
+            return Err(
+                Error::new(Kind::Unreachable, "the embedded server is starting").hint("ask again in a while")
+            );
+        }
+        State::Stopped | State::Running => {
+            findings.ok(
+                NAME,
+                format!(
+                    "stopped: the next load brings it up, with its data in {}",
+                    status.data_dir.display()
+                ),
+            );
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,57 @@
+//! The source: whether it can be reached, and has what is looked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::HumanBytes;
+
+use super::Findings;
+use crate::error::Kind;
+use crate::extract::source::{Description, Source};
+use crate::extract::transfer::Patience;
+use crate::report::{Quiet, Report};
+
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(15), retries: 0 };
+
+/// Looks for a file of each taxi type; whether a month is published is not the doctor's business, that none is there may be.
+pub async fn check(files: &[(String, &Source)], findings: &mut Findings) {
+    let report: Arc<dyn Report> = Arc::new(Quiet);
+    let mut missing = Vec::new();
+    for (taxi, source) in files {
+        match source.look(PATIENCE, &report).await {
+            Ok(description) => found(taxi, source, &description, findings),
+            Err(error) if error.kind() == Kind::NotPublished => missing.push(source.address()),
+            Err(error) => {
+                let fix =
+                    "--source (or TAXI_SOURCE) names the directory or address that holds yellow/ and green/";
+                return findings.fail("source", &error, fix);
+            }
+        }
+    }
+    let none = format!("it can be reached, and has no {}", missing.join(", no "));
+    match missing.len() {
+        0 => {}
+        count if count == files.len() => findings.warn(
+            "source",
+            none,
+            "see that it is laid out as <base>/<taxi>/<taxi>_tripdata_<year>-<month>.csv.gz, if these are published there",
+        ),
+        _ => findings.ok("source", none),
+    }
+}
+
+fn found(taxi: &str, source: &Source, description: &Description, findings: &mut Findings) {
+    let name = format!("source, {taxi}");
+    let length = description.length_bytes.map(|length| format!(" of {}", HumanBytes(length)));
+    let said = format!("{}{}", source.address(), length.unwrap_or_default());
+    match (&description.etag, &description.last_modified) {
+        (None, None) => findings.warn(
+            name,
+            format!(
+                "{said}, without ETag and Last-Modified: what is loaded cannot be told from what has changed"
+            ),
+            "let the server send one of them, or every backfill downloads everything",
+        ),
+        _ => findings.ok(name, said),
+    }
+}
