@@ -3,8 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
+use std::time::Duration;
+
 use crate::support::http::{Reply, Server};
-use crate::support::{Database, json, refusal, taxi, testdata};
+use crate::support::proxy::{Fault, Proxy, Way};
+use crate::support::{Database, OwnServer, json, refusal, taxi, testdata, wait_until};
 
 fn load_into(url: &str, source: &str) -> std::process::Output {
     let args = ["load", "--force", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json"];
@@ -97,6 +100,75 @@ fn a_server_that_says_nothing_is_given_up() {
     let url = format!("postgresql://ann@{}/trips?connect_timeout=1", mute.local_addr().unwrap());
     let error = refusal(&load_into(&url, "testdata"), 69);
     assert!(error.contains("accepts the connection and does not answer"), "{error}");
+}
+
+/// The database's address, and its URL with the address of a proxy before it.
+fn proxied(database: &Database) -> (Proxy, String) {
+    let (credentials, place) = database.url.split_once('@').unwrap();
+    let (address, name) = place.split_once('/').unwrap();
+    let proxy = Proxy::new(address.parse().unwrap());
+    let url = format!("{credentials}@{}/{name}", proxy.address);
+    (proxy, url)
+}
+
+#[test]
+fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
+    let database = Database::new("silent");
+    let source = testdata();
+    let source = source.to_str().unwrap();
+    let (proxy, url) = proxied(&database);
+    let url = format!("{url}?tcp_user_timeout=2000&sslmode=disable");
+    proxy.arm(Fault::Stall(Way::ToServer, 30_000, Duration::from_millis(500)));
+    assert_eq!(json(&load_into(&url, source))["rows_inserted"], 3001);
+    assert!(proxy.has_struck());
+
+    proxy.arm(Fault::Stall(Way::ToServer, 30_000, Duration::from_secs(60)));
+    let error = refusal(&load_into(&url, source), 69);
+    assert!(error.contains("has not answered for 2s"), "{error}");
+    assert!(error.contains("the ledger will know the run as lost"), "{error}");
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "3001");
+}
+
+#[test]
+fn a_server_that_starts_is_waited_for() {
+    let server = OwnServer::new();
+    let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
+    let url = up["database_url"].as_str().unwrap().to_owned();
+    let source = testdata();
+    // enough to be recovered that the server is seen starting
+    let database = Database::connect(url.clone(), String::new());
+    database.sql("CREATE TABLE ballast AS SELECT n, repeat('x', 200) FROM generate_series(1, 1000000) AS n");
+    for pid in server.processes() {
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    let starting = server.taxi(&["up"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    wait_until("the server says that it is starting", || {
+        let (runtime, _) = database.driver();
+        let error = runtime.block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls)).err();
+        error.is_none_or(|error| error.code().is_some_and(|code| code.code() == "57P03"))
+    });
+    assert_eq!(json(&load_into(&url, source.to_str().unwrap()))["rows_inserted"], 3001);
+    assert!({ starting }.wait().unwrap().success());
+}
+
+#[test]
+fn the_environment_picks_among_hosts() {
+    let database = Database::new("several_hosts");
+    let source = testdata();
+    let load = |variable: &str, value: &str, hosts: &str| {
+        let url = database.url.replacen("@127.0.0.1:", &format!("@{hosts}127.0.0.1:"), 1);
+        let mut load = database.load("yellow", 2021, 1, source.to_str().unwrap());
+        load.arg("--force").env("DATABASE_URL", url).env(variable, value).output().unwrap()
+    };
+    json(&load("PGLOADBALANCEHOSTS", "random", "127.0.0.1:1,"));
+    let error = refusal(&load("PGLOADBALANCEHOSTS", "often", ""), 78);
+    assert!(error.contains("load_balance_hosts is disable or random"), "{error}");
+    json(&load("PGTARGETSESSIONATTRS", "read-write", "127.0.0.1:1,"));
+    database.sql("ALTER DATABASE several_hosts SET default_transaction_read_only = on");
+    refusal(&load("PGTARGETSESSIONATTRS", "read-write", ""), 69);
+    database.sql("ALTER DATABASE several_hosts RESET default_transaction_read_only");
+    let error = refusal(&load("PGSSLNEGOTIATION", "perhaps", ""), 78);
+    assert!(error.contains("sslnegotiation is postgres or direct"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One session: connected, of a server new enough, ready for statements.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -51,6 +51,27 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     check_encoding(&opened.encoding, &address)?;
     prepare(&opened.client).await.map_err(|cause| failure::connecting(&address, cause))?;
     Ok(opened.client)
+}
+
+/// Waits until the server has not answered for as long as it may be silent.
+///
+/// A statement may take as long as it needs, and a server that hangs, or a proxy before it, keeps connections open: so whether it
+/// is there is asked by sessions of their own.
+pub async fn lost(settings: &Settings) -> Error {
+    let silence = settings.silence();
+    let interval = silence / 4;
+    let mut answered = Instant::now();
+    while answered.elapsed() < silence {
+        tokio::time::sleep(interval).await;
+        // a refusal is an answer
+        match tokio::time::timeout(interval, open(settings)).await {
+            Ok(Err(Failed::Database(cause))) if cause.code().is_none() => {}
+            Ok(_) => answered = Instant::now(),
+            Err(_elapsed) => {}
+        }
+    }
+    let text = format!("the database at {} has not answered for {silence:?}", settings.address());
+    Error::new(Kind::Unreachable, text)
 }
 
 /// A session, and what the server said of itself.

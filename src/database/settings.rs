@@ -19,6 +19,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the server to greet, authenticate and begin the session, once it is connected.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a connection may be dead before it is given up: what the other side does not confirm for so long is lost.
+const SILENCE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
 /// The settings of one connection; they hold the password and never print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -103,18 +109,14 @@ impl Settings {
         if let Some(count) = number("keepalives")? {
             config.keepalives(count != 0);
         }
-        if let Some(count) = number("keepalives_idle")? {
-            config.keepalives_idle(seconds(count));
-        }
-        if let Some(count) = number("keepalives_interval")? {
-            config.keepalives_interval(seconds(count));
-        }
-        if let Some(count) = number("keepalives_retries")? {
-            config.keepalives_retries(count.unsigned_abs());
-        }
-        if let Some(count) = number("tcp_user_timeout")? {
-            config.tcp_user_timeout(Duration::from_millis(count.max(0).unsigned_abs().into()));
-        }
+        config.keepalives_idle(number("keepalives_idle")?.map_or(KEEPALIVE_IDLE, seconds));
+        config.keepalives_interval(number("keepalives_interval")?.map_or(KEEPALIVE_INTERVAL, seconds));
+        let retries = number("keepalives_retries")?.map_or(KEEPALIVE_RETRIES, i32::unsigned_abs);
+        config.keepalives_retries(retries);
+        config.tcp_user_timeout(match number("tcp_user_timeout")? {
+            Some(milliseconds @ 1..) => Duration::from_millis(milliseconds.unsigned_abs().into()),
+            _ => SILENCE,
+        });
         match parameters.get("target_session_attrs") {
             None | Some("any") => {}
             Some("read-write" | "primary") => _ = config.target_session_attrs(TargetSessionAttrs::ReadWrite),
@@ -228,6 +230,11 @@ impl Settings {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) as u32;
         let connecting = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         (connecting + GREETING_TIMEOUT) * hosts
+    }
+
+    /// How long the server may not answer at all.
+    pub fn silence(&self) -> Duration {
+        self.config.get_tcp_user_timeout().copied().unwrap_or(SILENCE)
     }
 
     /// `host:port/database` as messages may show it; several hosts are joined by commas.

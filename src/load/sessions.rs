@@ -26,6 +26,11 @@ impl Sessions {
         Ok(Self { load, staging, settings: settings.clone(), numbers })
     }
 
+    /// Where they lead to.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Whether the server or the network has ended one of them.
     pub fn is_closed(&self) -> bool {
         self.load.is_closed() || self.staging.is_closed()

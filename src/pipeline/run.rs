@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::plan::{Plan, Step};
+use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::ledger::run::Run;
@@ -71,7 +72,7 @@ impl Load {
 
     /// Runs the steps against the database behind `sessions`; what came of them is the summary, with the error, if any.
     ///
-    /// The sessions come back, unless a signal has ended the run.
+    /// The sessions come back, unless a signal or their silence has ended the run.
     pub async fn finish(
         mut self,
         mut sessions: Sessions,
@@ -87,13 +88,15 @@ impl Load {
             }
             (signal, deadline)
         };
-        let (ended, deadline) = tokio::select! {
+        let settings = sessions.settings().clone();
+        let (ended, deadline, is_lost) = tokio::select! {
             biased;
-            ended = self.run_steps(&mut sessions) => (ended, Instant::now() + CANCEL_TIMEOUT),
-            (signal, deadline) = signal => (Err(signal), deadline),
+            ended = self.run_steps(&mut sessions) => (ended, Instant::now() + CANCEL_TIMEOUT, false),
+            (signal, deadline) = signal => (Err(signal), deadline, false),
+            lost = session::lost(&settings) => (Err(lost), Instant::now() + CANCEL_TIMEOUT, true),
         };
         let mut summary = self.summary.clone();
-        let mut sessions = Some(sessions);
+        let mut sessions = Some(sessions).filter(|_| !is_lost);
         let error = match ended {
             Ok(Ended::Loaded(loaded)) => {
                 summary.status = Outcome::Loaded;
@@ -137,7 +140,11 @@ impl Load {
                 staging::clear_leftovers(&mut client).await?;
                 return self.run.record_failure(&client, error).await;
             }
-            let Some(sessions) = sessions else { return Ok(true) };
+            let Some(sessions) = sessions else {
+                let text = "the ledger will know the run as lost, once the next load finds it";
+                report.notice(text);
+                return Ok(true);
+            };
             match self.run.record_failure(&sessions.load, error).await {
                 // the load's connection may be what has failed
                 Err(_) => self.run.record_failure(&sessions.staging, error).await,

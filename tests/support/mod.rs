@@ -3,6 +3,7 @@
 pub mod flows;
 pub mod http;
 pub mod month;
+pub mod proxy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
