@@ -2,7 +2,7 @@
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
-use crate::support::{Database, is_root, json, month, open_tempdir, real_data, refusal, skipped, testdata};
+use crate::support::{Database, SmallDisk, json, month, real_data, refusal, skipped, testdata};
 
 const DATA: i32 = 65;
 const NOT_PUBLISHED: i32 = 66;
@@ -197,23 +197,7 @@ fn targets_with_other_columns_are_refused() {
 
 #[test]
 fn a_full_disk_at_the_server_rolls_everything_back() {
-    if !is_root() {
-        return skipped("only root can mount a small disk");
-    }
-    let disk = open_tempdir();
-    let mount =
-        |args: &[&str]| std::process::Command::new("mount").args(args).arg(disk.path()).output().unwrap();
-    let mounted = mount(&["-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs"]);
-    if !mounted.status.success() {
-        return skipped("this root may not mount");
-    }
-    struct Unmount(std::path::PathBuf);
-    impl Drop for Unmount {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).output();
-        }
-    }
-    let _unmount = Unmount(disk.path().to_owned());
+    let Some(disk) = SmallDisk::mount("24m") else { return skipped("no small disk can be mounted") };
     // the tablespace must be the server's own directory
     let owner = ["postgres", "nobody"]
         .into_iter()

@@ -211,7 +211,7 @@ fn a_strict_umask_does_not_lock_the_server_out() {
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "umask 077; exec \"$0\" up --output json", crate::support::TAXI]);
     // a folder that does not exist yet between the one that does and the home
-    let home = server.home.path().join("between/home");
+    let home = server.path().parent().unwrap().join("between/home");
     let up = json(&shell.env("TAXI_HOME", &home).env_remove("DATABASE_URL").output().unwrap());
     assert_eq!(connect(&up).value("SELECT 1"), "1");
     json(&taxi(["down", "--output", "json"]).env("TAXI_HOME", &home).output().unwrap());

@@ -4,4 +4,4 @@
 SELECT DISTINCT ON (filename) filename, rows_read, rows_staged, rows_in_period
 FROM taxi_etl.runs
 WHERE target_table = $1 AND filename = ANY ($2) AND status = 'succeeded'
-ORDER BY filename, started_at DESC
+ORDER BY filename, sequence DESC

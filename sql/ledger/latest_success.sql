@@ -3,5 +3,5 @@
 SELECT run_id, source_address, source_etag, source_last_modified, source_length_bytes, rows_in_period
 FROM taxi_etl.runs
 WHERE target_table = $1 AND filename = $2 AND status = 'succeeded'
-ORDER BY started_at DESC
+ORDER BY sequence DESC
 LIMIT 1

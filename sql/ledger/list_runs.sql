@@ -21,5 +21,5 @@ FROM listed
 WHERE ($1::text IS NULL OR inputs ->> 'taxi' = $1)
     AND ($2::text IS NULL OR standing = $2)
     AND ($3::uuid IS NULL OR run_id = $3)
-ORDER BY started_at DESC
+ORDER BY sequence DESC
 LIMIT $4

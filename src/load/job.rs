@@ -114,7 +114,12 @@ impl Job {
                 _ => break (ended, dropped),
             }
         };
-        if let (Ok(_), Err(error)) = (&ended, dropped) {
+        let cleared = match &ended {
+            // a load clears away at its beginning
+            Ok(Ended::Skipped(_)) => staging.clear_leftovers().await,
+            _ => dropped,
+        };
+        if let (Ok(_), Err(error)) = (&ended, cleared) {
             report.notice(&format!("{}; the next load does", failure::line(&error)));
         }
         ended

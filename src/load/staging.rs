@@ -83,6 +83,11 @@ impl<'a> Staging<'a> {
         let settings = statement::render("staging_session.sql", &self.identifiers)?;
         let failed = |cause| failure::statement("cannot prepare the session that stages", cause);
         self.client.batch_execute(&settings).await.map_err(failed)?;
+        self.clear_leftovers().await
+    }
+
+    /// Clears away what runs that were killed have left.
+    pub async fn clear_leftovers(&mut self) -> Result<()> {
         clear_leftovers(self.client).await
     }
 

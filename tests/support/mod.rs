@@ -43,16 +43,23 @@ pub fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Com
 
 /// A server of its own, for tests that break it; stopped and removed at the end.
 pub struct OwnServer {
-    pub home: tempfile::TempDir,
+    home: PathBuf,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl OwnServer {
     pub fn new() -> Self {
-        Self { home: open_tempdir() }
+        let folder = open_tempdir();
+        Self { home: folder.path().join("home"), _folder: Some(folder) }
+    }
+
+    /// Below a folder of somebody else's.
+    pub fn at(folder: &Path) -> Self {
+        Self { home: folder.join("home"), _folder: None }
     }
 
     pub fn path(&self) -> PathBuf {
-        self.home.path().join("home")
+        self.home.clone()
     }
 
     pub fn taxi(&self, args: &[&str]) -> Command {
@@ -84,6 +91,30 @@ impl OwnServer {
 impl Drop for OwnServer {
     fn drop(&mut self) {
         let _ = self.taxi(&["down"]).output();
+    }
+}
+
+/// A disk in memory, which is full soon.
+pub struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Of that size, as mount takes it; `None` where this user may not mount.
+    pub fn mount(size: &str) -> Option<Self> {
+        let folder = is_root().then(open_tempdir)?;
+        let options = format!("size={size},mode=0777");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path());
+        mount.output().ok()?.status.success().then(|| Self(folder))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).output();
     }
 }
 

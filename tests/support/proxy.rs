@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Fault {
     Cut(Way, u64),
     /// The n-th answer to a COMMIT, counted from 0, does not arrive: the connection is cut before it.
     LoseCommit(u64),
-    /// Behind so many bytes nothing goes either way, on any connection, for so long.
+    /// Behind so many bytes nothing goes either way, on any connection, for so long, or until it is armed anew.
     Stall(Way, u64, Duration),
 }
 
@@ -38,6 +38,7 @@ struct State {
     to_client: AtomicU64,
     commits: AtomicU64,
     struck: AtomicU64,
+    armed: AtomicU64,
     /// Held while nothing may go.
     stall: Mutex<()>,
 }
@@ -53,6 +54,7 @@ impl Proxy {
             to_client: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             struck: AtomicU64::new(0),
+            armed: AtomicU64::new(0),
             stall: Mutex::new(()),
         });
         let shared = Arc::clone(&state);
@@ -77,6 +79,7 @@ impl Proxy {
         self.state.commits.store(0, Ordering::SeqCst);
         self.state.struck.store(0, Ordering::SeqCst);
         *self.state.fault.lock().unwrap() = fault;
+        self.state.armed.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The bytes that went to the server and to the client since it was armed, and the answers to COMMIT.
@@ -109,7 +112,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, state: &State) {
                 *state.fault.lock().unwrap() = Fault::None;
                 state.struck.store(1, Ordering::SeqCst);
                 let _held = state.stall.lock().unwrap();
-                std::thread::sleep(time);
+                let (armed, until) = (state.armed.load(Ordering::SeqCst), Instant::now() + time);
+                while Instant::now() < until && state.armed.load(Ordering::SeqCst) == armed {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
             _ => {}
         }

@@ -1,12 +1,14 @@
-//! The files of one run: kept in a private directory, which is gone when the run is.
+//! The files of one run: kept in a private directory, which is gone when the run is. That of a run that was killed is
+//! removed by the next.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use glob::{MatchOptions, Pattern};
+use nix::unistd::Uid;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::{Error, Kind, Result};
@@ -15,9 +17,14 @@ use crate::error::{Error, Kind, Result};
 const MATCHING: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
+const PREFIX: &str = "taxi-run-";
+const FILES: &str = "files";
+
 /// The files of one run.
 pub struct Storage {
     root: TempDir,
+    /// The directory itself, locked for as long as the run lives.
+    _lock: File,
     next: AtomicU64,
 }
 
@@ -26,9 +33,13 @@ impl Storage {
     pub fn create() -> Result<Self> {
         let parent = std::env::temp_dir();
         let private = fs::Permissions::from_mode(0o700);
-        let root = tempfile::Builder::new().prefix("taxi-run-").permissions(private).tempdir_in(&parent);
+        remove_leftovers(&parent);
+        let root = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(&parent);
         let root = root.map_err(|cause| Error::file("create a directory in", &parent, cause))?;
-        let storage = Self { root, next: AtomicU64::new(0) };
+        let failed = |cause| Error::file("lock", root.path(), cause);
+        let lock = File::open(root.path()).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let storage = Self { root, _lock: lock, next: AtomicU64::new(0) };
         for folder in [storage.files(), storage.root.path().join("work")] {
             fs::create_dir(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
         }
@@ -36,7 +47,7 @@ impl Storage {
     }
 
     fn files(&self) -> PathBuf {
-        self.root.path().join("files")
+        self.root.path().join(FILES)
     }
 
     /// A path for a new file of this name.
@@ -115,6 +126,26 @@ impl Storage {
     }
 }
 
+/// Removes what runs that were killed have left: directories of this user's that nobody has locked. One without files may be
+/// about to be.
+fn remove_leftovers(parent: &Path) {
+    let own = |path: &Path| {
+        fs::symlink_metadata(path)
+            .is_ok_and(|found| found.is_dir() && found.uid() == Uid::effective().as_raw())
+    };
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for path in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+        let path = path.path();
+        if own(&path)
+            && path.join(FILES).is_dir()
+            && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok())
+        {
+            // it is none of this run's, which goes on without
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
 /// Adds the files below `folder`, links left out.
 fn list(folder: &Path, below: &Path, names: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder.join(below))? {
@@ -151,5 +182,21 @@ mod tests {
         assert_eq!(storage.purge().unwrap(), 2);
         drop((work, storage));
         assert!(!root.exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_has_left_is_removed_and_what_lives_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str, folder: &str| {
+            let path = parent.path().join(name);
+            fs::create_dir_all(path.join(folder)).unwrap();
+            path
+        };
+        let (left, other) = (make("taxi-run-left", FILES), make("of-somebody-else", FILES));
+        let (new, alive) = (make("taxi-run-new", ""), make("taxi-run-alive", FILES));
+        let lock = File::open(&alive).unwrap();
+        lock.lock().unwrap();
+        remove_leftovers(parent.path());
+        assert!(!left.exists() && new.exists() && alive.exists() && other.exists());
     }
 }
