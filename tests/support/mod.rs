@@ -2,6 +2,7 @@
 
 pub mod flows;
 pub mod http;
+pub mod judge;
 pub mod month;
 pub mod proxy;
 

@@ -1,0 +1,12 @@
+//! No text makes the reading of a flow panic or hang, and what is wrong with it can be said.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taxi_etl::pipeline::flow::Flow;
+
+fuzz_target!(|text: &str| {
+    if let Err(faults) = Flow::check("flow.yaml", text) {
+        assert!(!faults.to_string().is_empty());
+    }
+});

@@ -1,0 +1,42 @@
+//! No cell makes the encoder panic; what it takes it takes again in the server's own text, with the same value and key.
+
+#![no_main]
+
+use csv_async::ByteRecord;
+use libfuzzer_sys::fuzz_target;
+use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::value::ColumnType;
+
+const TYPES: [ColumnType; 7] = [
+    ColumnType::Text,
+    ColumnType::SmallInt,
+    ColumnType::Integer,
+    ColumnType::BigInt,
+    ColumnType::Double,
+    ColumnType::Date,
+    ColumnType::Timestamp,
+];
+
+fn row(cell: &[u8], column_type: ColumnType) -> Option<Vec<u8>> {
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+    let columns =
+        [column("key", ColumnType::Text), column("file", ColumnType::Text), column("cell", column_type)];
+    let computed = Computed {
+        key_column: "key".to_owned(),
+        key_of: vec!["cell".to_owned()],
+        filename_column: "file".to_owned(),
+    };
+    let header = ByteRecord::from(vec!["cell"]);
+    let mut encoder = RowEncoder::new(&columns, &computed, "cell", &header, "f").expect("the header is sound");
+    let mut tuple = Vec::new();
+    encoder.encode(&ByteRecord::from(vec![cell]), &mut tuple).ok().map(|_| tuple)
+}
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (choice, cell) = input;
+    let column_type = TYPES[usize::from(choice) % TYPES.len()];
+    let mut text = Vec::new();
+    if column_type.encode(cell, &mut Vec::new(), Some(&mut text)).is_ok() {
+        assert_eq!(row(cell, column_type), row(&text, column_type), "{column_type:?}: {cell:?} and {text:?}");
+    }
+});

@@ -1,0 +1,240 @@
+//! Text that means harm: CSV that parsers read differently, names that are SQL, connection strings that are none.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use taxi_etl::database::identifier::TableName;
+use taxi_etl::database::settings::Settings;
+
+use crate::support::flows::write;
+use crate::support::judge::Judge;
+use crate::support::month::gzip;
+use crate::support::{Database, json, taxi};
+
+/// Bits of CSV that parsers disagree about, among such that they do not.
+const BITS: &[&[u8]] = &[
+    b",",
+    b",",
+    b",",
+    b"\n",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\"",
+    b"\"\"",
+    b"a",
+    b"b,c,1",
+    b"1",
+    b"-7",
+    b" 2 ",
+    b"\\.",
+    b"\\N",
+    b"\\",
+    b"\0",
+    b"\xff",
+    "é".as_bytes(),
+    "\u{feff}".as_bytes(),
+    "\u{2028}".as_bytes(),
+    b"\t",
+    b"\x0b",
+    b"\x1a",
+    b"'",
+    b";",
+    b"#",
+    b"\"x\"",
+    b"\"x\"\"y\"",
+    b"\"p,q\"",
+    b"\"l\nm\"",
+    b"NULL",
+    b"null",
+    b"99999999999",
+    b"x,y,1\n",
+    b"x,y,1\r\n",
+    b",,\n",
+];
+
+#[test]
+fn every_file_that_is_taken_is_what_the_server_reads() {
+    let database = Database::new("hostile_csv");
+    let judge = Judge::new(&database.url);
+    let taken = Cell::new(0_u32);
+    let mut runner = TestRunner::new(Config { cases: 3000, ..Config::default() });
+    let cell = prop_oneof![Just("".to_owned()), "[a-z,\"\n]{0,6}", "[ -~]{0,8}"];
+    let quoted = |cell: String| match cell.contains(['"', ',', '\n']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell,
+    };
+    let row =
+        (cell.clone(), cell, prop_oneof![Just(String::new()), any::<i32>().prop_map(|n| n.to_string())])
+            .prop_map(move |(a, b, c)| format!("{},{},{c}\n", quoted(a), quoted(b)).into_bytes());
+    let bits = prop::sample::select(BITS).prop_map(<[u8]>::to_vec);
+    // sound rows with something between them, and nothing but bits
+    let damaged = prop::collection::vec(prop_oneof![6 => row, 1 => bits.clone()], 0..8);
+    let strategy = prop_oneof![3 => damaged, 1 => prop::collection::vec(bits, 0..12)];
+    let judged = runner.run(&strategy.prop_map(|parts| parts.concat()), |lines| {
+        taken.set(taken.get() + u32::from(judge.compare(&lines)));
+        Ok(())
+    });
+    judged.unwrap();
+    assert!(taken.get() > 300, "only {} of the files were taken", taken.get());
+}
+
+#[test]
+fn names_of_tables_are_read_as_the_server_reads_them() {
+    let database = Database::new("hostile_names");
+    let parts = prop_oneof![
+        "[a-zA-Z_][a-zA-Z0-9_]{0,8}",
+        "[ -~é🚕]{1,12}",
+        Just("select".to_owned()),
+        Just("a\"b.c".to_owned())
+    ];
+    let mut runner = TestRunner::new(Config { cases: 200, ..Config::default() });
+    let judged = runner.run(&(parts.clone(), parts), |(schema, name)| {
+        let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let table = TableName::parse(&format!("{}.{}", quote(&schema), quote(&name))).unwrap();
+        // the server's own quoting of the same names
+        let (runtime, client) = database.driver();
+        let row = runtime.block_on(client.query_one("SELECT format('%s.%s', '\"' || replace($1, '\"', '\"\"') || '\"', '\"' || replace($2, '\"', '\"\"') || '\"'), parse_ident($3)", &[&schema, &name, &table.quoted()])).unwrap();
+        prop_assert_eq!(table.quoted(), row.get::<_, String>(0));
+        prop_assert_eq!(row.get::<_, Vec<String>>(1), vec![schema, name]);
+        Ok(())
+    });
+    judged.unwrap();
+}
+
+#[test]
+fn tables_columns_and_files_may_be_called_anything() {
+    let database = Database::new("hostile_identifiers");
+    database.sql("CREATE TABLE bystander AS SELECT 1 AS one");
+    let folder = tempfile::tempdir().unwrap();
+    let harm = "x'; DROP TABLE bystander; --";
+    for (index, (schema, table, columns)) in [
+        ("we\"ird schema", "sel\"ect", ["un\"ique key", "Fi le", "wh\"en", "où 🚕"]),
+        ("select", "from", ["order", "group", "where", "table"]),
+        ("x\"; DROP TABLE bystander; --", "$1 {{ y }}", ["a'b", "c;d", "e--f", "/*g*/"]),
+        ("Ünïcode", "🚕", ["ключ", "文件", "temps", "ü"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let [key, file, time, value] = columns.map(|name| name.to_lowercase());
+        let (target, staging) = (
+            format!("{}.{}", quote(schema), quote(table)),
+            format!("{}.{}", quote(schema), quote(&format!("{table} staging"))),
+        );
+        let shape = format!(
+            "({} text, {} text, {} timestamp, {} text)",
+            quote(&key),
+            quote(&file),
+            quote(&time),
+            quote(&value)
+        );
+        database.sql(&format!(
+            "CREATE SCHEMA {}; CREATE TABLE {target} {shape}; CREATE TABLE {staging} {shape}",
+            quote(schema)
+        ));
+        let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let csv = format!("{},{}\n2021-01-01 00:00:01,{}\n", cell(&time), cell(&value), cell(harm));
+        let path = folder.path().join(format!("{index}.csv.gz"));
+        std::fs::write(&path, gzip(csv.as_bytes())).unwrap();
+        // expressions of its own are the flow's, not the name's
+        let text = |text: &str| format!("{:?}", text.replace("{{", "{{ '{{' }}"));
+        let flow = format!(
+            "id: hostile\nnamespace: taxi.tests\ninputs: [{{id: name, type: STRING}}]\ntasks:\n  - id: load\n    \
+             type: taxi.postgresql.LoadCsv\n    from: {}\n    table: {}\n    stagingTable: {}\n    timeColumn: {}\n    \
+             period: 2021-01\n    filename: '{{{{ inputs.name }}}}'\n    filenameColumn: {}\n    rowKeyColumn: {}\n    rowKey: [{}]\n",
+            text(path.to_str().unwrap()),
+            text(&target),
+            text(&staging),
+            text(&time),
+            text(&file),
+            text(&key),
+            text(&value),
+        );
+        let path = write(&folder, &flow);
+        for expected in ["1", "0"] {
+            let mut run = taxi([
+                "run",
+                path.to_str().unwrap(),
+                "--output",
+                "json",
+                "--input",
+                &format!("name={harm}{index}"),
+            ]);
+            json(&run.env("DATABASE_URL", &database.url).output().unwrap());
+            let inserted = "SELECT rows_inserted FROM taxi_etl.runs WHERE filename IS NOT NULL ORDER BY sequence DESC LIMIT 1";
+            let inserted = database.sql(inserted);
+            assert!(inserted[0][0] == expected || expected == "0", "{schema}");
+        }
+        let held = database.sql(&format!("SELECT {}, {} FROM {target}", quote(&file), quote(&value)));
+        assert_eq!(held, [[format!("{harm}{index}"), harm.to_owned()]], "{schema}");
+    }
+    assert_eq!(database.value("SELECT one FROM bystander"), "1");
+}
+
+#[test]
+fn no_connection_string_makes_it_panic_or_hang() {
+    const BITS: &[&str] = &[
+        "postgresql://",
+        "postgres://",
+        "jdbc:postgresql://",
+        "host=",
+        "user=",
+        "password=",
+        "dbname=",
+        "port=",
+        "hostaddr=",
+        "options=",
+        "sslmode=",
+        "connect_timeout=",
+        "keepalives_idle=",
+        "tcp_user_timeout=",
+        "target_session_attrs=",
+        "a",
+        "b",
+        "1",
+        "-1",
+        "99999999999999999999",
+        "65536",
+        ":",
+        "@",
+        "/",
+        "?",
+        "&",
+        "=",
+        ",",
+        "'",
+        "\\",
+        "\\'",
+        " ",
+        "%",
+        "%2",
+        "%00",
+        "%zz",
+        "%ff",
+        "[",
+        "]",
+        "[::1]",
+        "é",
+        "\0",
+        "\n",
+        "disable",
+        "verify-full",
+        "127.0.0.1",
+    ];
+    let mut runner = TestRunner::new(Config { cases: 4000, ..Config::default() });
+    let bits = prop::collection::vec(prop::sample::select(BITS), 0..14).prop_map(|bits| bits.concat());
+    let judged = runner.run(&prop_oneof![3 => bits, 1 => any::<String>()], |text| {
+        let began = Instant::now();
+        match Settings::parse(&text) {
+            Ok(settings) => assert!(!settings.address().is_empty() && !settings.places().is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "{text:?}");
+        Ok(())
+    });
+    judged.unwrap();
+}

@@ -1,0 +1,97 @@
+//! The server as the judge of what a CSV means: a file that the load takes must be, row by row, what `COPY … (FORMAT csv)`
+//! makes of it. What the load refuses, it may.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use csv_async::ByteRecord;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::SinkExt as _;
+use taxi_etl::extract::gunzip;
+use taxi_etl::extract::records::Records;
+use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::value::ColumnType;
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls};
+
+const COLUMNS: [(&str, ColumnType); 5] = [
+    ("key", ColumnType::Text),
+    ("file", ColumnType::Text),
+    ("a", ColumnType::Text),
+    ("b", ColumnType::Text),
+    ("c", ColumnType::Integer),
+];
+
+pub struct Judge {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Judge {
+    pub fn new(url: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls)).unwrap();
+        runtime.spawn(connection);
+        let tables = "CREATE TEMP TABLE ours (key text, file text, a text, b text, c integer); \
+                      CREATE TEMP TABLE theirs (a text, b text, c integer)";
+        runtime.block_on(client.batch_execute(tables)).unwrap();
+        Self { runtime, client }
+    }
+
+    /// Whether the load takes a file with these lines behind its header. Panics where the server reads them otherwise.
+    pub fn compare(&self, lines: &[u8]) -> bool {
+        let crlf = lines.windows(2).any(|pair| pair == b"\r\n");
+        let csv = [if crlf { &b"a,b,c\r\n"[..] } else { b"a,b,c\n" }, lines].concat();
+        let Some(tuples) = self.runtime.block_on(encode(&csv)) else { return false };
+        self.runtime.block_on(async {
+            self.client.batch_execute("ROLLBACK; BEGIN").await.unwrap();
+            let shown = String::from_utf8_lossy(&csv).into_owned();
+            let taken = self.copy("COPY theirs FROM STDIN (FORMAT csv, HEADER)", csv).await;
+            taken.unwrap_or_else(|error| panic!("the server refuses what the load takes: {shown:?}: {error:?}"));
+            self.copy("COPY ours FROM STDIN (FORMAT binary)", tuples).await.unwrap();
+            let query = "SELECT (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM ours)::text, \
+                                (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM theirs)::text, \
+                                NOT EXISTS (SELECT FROM ours WHERE key IS DISTINCT FROM \
+                                            md5(coalesce(c::text, '') || coalesce(a, '') || coalesce(b, '')))";
+            let row = self.client.query_one(query, &[]).await.unwrap();
+            let (ours, theirs): (Option<String>, Option<String>) = (row.get(0), row.get(1));
+            assert_eq!(ours, theirs, "ours and the server's rows of {shown:?}");
+            assert!(row.get::<_, bool>(2), "another key of {shown:?}");
+            self.client.batch_execute("ROLLBACK").await.unwrap();
+        });
+        true
+    }
+
+    async fn copy(&self, copy: &str, bytes: Vec<u8>) -> Result<u64, tokio_postgres::Error> {
+        let mut sink = Box::pin(self.client.copy_in::<_, Bytes>(copy).await?);
+        sink.send(bytes.into()).await?;
+        sink.as_mut().finish().await
+    }
+}
+
+/// The file's rows as the stages of a load make them; `None` where they refuse it.
+pub async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(csv).unwrap();
+    let (sender, compressed) = tokio::sync::mpsc::channel(1);
+    let content = Bytes::from(encoder.finish().unwrap());
+    tokio::spawn(async move { sender.send(Ok(content)).await });
+    let mut records = Records::new(gunzip::start(compressed, "f".to_owned()), "f".to_owned());
+    let header = records.header().await.ok()?;
+    let columns = COLUMNS.map(|(name, column_type)| Column { name: name.to_owned(), column_type });
+    let computed = Computed {
+        key_column: "key".to_owned(),
+        key_of: ["c", "a", "b"].map(str::to_owned).to_vec(),
+        filename_column: "file".to_owned(),
+    };
+    let mut rows = RowEncoder::new(&columns, &computed, "at", &header, "f").ok()?;
+    let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut record = ByteRecord::new();
+    while records.read(&mut record).await.ok()? {
+        rows.encode(&record, &mut tuples).ok()?;
+    }
+    tuples.extend((-1_i16).to_be_bytes());
+    Some(tuples)
+}
