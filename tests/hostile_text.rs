@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use taxi_etl::database::identifier::TableName;
 use taxi_etl::database::settings::Settings;
 
-use crate::support::flows::write;
+use crate::support::flows::{run, task, write};
 use crate::support::judge::Judge;
 use crate::support::month::gzip;
 use crate::support::{Database, json, taxi};
@@ -171,6 +171,36 @@ fn tables_columns_and_files_may_be_called_anything() {
         }
         let held = database.sql(&format!("SELECT {}, {} FROM {target}", quote(&file), quote(&value)));
         assert_eq!(held, [[format!("{harm}{index}"), harm.to_owned()]], "{schema}");
+    }
+    assert_eq!(database.value("SELECT one FROM bystander"), "1");
+}
+
+#[test]
+fn sql_in_inputs_stays_data() {
+    let database = Database::new("hostile_inputs");
+    database.sql("CREATE TABLE bystander AS SELECT 1 AS one; CREATE TABLE notes (note text, year int)");
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        "id: inputs\nnamespace: taxi.tests\ninputs: [{id: note, type: STRING}]\ntasks:\n  \
+         - id: keep\n    type: io.kestra.plugin.jdbc.postgresql.Queries\n    \
+           sql: INSERT INTO notes VALUES (:note, :year); INSERT INTO notes VALUES (lower(:note), :year::int + 1)\n    \
+           parameters: {note: '{{ inputs.note }}', year: '2021'}\n  \
+         - id: find\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    fetchType: FETCH_ONE\n    \
+           sql: SELECT count(*) AS found FROM notes WHERE note = :note AND year = :year\n    \
+           parameters: {note: '{{ inputs.note }}', year: '2021'}\n",
+    );
+    let harms = [
+        "x'); DROP TABLE bystander; --",
+        "\\'); DROP TABLE bystander; --",
+        "$$; DROP TABLE bystander; $$",
+        ":year",
+        "é\"`{{",
+    ];
+    for (index, harm) in harms.into_iter().enumerate() {
+        let result = json(&run(&database, &path, &["--input", &format!("note={harm}")]).output().unwrap());
+        assert_eq!(task(&result, "find")["outputs"]["row"]["found"], 1, "{harm}");
+        assert_eq!(database.value("SELECT count(*) FROM notes"), (2 * index + 2).to_string());
     }
     assert_eq!(database.value("SELECT one FROM bystander"), "1");
 }

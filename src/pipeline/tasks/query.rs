@@ -8,9 +8,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::database::failure;
-use crate::database::split;
+use crate::database::script;
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::decode::{choices, properties};
+use crate::pipeline::decode::{Entries, choices, properties};
 use crate::pipeline::execution::storage::Storage;
 use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::Template;
@@ -62,6 +62,8 @@ properties! {
     pub struct Query as "a query" {
         /// The statement.
         "sql" => sql: Template,
+        /// Values for `:name` in it, which stay data whatever they hold.
+        "parameters" => parameters: Entries<Template> = Entries::default(),
         /// What becomes of its rows.
         "fetchType" => fetch_type: FetchType = FetchType::None,
         with {
@@ -75,7 +77,8 @@ impl Query {
     /// Runs it.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let sql = run.fill(&self.sql)?;
-        let [statement] = split::statements(&sql)[..] else {
+        let sql = script::bind(&sql, &values(run, &self.parameters)?);
+        let [statement] = script::statements(&sql)[..] else {
             return Err(
                 run.fault(self.sql.position, "a Query is one statement: several are for Queries".to_owned())
             );
@@ -95,6 +98,8 @@ properties! {
     pub struct Queries as "queries" {
         /// The statements, with semicolons between them.
         "sql" => sql: Template,
+        /// Values for `:name` in them, which stay data whatever they hold.
+        "parameters" => parameters: Entries<Template> = Entries::default(),
         /// What becomes of their rows.
         "fetchType" => fetch_type: FetchType = FetchType::None,
         /// Whether they are one transaction: all or nothing.
@@ -110,7 +115,8 @@ impl Queries {
     /// Runs them.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let sql = run.fill(&self.sql)?;
-        let statements = split::statements(&sql);
+        let sql = script::bind(&sql, &values(run, &self.parameters)?);
+        let statements = script::statements(&sql);
         let session = run.execution.databases.session(run, Some(&self.connection)).await?;
         let storage = &run.execution.storage;
         let work = async {
@@ -139,6 +145,10 @@ impl Queries {
         session.give_back().await;
         Ok(Outputs::from_iter([("outputs".to_owned(), Json::Array(outputs))]))
     }
+}
+
+fn values(run: &TaskRun<'_>, parameters: &Entries<Template>) -> Result<Vec<(String, String)>> {
+    parameters.0.iter().map(|(name, value)| Ok((name.clone(), run.fill(value)?))).collect()
 }
 
 async fn control(client: &Client, statement: &str) -> Result<()> {

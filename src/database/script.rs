@@ -1,4 +1,4 @@
-//! A script of SQL as its statements.
+//! A script of SQL: its statements, and values for the names in them.
 
 /// The statements of a script, without the semicolons between them. Quoted texts and names, dollar quotes and comments are
 /// taken as PostgreSQL takes them, with `standard_conforming_strings` on.
@@ -9,38 +9,28 @@ pub fn statements(script: &str) -> Vec<&str> {
     // a function's body may be written with BEGIN ATOMIC … END, and holds semicolons then
     let mut depth = 0_u32;
     let mut previous_word = String::new();
-    while let Some(first) = script[at..].chars().next() {
+    while at < script.len() {
         let rest = &script[at..];
-        let word = word(rest);
-        at += match first {
-            _ if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
-            _ if rest.starts_with("/*") => block_comment(rest),
-            ';' if depth == 0 => {
-                if has_words {
-                    statements.push(script[start..at].trim());
-                }
-                (start, has_words) = (at + 1, false);
-                1
+        let token = token(rest, &previous_word);
+        let word = word(token);
+        at += token.len();
+        if token == ";" && depth == 0 {
+            if has_words {
+                statements.push(script[start..at - 1].trim());
             }
-            '\'' if matches!(previous_word.as_str(), "e" | "E") => quoted(rest, '\'', true),
-            '\'' | '"' => quoted(rest, first, false),
-            '$' => dollar_quoted(rest).unwrap_or(1),
-            _ if !word.is_empty() => {
-                match word.to_ascii_lowercase().as_str() {
-                    "atomic" if previous_word.eq_ignore_ascii_case("begin") => depth += 1,
-                    "case" if depth > 0 => depth += 1,
-                    "end" => depth = depth.saturating_sub(1),
-                    _ => {}
-                }
-                word.len()
-            }
-            _ => first.len_utf8(),
-        };
-        if !first.is_whitespace() && first != ';' && !rest.starts_with("--") && !rest.starts_with("/*") {
-            has_words = true;
+            (start, has_words) = (at, false);
         }
+        match word.to_ascii_lowercase().as_str() {
+            "atomic" if previous_word.eq_ignore_ascii_case("begin") => depth += 1,
+            "case" if depth > 0 => depth += 1,
+            "end" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_space = token.trim().is_empty();
+        let is_comment = token.starts_with("--") || token.starts_with("/*");
+        has_words |= !is_space && !is_comment && token != ";";
         // E'…' has nothing between the two
-        if !first.is_whitespace() || previous_word.len() == 1 {
+        if !is_space || previous_word.len() == 1 {
             word.clone_into(&mut previous_word);
         }
     }
@@ -48,6 +38,52 @@ pub fn statements(script: &str) -> Vec<&str> {
         statements.push(script[start..].trim());
     }
     statements
+}
+
+/// The statement with values in place of their names, as in `WHERE year = :year`. They are put in as literals, so that they stay
+/// data whatever they hold; a name that has no value is left as it is, since `:` means other things too.
+pub fn bind(statement: &str, values: &[(String, String)]) -> String {
+    let mut bound = String::with_capacity(statement.len());
+    let (mut at, mut previous) = (0, "");
+    while at < statement.len() {
+        let token = token(&statement[at..], previous);
+        at += token.len();
+        let name = if token == ":" { word(&statement[at..]) } else { "" };
+        match values.iter().find(|(known, _)| known == name) {
+            Some((_, value)) => {
+                bound.push_str(&literal(value));
+                at += name.len();
+            }
+            None => bound.push_str(token),
+        }
+        previous = token;
+    }
+    bound
+}
+
+/// A text as a literal, whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    match quoted.contains('\\') {
+        true => format!(" E'{}'", quoted.replace('\\', "\\\\")),
+        false => format!("'{quoted}'"),
+    }
+}
+
+/// The next token: a quoted text, a comment, a word, or one character else.
+fn token<'a>(text: &'a str, previous_word: &str) -> &'a str {
+    let word = word(text);
+    let length = match text.chars().next() {
+        _ if text.starts_with("--") => text.find('\n').unwrap_or(text.len()),
+        _ if text.starts_with("/*") => block_comment(text),
+        _ if text.starts_with("::") => 2,
+        Some('\'') if matches!(previous_word, "e" | "E") => quoted(text, '\'', true),
+        Some(quote @ ('\'' | '"')) => quoted(text, quote, false),
+        Some('$') => dollar_quoted(text).unwrap_or(1),
+        Some(_) if !word.is_empty() => word.len(),
+        first => first.map_or(0, char::len_utf8),
+    };
+    &text[..length]
 }
 
 /// The word that the text begins with; `$` may stand in it, but not first.
@@ -109,7 +145,7 @@ fn dollar_quoted(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::statements;
+    use super::{bind, statements};
 
     #[test]
     fn only_semicolons_between_statements_split() {
@@ -132,6 +168,23 @@ mod tests {
             ("SELECT 'unclosed; ", &["SELECT 'unclosed;"]),
         ] {
             assert_eq!(statements(script), expected, "{script}");
+        }
+    }
+    #[test]
+    fn only_names_outside_of_quotes_are_bound_and_values_stay_data() {
+        let values = [("a", "1"), ("b", "x'; DROP TABLE t; --"), ("c", "\\' OR 1=1")];
+        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        for (statement, expected) in [
+            ("SELECT :a, :b", "SELECT '1', 'x''; DROP TABLE t; --'"),
+            ("SELECT :c", "SELECT  E'\\\\'' OR 1=1'"),
+            ("SELECT ':a', \":a\", $$ :a $$ -- :a", "SELECT ':a', \":a\", $$ :a $$ -- :a"),
+            (
+                "SELECT now()::a, x[1:2], x[1:n], :ab, E'\\':a'",
+                "SELECT now()::a, x[1:2], x[1:n], :ab, E'\\':a'",
+            ),
+            ("SELECT :a::int", "SELECT '1'::int"),
+        ] {
+            assert_eq!(bind(statement, &values), expected, "{statement}");
         }
     }
 }
