@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::error::Kind;
-use crate::extract::transfer::Patience;
 use crate::ledger::Status;
 use crate::load::IfLoaded;
 use crate::pipeline::expression::dates;
@@ -291,10 +290,10 @@ pub struct RunArgs {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct PatienceArgs {
     /// How long a source may be silent: 90, 90s, 5m
-    #[arg(long, value_name = "TIME", env = "TAXI_SOURCE_TIMEOUT", default_value = config::DEFAULT_SOURCE_TIMEOUT, value_parser = config::source_timeout)]
+    #[arg(long, value_name = "TIME", env = "TAXI_SOURCE_TIMEOUT", default_value = config::DEFAULT_SILENCE, value_parser = config::silence)]
     pub source_timeout: Duration,
     /// How often a source that fails is asked again, without it having sent a fair piece of the file
-    #[arg(long, value_name = "N", env = "TAXI_RETRIES", default_value_t = Patience::default().retries, value_parser = clap::value_parser!(u32).range(..=100))]
+    #[arg(long, value_name = "N", env = "TAXI_RETRIES", default_value = config::DEFAULT_RETRIES, value_parser = config::retries)]
     pub retries: u32,
 }
 
@@ -335,6 +334,9 @@ pub struct DatabaseArgs {
     /// An existing database instead of the embedded server
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// How long a given database may not answer at all: 90, 90s, 5m
+    #[arg(long, value_name = "TIME", env = "TAXI_DATABASE_TIMEOUT", default_value = config::DEFAULT_SILENCE, value_parser = config::silence)]
+    pub database_timeout: Duration,
 }
 
 /// What `taxi runs` takes.
@@ -410,6 +412,9 @@ pub struct VerifyArgs {
 /// What `taxi doctor` takes.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
+    /// The taxi type whose table and file are looked for: yellow, green or all
+    #[arg(long, default_value = "all")]
+    pub taxi: String,
     /// Directory or address that holds yellow/ and green/ [default: the course's release address]
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
     pub source: Option<String>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::cli::{PatienceArgs, RunArgs};
+use crate::cli::{DatabaseArgs, PatienceArgs, RunArgs};
 use crate::database::environment;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
@@ -14,10 +14,11 @@ use crate::load::{IfLoaded, Options};
 
 /// The database of `--database-url` or `DATABASE_URL`, else the one that libpq's variables name; `None` is taxi's own, and an
 /// empty URL as good as none.
-pub fn database(url: Option<&str>) -> Result<Option<Settings>> {
-    let url = url.filter(|url| !url.is_empty());
+pub fn database(args: &DatabaseArgs) -> Result<Option<Settings>> {
+    let url = args.database_url.as_deref().filter(|url| !url.is_empty());
     let is_given = url.is_some() || environment::names_a_database();
-    is_given.then(|| Settings::complete(url)).transpose()
+    let settings = is_given.then(|| Settings::complete(url)).transpose()?;
+    Ok(settings.map(|settings| settings.with_silence(args.database_timeout)))
 }
 
 /// The base of `--source` or `TAXI_SOURCE`, without a slash at its end; `None` leaves the pipeline's default.
@@ -46,20 +47,31 @@ pub fn patience(args: &PatienceArgs) -> Patience {
 /// How long to wait for a lock, where nothing else is said.
 pub const DEFAULT_LOCK_TIMEOUT: &str = "60s";
 
-/// How long a source may be silent, where nothing else is said.
-pub const DEFAULT_SOURCE_TIMEOUT: &str = "60s";
+/// How long a source, or a database, may be silent, where nothing else is said.
+pub const DEFAULT_SILENCE: &str = "60s";
+/// How often a source that fails is asked again, where nothing else is said.
+pub const DEFAULT_RETRIES: &str = "5";
+const MOST_RETRIES: u32 = 100;
 
 /// The time to wait for a lock, as it is typed; the default where it is empty.
 pub fn lock_timeout(text: &str) -> Result<Duration, String> {
     duration(if text.is_empty() { DEFAULT_LOCK_TIMEOUT } else { text })
 }
 
-/// The time that a source may be silent, as it is typed; the default where it is empty.
-pub fn source_timeout(text: &str) -> Result<Duration, String> {
-    match duration(if text.is_empty() { DEFAULT_SOURCE_TIMEOUT } else { text })? {
-        Duration::ZERO => Err("no source answers in no time".to_owned()),
+/// The time that somebody may be silent, as it is typed; the default where it is empty.
+pub fn silence(text: &str) -> Result<Duration, String> {
+    match duration(if text.is_empty() { DEFAULT_SILENCE } else { text })? {
+        Duration::ZERO => Err("nobody answers in no time".to_owned()),
         timeout => Ok(timeout),
     }
+}
+
+/// How often to ask again, as it is typed; the default where it is empty.
+pub fn retries(text: &str) -> Result<u32, String> {
+    let count = if text.is_empty() { DEFAULT_RETRIES } else { text }.parse().ok();
+    count
+        .filter(|count| *count <= MOST_RETRIES)
+        .ok_or_else(|| format!("this is no number up to {MOST_RETRIES}"))
 }
 
 /// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`.

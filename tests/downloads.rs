@@ -111,7 +111,16 @@ fn a_file_that_changes_meanwhile_is_started_over() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("the source has another file by now; starting over"), "{name}: {said}");
         assert_eq!(database.digest("yellow_tripdata", CSV), reference, "{name}");
-        assert_eq!(database.value("SELECT coalesce(source_etag, '') FROM taxi_etl.runs"), etag, "{name}");
+        assert_eq!(
+            database
+                .sql("SELECT status, coalesce(source_etag, '') FROM taxi_etl.runs ORDER BY sequence DESC")[0],
+            ["succeeded", etag],
+            "{name}"
+        );
+        assert_eq!(
+            database.value("SELECT string_agg(status, ' ' ORDER BY sequence) FROM taxi_etl.runs"),
+            "failed succeeded"
+        );
         let chunks =
             "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
         assert_eq!(database.value(chunks), "0", "{name}");
@@ -129,6 +138,78 @@ fn a_file_that_never_stays_the_same_is_given_up() {
     assert!(said.contains("the source has another file by now"), "{said}");
     assert_eq!(requests.len(), 6, "three times: the file, and the rest of another");
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
+}
+
+#[test]
+fn a_file_that_changes_and_then_is_gone_leaves_no_false_run() {
+    let database = Database::new("changed_and_gone");
+    let content = month::yellow(ROWS);
+    let (output, requests, _) = load(&database, &[], move |count, _| match count {
+        0 => Reply::ok(content.clone()).header("ETag", "\"a\"").cut_at(content.len() / 2),
+        1 => Reply::ok(content.clone()).header("ETag", "\"b\""),
+        _ => Reply::status(404),
+    });
+    refusal(&output, 66);
+    assert_eq!(requests.len(), 3);
+    assert_eq!(database.value("SELECT string_agg(status, ' ') FROM taxi_etl.runs"), "failed");
+}
+
+#[test]
+fn parts_are_of_the_same_file_or_not_taken() {
+    let (old, new) = (month::yellow(ROWS), month::yellow(ROWS + 1));
+    let reference = undisturbed("parts_reference", &new);
+    let dates = ["Sat, 21 Nov 2026 07:00:00 GMT", "Sat, 21 Nov 2026 08:00:00 GMT"];
+    // a server without ETags that does not look at If-Range
+    let database = Database::new("parts_dated");
+    let (served, served_new) = (old.clone(), new.clone());
+    let (output, ..) = load(&database, &[], move |count, request| match (count, request.header("Range")) {
+        (0, _) => Reply::ok(served.clone()).header("Last-Modified", dates[0]).cut_at(served.len() / 2),
+        (_, None) => Reply::ok(served_new.clone()).header("Last-Modified", dates[1]),
+        (_, Some(range)) => {
+            let from: usize = range["bytes=".len()..range.len() - 1].parse().unwrap();
+            let range = format!("bytes {from}-{}/{}", served_new.len() - 1, served_new.len());
+            let reply = Reply { status: 206, ..Reply::ok(served_new[from..].to_vec()) };
+            reply.header("Content-Range", &range).header("Last-Modified", dates[1])
+        }
+    });
+    json(&output);
+    assert_eq!(database.digest("yellow_tripdata", CSV), reference, "old and new were mixed");
+
+    // a weak ETag vouches for no part
+    let database = Database::new("parts_weak");
+    let served = new.clone();
+    let (output, requests, _) = load(&database, &[], move |count, _| {
+        let reply = Reply::ok(served.clone()).header("ETag", "W/\"a\"").header("Last-Modified", dates[0]);
+        if count == 0 { reply.cut_at(served.len() / 2) } else { reply }
+    });
+    json(&output);
+    assert_eq!(requests[1].header("Range"), None);
+
+    // a server that does not say the length, and sends a bounded part at a time
+    let database = Database::new("parts_unknown_length");
+    let (served, length) = (new.clone(), new.len());
+    let (output, requests, _) = load(&database, &[], move |count, request| {
+        let reply = Reply::ranged(&served, "\"a\"", request);
+        match count {
+            0 => reply.chunked().cut_at(length / 3),
+            1 => reply.cut_at(length / 3),
+            _ => reply,
+        }
+    });
+    json(&output);
+    assert_eq!(requests.len(), 3);
+    assert_eq!(database.digest("yellow_tripdata", CSV), reference);
+
+    // all came, but for the word that it was all
+    let database = Database::new("parts_no_end");
+    let served = new.clone();
+    let (output, requests, _) = load(&database, &[], move |count, request| match count {
+        0 => Reply::ranged(&served, "\"a\"", request).chunked().cut_at(length),
+        _ => Reply::status(416).header("Content-Range", &format!("bytes */{length}")),
+    });
+    json(&output);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(database.digest("yellow_tripdata", CSV), reference);
 }
 
 #[test]
@@ -329,6 +410,7 @@ fn hostile_files_cannot_fill_the_memory() {
         let (output, peak_mib) = peak_memory(database.load("yellow", 2021, 1, &server.address));
         let error = refusal(&output, DATA);
         assert!(error.contains(said), "{name}: {error}");
+        eprintln!("{name}: {peak_mib} MiB");
         assert!(peak_mib < 64, "{name}: {peak_mib} MiB");
     }
 }

@@ -10,5 +10,7 @@ SELECT
     (SELECT has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
      FROM ledger WHERE relname = 'runs') AS may_write_runs,
     (SELECT has_table_privilege(oid, 'SELECT') FROM ledger WHERE relname = 'ledger_version') AS may_read_version,
+    (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = (SELECT oid FROM ledger WHERE relname = 'runs'))
+        AS may_upgrade,
     (SELECT has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
      FROM ledger WHERE relname = 'rejects') AS may_write_rejects

@@ -1,5 +1,8 @@
 -- Version 4: the rows that a load left out; and the order of the runs, whatever the clocks say.
--- Locks: the history, until the transaction ends. Not to be run again: the version says that it was.
+-- Locks: the history, until the transaction ends; first and at once, so that a load of an older version is waited for and
+-- not met halfway. Not to be run again: the version says that it was.
+LOCK TABLE taxi_etl.runs IN ACCESS EXCLUSIVE MODE;
+
 CREATE TABLE taxi_etl.rejects (
     run_id      uuid NOT NULL REFERENCES taxi_etl.runs ON DELETE CASCADE,
     filename    text NOT NULL,

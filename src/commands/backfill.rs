@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{load, target};
 use crate::cli::BackfillArgs;
 use crate::config;
+use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::load::Options;
@@ -32,7 +33,7 @@ pub async fn run(
 ) -> Result<End> {
     let options = config::options(&args.run)?;
     let plans = plans(&args)?;
-    let database = config::database(args.run.database.database_url.as_deref())?;
+    let database = config::database(&args.run.database)?;
     if args.plan {
         let may_look = database.is_some() || provisioner.status().await?.state != State::Stopped;
         if !may_look {
@@ -43,8 +44,13 @@ pub async fn run(
             .hint("bring it up with 'taxi up': a plan starts nothing"));
         }
         let client = target::look(database, provisioner, report.as_ref());
-        let client = interrupt.or(client).await?;
-        return interrupt.or(forecast(&plans, client.as_ref(), &options, &report)).await;
+        return match interrupt.or(client).await? {
+            Some((settings, client)) => {
+                let looking = forecast(&plans, Some(&client), &options, &report);
+                interrupt.or(session::attended(&settings, looking)).await
+            }
+            None => interrupt.or(forecast(&plans, None, &options, &report)).await,
+        };
     }
     let opened = target::open(database, provisioner, report.as_ref());
     let (settings, sessions) = interrupt.or(opened).await?;

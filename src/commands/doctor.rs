@@ -32,13 +32,15 @@ pub async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<End> {
     let base = config::source_base(args.source.as_deref())?;
     let month = Month::new(MONTH.0, MONTH.1)
         .ok_or_else(|| Error::new(Kind::Internal, "the month to look for is none"))?;
-    let plans =
-        flow.taxi_types("all").into_iter().map(|taxi| load::plan(&flow, taxi, month, base.as_deref(), 0));
+    let plans = flow
+        .taxi_types(&args.taxi)
+        .into_iter()
+        .map(|taxi| load::plan(&flow, taxi, month, base.as_deref(), 0));
     let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
     let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
 
     let mut findings = Findings::default();
-    let given = config::database(args.database.database_url.as_deref());
+    let given = config::database(&args.database);
     let settings = match given {
         Ok(Some(settings)) => Some(settings),
         Ok(None) => embedded::check(provisioner, &mut findings).await,

@@ -30,7 +30,7 @@ pub async fn run(
     let source = config::source_base(args.run.source.as_deref())?;
     let plan =
         plan(&Flow::builtin(PIPELINE)?, &args.taxi, month(&args)?, source.as_deref(), args.run.max_rejects)?;
-    let database = config::database(args.run.database.database_url.as_deref())?;
+    let database = config::database(&args.run.database)?;
     let mut load = Load::new(plan, options, false, report);
     let connected =
         load.connect(async |report| interrupt.or(target::open(database, provisioner, report)).await).await;

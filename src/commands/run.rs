@@ -26,7 +26,7 @@ pub async fn run(
 ) -> Result<End> {
     let flow = Arc::new(Flow::read(&args.flow)?);
     let request = request(flow, &args)?;
-    let databases = Databases::new(config::database(args.database.database_url.as_deref())?, provisioner);
+    let databases = Databases::new(config::database(&args.database)?, provisioner);
     let (summary, error) = match Execution::begin(request.clone(), databases, interrupt, report).await {
         Ok(execution) => execution.finish(interrupt).await,
         Err(error) => (Summary::of(&request, Some(&error)), Some(error)),

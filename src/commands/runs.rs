@@ -10,6 +10,8 @@ use uuid::Uuid;
 use super::target;
 use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
 use crate::config;
+use crate::database::session;
+use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::history::{self, Filter, Recorded, Task};
 use crate::ledger::rejects::{self, Rejected};
@@ -35,8 +37,10 @@ pub async fn run(args: RunsArgs, provisioner: &Provisioner, report: &dyn Report)
         return show(run_id, &database, provisioner, report).await;
     }
     let filter = Filter { taxi: args.taxi, status: args.status, run_id: None, limit: args.limit };
-    let mut runs = match session(&args.database, provisioner, report).await? {
-        Some(mut client) => history::list(&mut client, &filter).await?,
+    let mut runs = match look(&args.database, provisioner, report).await? {
+        Some((settings, mut client)) => {
+            session::attended(&settings, history::list(&mut client, &filter)).await?
+        }
         None => Vec::new(),
     };
     // a list is for looking over: each run's own view has its log
@@ -70,19 +74,22 @@ async fn show(
     let filter = Filter { run_id: Some(run_id), limit: 1, ..Filter::default() };
     let unknown =
         || Error::new(Kind::Usage, format!("the ledger has no run {run_id}")).hint("'taxi runs' lists them");
-    let mut client = session(database, provisioner, report).await?.ok_or_else(unknown)?;
-    let mut run = history::list(&mut client, &filter).await?.pop().ok_or_else(unknown)?;
-    run.tasks = history::tasks(&client, run_id).await?;
-    run.rejects = rejects::list(&client, run_id).await?;
-    End::new(&run, text)
+    let (settings, mut client) = look(database, provisioner, report).await?.ok_or_else(unknown)?;
+    let found = async {
+        let mut run = history::list(&mut client, &filter).await?.pop().ok_or_else(unknown)?;
+        run.tasks = history::tasks(&client, run_id).await?;
+        run.rejects = rejects::list(&client, run_id).await?;
+        Ok(run)
+    };
+    End::new(&session::attended(&settings, found).await?, text)
 }
 
-async fn session(
+async fn look(
     database: &DatabaseArgs,
     provisioner: &Provisioner,
     report: &dyn Report,
-) -> Result<Option<Client>> {
-    target::look(config::database(database.database_url.as_deref())?, provisioner, report).await
+) -> Result<Option<(Settings, Client)>> {
+    target::look(config::database(database)?, provisioner, report).await
 }
 
 fn text(run: &Recorded) -> String {

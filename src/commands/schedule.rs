@@ -58,7 +58,7 @@ pub async fn run(
         let planned = Planned { status: "planned", dates: dates.collect() };
         return End::new(&planned, |planned| planned.dates.join("\n"));
     }
-    let database = config::database(args.run.database.database_url.as_deref())?;
+    let database = config::database(&args.run.database)?;
     let databases = Databases::new(database, provisioner);
     let limit = flow.concurrency.as_ref().map_or(u32::MAX, |concurrency| concurrency.limit);
     let at_a_time = usize::from(args.jobs).min(limit as usize);

@@ -21,20 +21,21 @@ pub async fn open(
         None => provisioner.bring_up(report).await?,
     };
     let mut sessions = Sessions::open(&settings).await?;
-    schema::upgrade(&mut sessions.load).await?;
+    session::attended(&settings, schema::upgrade(&mut sessions.load)).await?;
     Ok((settings, sessions))
 }
 
-/// A session to look around in; `None` where the embedded server was never created, so that there is nothing to see.
+/// A session to look around in, with what it leads to; `None` where the embedded server was never created, so that there is nothing to see.
 pub async fn look(
     database: Option<Settings>,
     provisioner: &Provisioner,
     report: &dyn Report,
-) -> Result<Option<Client>> {
+) -> Result<Option<(Settings, Client)>> {
     let settings = match database {
         Some(settings) => settings,
         None if provisioner.status().await?.state == State::Absent => return Ok(None),
         None => provisioner.bring_up(report).await?,
     };
-    Ok(Some(session::connect(&settings).await?))
+    let client = session::connect(&settings).await?;
+    Ok(Some((settings, client)))
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{load, target};
 use crate::cli::VerifyArgs;
 use crate::config;
+use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::load::job::Job;
 use crate::load::verify::{self, Checked, Verdict};
@@ -31,9 +32,9 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
     let flow = Flow::builtin(load::PIPELINE)?;
     let numbers = args.month.map_or(1..=12, |month| month..=month);
     let months: Vec<Month> = numbers.filter_map(|month| Month::new(args.year, month)).collect();
-    let database = config::database(args.database.database_url.as_deref())?;
-    let client = target::look(database, provisioner, report).await?;
-    let mut client = client.ok_or_else(|| {
+    let database = config::database(&args.database)?;
+    let opened = target::look(database, provisioner, report).await?;
+    let (settings, mut client) = opened.ok_or_else(|| {
         Error::new(Kind::Mismatch, "there is no embedded server yet, and nothing in it")
             .hint("'taxi load' or 'taxi up' creates it; --database-url names a database of yours")
     })?;
@@ -42,7 +43,7 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
         let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None, 0));
         let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
         let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
-        files.extend(verify::check(&mut client, &jobs).await?);
+        files.extend(session::attended(&settings, verify::check(&mut client, &jobs)).await?);
     }
     let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count();
     let error = (wrong > 0).then(|| {

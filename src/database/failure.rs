@@ -10,9 +10,7 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = match sqlstate(&cause) {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
         Some("55P03") => error.hint("--lock-timeout waits longer, and running again later is safe"),
-        Some("42501") => {
-            error.hint("'taxi doctor' says which right the role lacks; the README has the least as SQL")
-        }
+        Some("42501") => error.hint("the README has the least rights that a role needs, as SQL"),
         _ => error,
     };
     error.because(cause)

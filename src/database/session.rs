@@ -1,5 +1,6 @@
 //! One session: connected, of a server new enough, ready for statements.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::config::SslMode;
@@ -49,7 +50,9 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     };
     check_version(&opened.version, &address)?;
     check_encoding(&opened.encoding, &address)?;
-    prepare(&opened.client).await.map_err(|cause| failure::connecting(&address, cause))?;
+    let prepared =
+        async { prepare(&opened.client).await.map_err(|cause| failure::connecting(&address, cause)) };
+    attended(settings, prepared).await?;
     Ok(opened.client)
 }
 
@@ -57,21 +60,39 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
 ///
 /// A statement may take as long as it needs, and a server that hangs, or a proxy before it, keeps connections open: so whether it
 /// is there is asked by sessions of their own.
-pub async fn lost(settings: &Settings) -> Error {
+async fn lost(settings: &Settings) -> Error {
     let silence = settings.silence();
-    let interval = silence / 4;
     let mut answered = Instant::now();
     while answered.elapsed() < silence {
-        tokio::time::sleep(interval).await;
-        // a refusal is an answer
-        match tokio::time::timeout(interval, open(settings)).await {
+        tokio::time::sleep(silence / 4).await;
+        // one of several hosts may be dead; a refusal is an answer
+        match tokio::time::timeout(silence * settings.places().len() as u32, open(settings)).await {
             Ok(Err(Failed::Database(cause))) if cause.code().is_none() => {}
             Ok(_) => answered = Instant::now(),
             Err(_elapsed) => {}
         }
     }
     let text = format!("the database at {} has not answered for {silence:?}", settings.address());
-    Error::new(Kind::Unreachable, text)
+    Error::new(Kind::Unreachable, text).because(Lost).hint("--database-timeout waits longer")
+}
+
+/// The server is not to be heard of.
+#[derive(Debug, thiserror::Error)]
+#[error("new sessions are not answered either")]
+struct Lost;
+
+/// Whether `error` says that the server has fallen silent, so that its sessions are of no use any more.
+pub fn is_lost(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<Lost>())
+}
+
+/// What `work` on sessions comes to, unless the server falls silent meanwhile.
+pub async fn attended<T>(settings: &Settings, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        lost = lost(settings) => Err(lost),
+    }
 }
 
 /// A session, and what the server said of itself.

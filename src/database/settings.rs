@@ -19,8 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the server to greet, authenticate and begin the session, once it is connected.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a connection may be dead before it is given up: what the other side does not confirm for so long is lost.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long a server may not answer at all, where nothing else is said; and how long what was sent may go unconfirmed.
+pub const SILENCE: Duration = Duration::from_secs(60);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -30,6 +30,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 pub struct Settings {
     config: Config,
     tls: Tls,
+    silence: Duration,
     /// What the user should know if the server refuses them.
     advice: Option<String>,
 }
@@ -113,10 +114,14 @@ impl Settings {
         config.keepalives_interval(number("keepalives_interval")?.map_or(KEEPALIVE_INTERVAL, seconds));
         let retries = number("keepalives_retries")?.map_or(KEEPALIVE_RETRIES, i32::unsigned_abs);
         config.keepalives_retries(retries);
-        config.tcp_user_timeout(match number("tcp_user_timeout")? {
-            Some(milliseconds @ 1..) => Duration::from_millis(milliseconds.unsigned_abs().into()),
-            _ => SILENCE,
-        });
+        match number("tcp_user_timeout")? {
+            None => _ = config.tcp_user_timeout(SILENCE),
+            // as libpq has it: the system's own
+            Some(..=0) => {}
+            Some(milliseconds) => {
+                config.tcp_user_timeout(Duration::from_millis(milliseconds.unsigned_abs().into()));
+            }
+        }
         match parameters.get("target_session_attrs") {
             None | Some("any") => {}
             Some("read-write" | "primary") => _ = config.target_session_attrs(TargetSessionAttrs::ReadWrite),
@@ -154,7 +159,7 @@ impl Settings {
         };
         let file = |name| parameters.get(name).map(PathBuf::from);
         let tls = Tls { mode, roots: root, certificate: file("sslcert"), key: file("sslkey") };
-        Ok(Self { config, tls, advice })
+        Ok(Self { config, tls, silence: SILENCE, advice })
     }
 
     /// How the connection is kept from others' eyes.
@@ -229,12 +234,19 @@ impl Settings {
     pub(super) fn answer_timeout(&self) -> Duration {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) as u32;
         let connecting = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        (connecting + GREETING_TIMEOUT) * hosts
+        (connecting + GREETING_TIMEOUT.min(self.silence)) * hosts
     }
 
     /// How long the server may not answer at all.
     pub fn silence(&self) -> Duration {
-        self.config.get_tcp_user_timeout().copied().unwrap_or(SILENCE)
+        self.silence
+    }
+
+    /// The same of a server that may be silent for so long.
+    #[must_use]
+    pub fn with_silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
     }
 
     /// `host:port/database` as messages may show it; several hosts are joined by commas.

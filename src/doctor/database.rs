@@ -12,6 +12,7 @@ use super::{Findings, disk};
 use crate::database::settings::{Place, Settings};
 use crate::database::{failure, session, statement};
 use crate::error::{Error, Kind, Result};
+use crate::ledger::schema::{Standing, standing};
 use crate::load::job::Job;
 use crate::load::{schema, tables};
 
@@ -31,8 +32,10 @@ pub async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) 
             return findings.fail(stage(&error), &error, fix);
         }
     };
-    if let Err(error) = look(&client, settings, jobs, findings).await {
-        findings.fail("rights", &error, "let the role read the database's catalog");
+    let looked = session::attended(settings, look(&client, settings, jobs, findings)).await;
+    if let Err(error) = looked {
+        let fix = "let the role read the catalog and use the tables' schema: the README has the least rights as SQL";
+        findings.fail(if session::is_lost(&error) { "session" } else { "rights" }, &error, fix);
     }
 }
 
@@ -194,20 +197,26 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
             return Ok(());
         }
     }
-    if row.get::<_, Option<bool>>("may_write_rejects") == Some(false) {
-        findings.warn(
-            NAME,
-            "the role may not write to taxi_etl.rejects",
-            "grant SELECT and INSERT on it for --max-rejects",
-        );
-    }
-    match crate::ledger::schema::is_current(client).await? {
-        true => findings.ok(NAME, "of this version, and the role may write to it"),
-        false => findings.warn(
-            NAME,
-            "of another version: an older one is upgraded by the next load, a newer one refused",
-            "let the owner of the schema taxi_etl run this taxi once",
-        ),
+    let without_rejects = match row.get::<_, Option<bool>>("may_write_rejects") {
+        Some(false) => "; not to taxi_etl.rejects, as --max-rejects needs",
+        _ => "",
+    };
+    let may_upgrade = row.get::<_, Option<bool>>("may_upgrade") == Some(true);
+    match (standing(client).await?, may_upgrade) {
+        (Standing::Absent, _) => findings.ok(NAME, "not there yet: the first load creates its tables"),
+        (Standing::Current, _) => {
+            findings.ok(NAME, format!("of this version, and the role may write to it{without_rejects}"));
+        }
+        (Standing::Older, true) => findings.ok(NAME, "of an older version: the next load upgrades it"),
+        (Standing::Older, false) => {
+            let error =
+                Error::new(Kind::Authentication, "of an older version, and the role may not upgrade it");
+            findings.fail(NAME, &error, "let the owner of the schema taxi_etl run this taxi once");
+        }
+        (Standing::Newer, _) => {
+            let error = Error::new(Kind::Configuration, "of a newer version than this taxi knows");
+            findings.fail(NAME, &error, "use the taxi that has upgraded it");
+        }
     }
     Ok(())
 }
@@ -246,7 +255,12 @@ async fn look_at_tables(client: &Client, job: &Job, findings: &mut Findings) -> 
             let time_column = job.period.time_column.to_lowercase();
             let indexed =
                 query(client, "doctor/time_index.sql", &[&job.table.quoted(), &time_column]).await?;
-            let said = format!("its {} columns take the rows", columns.len());
+            let may_replace: Option<bool> = row.get("may_replace");
+            let no_replace = match may_replace {
+                Some(false) => "; without DELETE no file can be replaced",
+                _ => "",
+            };
+            let said = format!("its {} columns take the rows{no_replace}", columns.len());
             match indexed.get(0) {
                 true => findings.ok(name, said),
                 false => findings.warn(

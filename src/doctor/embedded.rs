@@ -4,7 +4,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::{Findings, disk};
 use crate::database::settings::Settings;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::provision::account::Account;
 use crate::provision::home::Home;
 use crate::provision::{Provisioner, State, cluster};
@@ -25,11 +25,11 @@ pub async fn check(provisioner: &Provisioner, findings: &mut Findings) -> Option
 async fn look(provisioner: &Provisioner, findings: &mut Findings) -> Result<Option<Settings>> {
     let status = provisioner.status().await?;
     let home = Home::resolve(provisioner.home.as_deref())?;
-    disk::check(&status.data_dir, findings);
     if let (State::Running, Some(url)) = (status.state, &status.database_url) {
         findings.ok(NAME, format!("runs, with its data in {}", status.data_dir.display()));
         return Settings::parse(&format!("{url}?sslmode=disable")).map(Some);
     }
+    disk::check(&status.data_dir, findings);
     let account = Account::for_server(&home.data())?;
     if let Account::Other { name, .. } = &account {
         findings.ok("account", format!("the server runs as {name}, not as root"));
@@ -57,11 +57,7 @@ async fn look(provisioner: &Provisioner, findings: &mut Findings) -> Result<Opti
         State::Absent => {
             findings.ok(NAME, format!("not created yet: the first load does, in {}", home.path().display()))
         }
-        State::Starting => {
-            return Err(
-                Error::new(Kind::Unreachable, "the embedded server is starting").hint("ask again in a while")
-            );
-        }
+        State::Starting => findings.warn(NAME, "it is starting", "ask again in a while: a load waits for it"),
         State::Stopped | State::Running => {
             findings.ok(
                 NAME,

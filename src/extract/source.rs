@@ -187,7 +187,7 @@ impl Source {
 
     fn body_of(&self, requests: Requests, response: reqwest::Response) -> Body {
         let description = Description::of(response.headers());
-        let content = Content::Http(Box::new(Transfer::new(requests, response)));
+        let content = Content::Http(Box::new(Transfer::new(requests, response, &description)));
         Body { description, address: self.address(), received: Received::default(), content }
     }
 
@@ -197,7 +197,13 @@ impl Source {
             Self::File(path) => Ok(open_file(path).await?.description),
             Self::Http(address) => {
                 let mut requests = Requests::new(address, patience, report);
-                let response = requests.ask(Method::HEAD, HeaderMap::new()).await?;
+                let mut response = requests.ask(Method::HEAD, HeaderMap::new()).await?;
+                let may_be_of_the_method =
+                    [StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+                if may_be_of_the_method.contains(&response.status()) {
+                    // signed addresses are often good for GET alone; the body is not read
+                    response = requests.ask(Method::GET, HeaderMap::new()).await?;
+                }
                 Ok(Description::of(http::accept(address, response)?.headers()))
             }
         }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
+use reqwest::header::{
+    CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
+};
 use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
@@ -120,34 +122,45 @@ fn delays(patience: Patience) -> ExponentialBackoff {
 /// A file on its way.
 pub struct Transfer {
     requests: Requests,
-    response: Response,
+    /// `None` once all has come.
+    response: Option<Response>,
+    /// The file's length, as soon as the server has said it.
+    length_bytes: Option<u64>,
     /// What came with the last bytes that were sent again.
     pending: Bytes,
     pace: Pace,
 }
 
 impl Transfer {
-    /// Goes on with the `response` to one of the `requests`.
-    pub fn new(requests: Requests, response: Response) -> Self {
-        Self { requests, response, pending: Bytes::new(), pace: Pace::default() }
+    /// Goes on with the `response` to one of the `requests`, of the file that is described so.
+    pub fn new(requests: Requests, response: Response, description: &Description) -> Self {
+        let length_bytes = description.length_bytes;
+        Self {
+            requests,
+            response: Some(response),
+            length_bytes,
+            pending: Bytes::new(),
+            pace: Pace::default(),
+        }
     }
 
     /// The next bytes of the file that is described so, behind those that were `received`; `None` at the end.
     pub async fn chunk(&mut self, received: &Received, description: &Description) -> Result<Option<Bytes>> {
         loop {
-            match self.read(received, description).await {
+            match self.read(received).await {
                 Ok(chunk) => return Ok(chunk),
                 Err(error) => self.go_on(error, received, description).await?,
             }
         }
     }
 
-    async fn read(&mut self, received: &Received, description: &Description) -> Result<Option<Bytes>> {
+    async fn read(&mut self, received: &Received) -> Result<Option<Bytes>> {
         if !self.pending.is_empty() {
             return Ok(Some(std::mem::take(&mut self.pending)));
         }
-        let chunk = self.pace.chunk(&mut self.response, &self.requests).await?;
-        match description.length_bytes {
+        let Some(response) = &mut self.response else { return Ok(None) };
+        let chunk = self.pace.chunk(response, &self.requests).await?;
+        match self.length_bytes {
             Some(announced) if chunk.is_none() && received.length_bytes < announced => {
                 let why = format!("{announced} bytes were announced, and {} came", received.length_bytes);
                 Err(http::broken_off(&self.requests.address).because(why))
@@ -176,13 +189,19 @@ impl Transfer {
         }
     }
 
-    /// Asks for what is missing.
-    async fn reopen(&mut self, received: &Received, description: &Description) -> Result<Response> {
+    /// Asks for what is missing; `None` where nothing is, but for the word that it was all.
+    async fn reopen(&mut self, received: &Received, description: &Description) -> Result<Option<Response>> {
         let from = received.length_bytes;
         let response = self.requests.attempt(Method::GET, range(from, description)).await?;
         let address = &self.requests.address;
+        let part = Part::of(response.headers());
+        let is_same = part.is_of(response.headers(), description, self.length_bytes);
         match response.status() {
-            StatusCode::PARTIAL_CONTENT if is_rest(response.headers(), from, description) => Ok(response),
+            StatusCode::PARTIAL_CONTENT if is_same && part.start == Some(from) => {
+                self.length_bytes = self.length_bytes.or(part.whole);
+                Ok(Some(response))
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if is_same && part.whole == Some(from) => Ok(None),
             StatusCode::PARTIAL_CONTENT
             | StatusCode::RANGE_NOT_SATISFIABLE
             | StatusCode::PRECONDITION_FAILED => Err(changed(address)),
@@ -195,7 +214,7 @@ impl Transfer {
                 if answered != *description && !answered.is_of_same_file(description) {
                     return Err(changed(address));
                 }
-                self.skip(response, received).await
+                self.skip(response, received).await.map(Some)
             }
         }
     }
@@ -223,8 +242,11 @@ impl Transfer {
 /// is asked for: a part could be another file's.
 fn range(from: u64, description: &Description) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let strong = description.etag.as_ref().filter(|etag| !etag.starts_with("W/"));
-    let validator = strong.or(description.last_modified.as_ref()).map(|text| HeaderValue::from_str(text));
+    let validator = match &description.etag {
+        Some(etag) => Some(etag).filter(|etag| !etag.starts_with("W/")),
+        None => description.last_modified.as_ref(),
+    };
+    let validator = validator.map(|text| HeaderValue::from_str(text));
     if let (1.., Some(Ok(validator)), Ok(range)) = (from, validator, format!("bytes={from}-").parse()) {
         headers.insert(RANGE, range);
         headers.insert(IF_RANGE, validator);
@@ -232,19 +254,31 @@ fn range(from: u64, description: &Description) -> HeaderMap {
     headers
 }
 
-/// Whether a partial answer is the rest of the file.
-fn is_rest(headers: &HeaderMap, from: u64, description: &Description) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let parts = text(CONTENT_RANGE).and_then(|range| {
-        let (range, whole) = range.strip_prefix("bytes ")?.split_once('/')?;
-        Some((range.split_once('-')?.0.parse::<u64>().ok()?, whole))
-    });
-    let Some((start, whole)) = parts else { return false };
-    let same_length =
-        description.length_bytes.is_none_or(|length| whole == "*" || whole == length.to_string());
-    let same_tag =
-        text(ETAG).is_none_or(|etag| description.etag.as_deref().is_none_or(|known| known == etag));
-    start == from && same_length && same_tag
+/// Which part of a file an answer is, by its `Content-Range`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    start: Option<u64>,
+    whole: Option<u64>,
+}
+
+impl Part {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes "));
+        let Some((range, whole)) = text.and_then(|text| text.split_once('/')) else { return Self::default() };
+        let start = range.split_once('-').and_then(|(start, _)| start.parse().ok());
+        Self { start, whole: whole.parse().ok() }
+    }
+
+    /// Whether nothing says that it is another file's. Not every server looks at `If-Range`.
+    fn is_of(self, headers: &HeaderMap, description: &Description, length_bytes: Option<u64>) -> bool {
+        let same = |name, known: &Option<String>| {
+            let said = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            said.is_none_or(|said| known.as_deref().is_none_or(|known| known == said))
+        };
+        same(ETAG, &description.etag)
+            && same(LAST_MODIFIED, &description.last_modified)
+            && self.whole.is_none_or(|whole| length_bytes.is_none_or(|length| length == whole))
+    }
 }
 
 /// How fast bytes come while they are waited for.

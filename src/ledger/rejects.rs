@@ -28,9 +28,6 @@ pub async fn record(
     filename: &str,
     rejects: &[Reject],
 ) -> Result<()> {
-    if rejects.is_empty() {
-        return Ok(());
-    }
     let lines: Vec<i64> = rejects.iter().map(|reject| reject.line as i64).collect();
     let columns: Vec<Option<&str>> = rejects.iter().map(|reject| reject.column.as_deref()).collect();
     let reasons: Vec<&str> = rejects.iter().map(|reject| reject.reason.as_str()).collect();

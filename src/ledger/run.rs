@@ -84,6 +84,12 @@ impl Run {
         }
     }
 
+    /// Goes on as another run, which has been through these phases.
+    pub fn begin_again(&mut self, phases: Phases) {
+        (self.id, self.started_at, self.phases, self.source) =
+            (Uuid::now_v7(), Timestamp::now(), phases, None);
+    }
+
     /// Records that the run is under way, for others to see.
     pub async fn record_start(&self, client: &impl GenericClient) -> Result<()> {
         self.record(client, Status::Running, None, None).await.map(drop)

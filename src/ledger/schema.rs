@@ -1,13 +1,42 @@
 //! The ledger's tables: created where there are none, brought up to this program's version where they are older.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, GenericClient};
 
 use crate::database::{failure, statement};
 use crate::error::{Error, Kind, Result};
+use crate::load::locks;
 
 /// The files of `sql/ledger/` that lead from one version to the next, the first from nothing.
 const STEPS: [&str; 4] =
     ["ledger/1_runs.sql", "ledger/2_history.sql", "ledger/3_tasks.sql", "ledger/4_rejects.sql"];
+
+/// How long an upgrade waits for loads under way.
+const UPGRADE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How the ledger's tables stand to this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// There are none.
+    Absent,
+    /// The next load upgrades them, if it may.
+    Older,
+    /// They are of this version.
+    Current,
+    /// A newer program has been here.
+    Newer,
+}
+
+/// Looks how they stand.
+pub async fn standing(client: &Client) -> Result<Standing> {
+    Ok(match version(client).await.map_err(unreadable)? {
+        0 => Standing::Absent,
+        version if version < STEPS.len() => Standing::Older,
+        version if version > STEPS.len() => Standing::Newer,
+        _ => Standing::Current,
+    })
+}
 
 /// Creates or upgrades the tables. What is of this version is not touched and needs no right but to read.
 pub async fn upgrade(client: &mut Client) -> Result<()> {
@@ -17,6 +46,7 @@ pub async fn upgrade(client: &mut Client) -> Result<()> {
     };
     let transaction = client.transaction().await.map_err(failed)?;
     if version(&transaction).await.map_err(failed)? != STEPS.len() {
+        locks::bound(&transaction, UPGRADE_LOCK_TIMEOUT, true).await?;
         let lock = statement::render("lock_creation.sql", &minijinja::context! {})?;
         transaction.batch_execute(&lock).await.map_err(failed)?;
         let found = version(&transaction).await.map_err(failed)?;
@@ -41,11 +71,6 @@ pub async fn upgrade_existing(client: &mut Client) -> Result<bool> {
         upgrade(client).await?;
     }
     Ok(exists)
-}
-
-/// Whether there is a ledger of this version.
-pub async fn is_current(client: &Client) -> Result<bool> {
-    Ok(version(client).await.map_err(unreadable)? == STEPS.len())
 }
 
 fn unreadable(cause: tokio_postgres::Error) -> Error {

@@ -97,21 +97,24 @@ impl Job {
         .await?;
         let names = Names { identifiers: self.identifiers(&columns), columns };
         locks::bound(&sessions.staging, options.lock_timeout, false).await?;
-        let mut staging =
-            Staging::new(&mut sessions.staging, &self.table, &self.staging_table, run.id, &names.identifiers);
         let phases = run.phases.clone();
         let mut again = options.patience.retries;
-        let (ended, dropped) = loop {
+        let (mut staging, ended, dropped) = loop {
+            let (staging_table, identifiers) = (&self.staging_table, &names.identifiers);
+            let mut staging =
+                Staging::new(&mut sessions.staging, &self.table, staging_table, run.id, identifiers);
             let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
             // the transaction has ended by now, and lets its chunks go
             let dropped = staging.drop_chunks().await;
             match &ended {
                 Err(error) if again > 0 && transfer::is_changed(error) && dropped.is_ok() => {
                     report.notice(&format!("{}; starting over", failure::line(error)));
-                    run.phases = phases.clone();
+                    // the ledger has this one; what comes now may end as no run at all
+                    run.record_failure(staging.client(), error).await?;
+                    run.begin_again(phases.clone());
                     again -= 1;
                 }
-                _ => break (ended, dropped),
+                _ => break (staging, ended, dropped),
             }
         };
         let cleared = match &ended {
@@ -160,6 +163,10 @@ impl Job {
         };
         run.source = Some((self.source.address(), body.description.clone()));
         run.record_start(staging.client()).await?;
+        if self.max_rejects > 0 {
+            // a right that is missing shows before all the work
+            rejects::record(&transaction, run.id, &self.filename, &[]).await?;
+        }
         staging.begin().await?;
         let replaces = options.if_loaded == IfLoaded::Replace;
         let mut rows_deleted = 0;
@@ -235,7 +242,9 @@ impl Job {
         if rows_deleted > 0 {
             history::forget_matched(&transaction, &self.table, &self.filename).await?;
         }
-        rejects::record(&transaction, run.id, &self.filename, &transformed.rejects).await?;
+        if rows_rejected > 0 {
+            rejects::record(&transaction, run.id, &self.filename, &transformed.rejects).await?;
+        }
         run.record_success(&transaction, &loaded).await?;
         run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {

@@ -8,7 +8,8 @@ use tokio_postgres::Client;
 use super::job::Job;
 use super::{IfLoaded, Options, tables};
 use crate::error::{Kind, Result};
-use crate::ledger::{history, schema};
+use crate::ledger::history;
+use crate::ledger::schema::{self, Standing};
 use crate::report::Report;
 
 /// What a load would do.
@@ -43,7 +44,7 @@ impl Job {
         report: &Arc<dyn Report>,
     ) -> Result<Outlook> {
         let earlier = match client {
-            Some(client) if schema::is_current(client).await? => {
+            Some(client) if schema::standing(client).await? == Standing::Current => {
                 history::latest_success(client, &self.table, &self.filename).await?
             }
             _ => None,

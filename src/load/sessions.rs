@@ -22,7 +22,8 @@ impl Sessions {
     /// Connects both.
     pub async fn open(settings: &Settings) -> Result<Self> {
         let (load, staging) = (session::connect(settings).await?, session::connect(settings).await?);
-        let numbers = [session::number(&load).await?, session::number(&staging).await?];
+        let numbers = async { Ok([session::number(&load).await?, session::number(&staging).await?]) };
+        let numbers = session::attended(settings, numbers).await?;
         Ok(Self { load, staging, settings: settings.clone(), numbers })
     }
 

@@ -89,13 +89,14 @@ impl Load {
             (signal, deadline)
         };
         let settings = sessions.settings().clone();
-        let (ended, deadline, is_lost) = tokio::select! {
+        let attended = session::attended(&settings, self.run_steps(&mut sessions));
+        let (ended, deadline) = tokio::select! {
             biased;
-            ended = self.run_steps(&mut sessions) => (ended, Instant::now() + CANCEL_TIMEOUT, false),
-            (signal, deadline) = signal => (Err(signal), deadline, false),
-            lost = session::lost(&settings) => (Err(lost), Instant::now() + CANCEL_TIMEOUT, true),
+            ended = attended => (ended, Instant::now() + CANCEL_TIMEOUT),
+            (signal, deadline) = signal => (Err(signal), deadline),
         };
         let mut summary = self.summary.clone();
+        let is_lost = ended.as_ref().is_err_and(session::is_lost);
         let mut sessions = Some(sessions).filter(|_| !is_lost);
         let error = match ended {
             Ok(Ended::Loaded(loaded)) => {
@@ -141,8 +142,10 @@ impl Load {
                 return self.run.record_failure(&client, error).await;
             }
             let Some(sessions) = sessions else {
-                let text = "the ledger will know the run as lost, once the next load finds it";
-                report.notice(text);
+                report.notice(match self.run.committing.load(Ordering::Relaxed) {
+                    true => "whether the commit took effect is in taxi_etl.runs; loading again is safe in either case",
+                    false => "the ledger will know the run as lost, once the next load finds it",
+                });
                 return Ok(true);
             };
             match self.run.record_failure(&sessions.load, error).await {

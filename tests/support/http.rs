@@ -34,11 +34,21 @@ pub struct Reply {
     pub bytes_per_second: Option<u64>,
     /// Whether the connection stays open, and silent, behind the body.
     pub stalls: bool,
+    /// Whether the body comes in chunks, without its length.
+    pub chunked: bool,
 }
 
 impl Reply {
     pub fn ok(body: Vec<u8>) -> Self {
-        Self { status: 200, headers: Vec::new(), body, announce: None, bytes_per_second: None, stalls: false }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body,
+            announce: None,
+            bytes_per_second: None,
+            stalls: false,
+            chunked: false,
+        }
     }
 
     pub fn status(status: u16) -> Self {
@@ -64,6 +74,12 @@ impl Reply {
     pub fn cut_at(mut self, length: usize) -> Self {
         self.announce = Some(self.body.len());
         self.body.truncate(length);
+        self
+    }
+
+    /// In chunks, without its length.
+    pub fn chunked(mut self) -> Self {
+        self.chunked = true;
         self
     }
 
@@ -162,9 +178,11 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex
         Request { method, path, headers: lines.by_ref().take_while(|line| !line.is_empty()).collect() };
     seen.lock().unwrap().requests.push(request.clone());
     let reply = answer(&request);
-    let length = reply.announce.unwrap_or(reply.body.len());
-    let mut head =
-        format!("HTTP/1.1 {} X\r\nContent-Length: {length}\r\nConnection: close\r\n", reply.status);
+    let length = match reply.chunked {
+        true => "Transfer-Encoding: chunked".to_owned(),
+        false => format!("Content-Length: {}", reply.announce.unwrap_or(reply.body.len())),
+    };
+    let mut head = format!("HTTP/1.1 {} X\r\n{length}\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -185,7 +203,11 @@ fn send(stream: &mut TcpStream, reply: &Reply, seen: &Mutex<Seen>) {
     let mut sent = 0;
     let piece_bytes = reply.bytes_per_second.map_or(16 * 1024, |rate| (rate / 20).clamp(1, 16 * 1024));
     for piece in reply.body.chunks(piece_bytes as usize) {
-        if stream.write_all(piece).is_err() {
+        let framed = match reply.chunked {
+            true => [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat(),
+            false => piece.to_vec(),
+        };
+        if stream.write_all(&framed).is_err() {
             return;
         }
         sent += piece.len();
@@ -194,5 +216,8 @@ fn send(stream: &mut TcpStream, reply: &Reply, seen: &Mutex<Seen>) {
             let due = Duration::from_secs_f64(sent as f64 / rate as f64);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
+    }
+    if reply.chunked && reply.announce.is_none() {
+        let _ = stream.write_all(b"0\r\n\r\n");
     }
 }

@@ -116,7 +116,7 @@ impl Databases {
     pub async fn connect(&self, settings: &Settings) -> Result<Session> {
         let connected = async {
             let client = session::connect(settings).await?;
-            let number = session::number(&client).await?;
+            let number = session::attended(settings, session::number(&client)).await?;
             Ok(Session { client, number })
         };
         let is_embedded = self.embedded.get() == Some(settings);
@@ -184,7 +184,7 @@ pub struct Guardian {
 impl Guardian {
     /// What `work` on the session comes to; where that fails, on whichever side, nothing of it goes on on the server.
     pub async fn guard<T>(&self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let outcome = interrupt.or(work).await;
+        let outcome = interrupt.or(session::attended(&self.settings, work)).await;
         if outcome.is_err() {
             // where the server does not answer, it ends the statement when it notices that the client is gone
             let (tokens, numbers) = ([self.token.clone()], [self.number]);

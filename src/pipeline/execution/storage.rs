@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 const MATCHING: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
-const PREFIX: &str = "taxi-run-";
+const PREFIX: &str = "taxi-flow-";
 const FILES: &str = "files";
 
 /// The files of one run.
@@ -192,8 +192,8 @@ mod tests {
             fs::create_dir_all(path.join(folder)).unwrap();
             path
         };
-        let (left, other) = (make("taxi-run-left", FILES), make("of-somebody-else", FILES));
-        let (new, alive) = (make("taxi-run-new", ""), make("taxi-run-alive", FILES));
+        let (left, other) = (make("taxi-flow-left", FILES), make("of-somebody-else", FILES));
+        let (new, alive) = (make("taxi-flow-new", ""), make("taxi-flow-alive", FILES));
         let lock = File::open(&alive).unwrap();
         lock.lock().unwrap();
         remove_leftovers(parent.path());
