@@ -7,7 +7,8 @@ use indicatif::HumanBytes;
 
 use super::Findings;
 use crate::error::Kind;
-use crate::extract::source::{Description, Source};
+use crate::extract::description::Description;
+use crate::extract::source::Source;
 use crate::extract::transfer::Patience;
 use crate::report::{Quiet, Report};
 

@@ -7,7 +7,8 @@ use sha2::Digest as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::source::{Body, Received};
+use super::description::Received;
+use super::source::Body;
 use super::{CHANNEL_DEPTH, Chunk};
 use crate::error::{Error, Kind};
 

@@ -1,14 +1,15 @@
 //! From a source to CSV records, in one forward pass and bounded memory:
 //!
 //! ```text
-//! source ─► download ─► gunzip ─► dialect ─► records
-//!           sha256      CRC       quotes,    cells
-//!           length                line ends
+//! source ─► transfer ───► download ─► gunzip ─► dialect ─► records
+//!           retries,      sha256      CRC       quotes,    cells
+//!           resumption    length                line ends
 //! ```
 //!
 //! Each arrow is a bounded channel. A failure travels down the same channels as the bytes, so the stage at the
 //! end meets the first thing that went wrong, not what came of it.
 
+pub mod description;
 pub mod dialect;
 pub mod download;
 pub mod gunzip;

@@ -17,7 +17,7 @@ use reqwest::header::{
 use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::source::{Description, Received};
+use super::description::{Description, Received};
 use crate::error::{Error, Kind, Result};
 use crate::http;
 use crate::report::{Report, failure};

@@ -15,7 +15,7 @@ use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
 use crate::error::{Error, Kind, Result};
-use crate::extract::source::Description;
+use crate::extract::description::Description;
 use crate::report::log::Line;
 
 /// A file's last successful load.

@@ -13,7 +13,7 @@ use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
 use crate::error::{Error, Result};
-use crate::extract::source::Description;
+use crate::extract::description::Description;
 use crate::http;
 use crate::load::IfLoaded;
 use crate::report::loaded::Loaded;
