@@ -275,16 +275,16 @@ fn silence_and_drips_end() {
     let database = Database::new("stalled");
     let content = month::yellow(ROWS);
     let served = content.clone();
-    let (output, requests, _) = load(&database, &["--source-timeout", "1s"], move |count, request| {
+    let (output, requests, _) = load(&database, &["--source-timeout", "2s"], move |count, request| {
         let reply = Reply::ranged(&served, "\"a\"", request);
         if count == 0 { reply.stalling_at(served.len() / 2) } else { reply }
     });
     assert_eq!(json(&output)["rows_inserted"], ROWS);
     assert_eq!(requests.len(), 2);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("nothing came for 1s; going on from byte"), "{said}");
+    assert!(said.contains("nothing came for 2s; going on from byte"), "{said}");
 
-    let limits = ["--force", "--source-timeout", "1s", "--retries", "1"];
+    let limits = ["--force", "--source-timeout", "2s", "--retries", "1"];
     let (output, ..) = load(&database, &limits, move |_, _| Reply::ok(content.clone()).at_most(100));
     let said = refusal(&output, UNREACHABLE);
     assert!(said.contains("are too few"), "{said}");
@@ -293,7 +293,7 @@ fn silence_and_drips_end() {
     let address = format!("http://{}", mute.local_addr().unwrap());
     let said =
         refusal(&database.load("yellow", 2021, 1, &address).args(limits).output().unwrap(), UNREACHABLE);
-    assert!(said.contains("no answer within 1s"), "{said}");
+    assert!(said.contains("no answer within 2s"), "{said}");
 }
 
 /// What a server makes of the file.

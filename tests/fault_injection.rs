@@ -26,7 +26,7 @@ const ROWS: u32 = 20_000;
 const ROWS_BEFORE: u32 = 6_000;
 const REJECTS: u32 = 3;
 /// How long a database may not answer here.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// What happens during a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,7 +223,7 @@ impl Site {
 
     fn load(&self, url: &str) -> Command {
         let mut load = self.server.taxi(&["load", "--taxi", "yellow", "--year", "2021", "--month", "1"]);
-        load.args(["--output", "json", "--max-rejects", "5", "--source-timeout", "1s", "--retries", "3"]);
+        load.args(["--output", "json", "--max-rejects", "5", "--source-timeout", "2s", "--retries", "3"]);
         load.args(["--source", &self.source.address]).env("DATABASE_URL", url);
         load.env("TAXI_DATABASE_TIMEOUT", format!("{}ms", SILENCE.as_millis()));
         load.env("TMPDIR", self.temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
