@@ -102,24 +102,15 @@ fn a_server_that_says_nothing_is_given_up() {
     assert!(error.contains("accepts the connection and does not answer"), "{error}");
 }
 
-/// The database's address, and its URL with the address of a proxy before it.
-fn proxied(database: &Database) -> (Proxy, String) {
-    let (credentials, place) = database.url.split_once('@').unwrap();
-    let (address, name) = place.split_once('/').unwrap();
-    let proxy = Proxy::new(address.parse().unwrap());
-    let url = format!("{credentials}@{}/{name}", proxy.address);
-    (proxy, url)
-}
-
 #[test]
 fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
     let database = Database::new("silent");
     let source = testdata();
     let source = source.to_str().unwrap();
-    let (proxy, url) = proxied(&database);
+    let (proxy, url) = Proxy::before(&database.url);
     let load = || {
         let mut load = database.reload("yellow", 2021, 1, source);
-        load.env("DATABASE_URL", format!("{url}?sslmode=disable&connect_timeout=1"))
+        load.env("DATABASE_URL", format!("{url}&connect_timeout=1"))
             .env("TAXI_DATABASE_TIMEOUT", "2s")
             .output()
             .unwrap()
@@ -142,9 +133,7 @@ fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
     {
         proxy.arm(Fault::Stall(Way::ToClient, 1200, Duration::from_secs(3600)));
         let mut looking = taxi(command);
-        looking
-            .env("DATABASE_URL", format!("{url}?sslmode=disable&connect_timeout=1"))
-            .env("TAXI_DATABASE_TIMEOUT", "1s");
+        looking.env("DATABASE_URL", format!("{url}&connect_timeout=1")).env("TAXI_DATABASE_TIMEOUT", "1s");
         assert_eq!(looking.output().unwrap().status.code(), Some(69), "{command:?}");
     }
     proxy.arm(Fault::None);

@@ -28,7 +28,7 @@ pub enum Fault {
 
 /// The proxy; it works until the process ends.
 pub struct Proxy {
-    pub address: SocketAddr,
+    address: SocketAddr,
     state: Arc<State>,
 }
 
@@ -45,7 +45,7 @@ struct State {
 
 impl Proxy {
     /// Before the server at `target`.
-    pub fn new(target: SocketAddr) -> Self {
+    fn new(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -70,6 +70,15 @@ impl Proxy {
             }
         });
         Self { address, state }
+    }
+
+    /// Before the server of a database's URL; returns the URL that leads through it, too.
+    pub fn before(url: &str) -> (Self, String) {
+        let (credentials, place) = url.split_once('@').unwrap();
+        let (address, name) = place.split_once('/').unwrap();
+        let proxy = Self::new(address.parse().unwrap());
+        let through = format!("{credentials}@{}/{name}?sslmode=disable", proxy.address);
+        (proxy, through)
     }
 
     /// From now on connections meet this fault, once.
