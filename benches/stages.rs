@@ -20,7 +20,7 @@ use flate2::write::GzEncoder;
 use taxi_etl::error::Result;
 use taxi_etl::extract::{gunzip, records::Records};
 use taxi_etl::transform::repeats::Repeats;
-use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::row::{Column, Computed, Encoded, RowEncoder};
 use taxi_etl::transform::row_key::RowKey;
 use taxi_etl::transform::value::ColumnType;
 use tokio::runtime::Runtime;
@@ -126,9 +126,10 @@ fn key(bencher: Bencher<'_, '_>) {
 /// Keys into the filter that finds repeated ones.
 #[divan::bench]
 fn repeats(bencher: Bencher<'_, '_>) {
-    let keys: Vec<RowKey> = (0..ROWS).map(|row| RowKey::of([&row.to_le_bytes()[..]].into_iter())).collect();
+    let key = |row: usize| RowKey::of([&row.to_le_bytes()[..]].into_iter());
+    let rows: Vec<Encoded> = (0..ROWS).map(|row| Encoded { key: key(row), time: None }).collect();
     bencher.counter(ItemsCount::new(ROWS)).with_inputs(Repeats::default).bench_values(|mut repeats| {
-        keys.chunks(256).for_each(|keys| repeats.note_all(keys));
+        rows.chunks(256).for_each(|rows| repeats.note_all(rows));
         repeats
     });
 }

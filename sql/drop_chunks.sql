@@ -1,3 +1,3 @@
--- Drops chunks that are no longer needed.
--- Locks: the chunks, which no other run uses. May be run again.
-DROP TABLE IF EXISTS {{ chunks | join(', ') }}
+-- Drops the chunks that this transaction has created.
+-- Locks: the chunks, which nobody else knows. Not to be run again.
+DROP TABLE {{ chunks | join(', ') }}

@@ -264,3 +264,27 @@ fn a_role_with_the_least_rights_of_the_readme_loads() {
     }
     database.sql("REASSIGN OWNED BY loader TO CURRENT_USER; DROP OWNED BY loader; DROP ROLE loader");
 }
+
+#[test]
+fn a_target_with_row_security_is_loaded_within_its_policies() {
+    let database = Database::new("row_security");
+    let source = testdata();
+    let source = source.to_str().unwrap();
+    json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    database.sql(
+        "TRUNCATE yellow_tripdata; DELETE FROM taxi_etl.runs; \
+         CREATE ROLE policed LOGIN PASSWORD 'policed'; \
+         GRANT ALL ON SCHEMA public, taxi_etl TO policed; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public, taxi_etl TO policed; \
+         ALTER TABLE yellow_tripdata ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY all_rows ON yellow_tripdata USING (true) WITH CHECK (trip_distance < 1)",
+    );
+    let url = format!("postgresql://policed:policed@{}", database.url.split_once('@').unwrap().1);
+    let error = refusal(&load_into(&url, source), 77);
+    assert!(error.contains("row-level security policy"), "{error}");
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
+    database.sql("ALTER POLICY all_rows ON yellow_tripdata WITH CHECK (true)");
+    let loaded = json(&load_into(&url, source));
+    assert_eq!((&loaded["rows_inserted"], &loaded["rows_read"]), (&3001.into(), &3001.into()));
+    database.sql("DROP OWNED BY policed; DROP ROLE policed");
+}

@@ -60,7 +60,7 @@ fn a_signal_in_copy_insert_or_merge_leaves_nothing_behind() {
     let fast = Server::new(move |_| Reply::ok(whole.clone()));
     for (index, (statement, site, signal, code)) in [
         ("COPY", &slow, Signal::SIGTERM, 143),
-        ("INSERT", &fast, Signal::SIGTERM, 143),
+        ("COPY", &fast, Signal::SIGTERM, 143),
         ("MERGE", &fast, Signal::SIGTERM, 143),
         ("COPY", &slow, Signal::SIGINT, 130),
     ]

@@ -53,6 +53,14 @@ pub async fn latest_success(
     }))
 }
 
+/// Notes which runs were killed: those under way of no process that is alive.
+pub async fn mark_lost(client: &Client) -> Result<()> {
+    let mark_lost = statement::render("ledger/mark_lost.sql", &minijinja::context! {})?;
+    let marked = client.execute(&mark_lost, &[]).await;
+    let what = "cannot note in taxi_etl.runs which runs were killed";
+    marked.map(drop).map_err(|cause| failure::statement(what, cause))
+}
+
 /// Forgets what the target holds of the other files of the table, where rows of them may have stood under this one's name.
 pub async fn forget_matched(client: &impl GenericClient, table: &TableName, filename: &str) -> Result<()> {
     let forget = statement::render("ledger/forget_matched.sql", &minijinja::context! {})?;

@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
+use super::copy::Copy;
 use super::locks::Lock;
 use super::merge::{Merge, Merged};
 use super::schema::{column_list, columns_to_fill};
 use super::sessions::Sessions;
-use super::staging::Staging;
+use super::time_index::TimeIndex;
 use super::{IfLoaded, Options, duplicates, locks};
 use crate::database::failure::statement as database_failure;
 use crate::database::identifier::{TableName, quote};
@@ -32,10 +33,6 @@ use crate::transform::batch::{self, Batch, Sorting, Transformed};
 use crate::transform::row::{Column, Computed, RowEncoder};
 use crate::transform::times::Period;
 
-/// Chunks that may be staged before they are moved. With eight, four loads side by side had more staged than the server
-/// kept in memory, and took a seventh longer.
-const CHUNKS_AHEAD: usize = 1;
-
 /// What to load, and where to.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -49,7 +46,7 @@ pub struct Job {
     pub filename: String,
     /// The target table.
     pub table: TableName,
-    /// The table whose shape the chunks have that take the file's rows first.
+    /// The table whose shape the tables have that take the rows which are to be merged.
     pub staging_table: TableName,
     /// The computed columns.
     pub computed: Computed,
@@ -96,42 +93,28 @@ impl Job {
         )
         .await?;
         let names = Names { identifiers: self.identifiers(&columns), columns };
-        locks::bound(&sessions.staging, options.lock_timeout, false).await?;
+        locks::bound(&sessions.aside, options.lock_timeout, false).await?;
         let phases = run.phases.clone();
         let mut again = options.patience.retries;
-        let (mut staging, ended, dropped) = loop {
-            let (staging_table, identifiers) = (&self.staging_table, &names.identifiers);
-            let mut staging =
-                Staging::new(&mut sessions.staging, &self.table, staging_table, run.id, identifiers);
-            let ended = self.load(&mut sessions.load, &mut staging, &names, run, options, report).await;
-            // the transaction has ended by now, and lets its chunks go
-            let dropped = staging.drop_chunks().await;
+        loop {
+            let ended = self.load(&mut sessions.load, &sessions.aside, &names, run, options, report).await;
             match &ended {
-                Err(error) if again > 0 && transfer::is_changed(error) && dropped.is_ok() => {
+                Err(error) if again > 0 && transfer::is_changed(error) => {
                     report.notice(&format!("{}; starting over", failure::line(error)));
                     // the ledger has this one; what comes now may end as no run at all
-                    run.record_failure(staging.client(), error).await?;
+                    run.record_failure(&sessions.aside, error).await?;
                     run.begin_again(phases.clone());
                     again -= 1;
                 }
-                _ => break (staging, ended, dropped),
+                _ => return ended,
             }
-        };
-        let cleared = match &ended {
-            // a load clears away at its beginning
-            Ok(Ended::Skipped(_)) => staging.clear_leftovers().await,
-            _ => dropped,
-        };
-        if let (Ok(_), Err(error)) = (&ended, cleared) {
-            report.notice(&format!("{}; the next load does", failure::line(&error)));
         }
-        ended
     }
 
     async fn load(
         &self,
         client: &mut Client,
-        staging: &mut Staging<'_>,
+        aside: &Client,
         names: &Names,
         run: &mut Run,
         options: &Options,
@@ -141,9 +124,10 @@ impl Job {
         let transaction = client.transaction().await.map_err(failed)?;
         let phase = report.begin(Phase::Prepare, None);
         self.begin(&transaction, run.id, names).await?;
+        history::mark_lost(aside).await?;
         let month =
             Lock::of_month(&self.table, self.period.range.start, &self.filename, options.lock_timeout);
-        locks::take(&transaction, staging.client(), &month, report.as_ref()).await?;
+        locks::take(&transaction, aside, &month, report.as_ref()).await?;
         let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
         let known = match earlier {
             Some(earlier)
@@ -162,12 +146,11 @@ impl Job {
             }
         };
         run.source = Some((self.source.address(), body.description.clone()));
-        run.record_start(staging.client()).await?;
+        run.record_start(aside).await?;
         if self.max_rejects > 0 {
             // a right that is missing shows before all the work
             rejects::record(&transaction, run.id, &self.filename, &[]).await?;
         }
-        staging.begin().await?;
         let replaces = options.if_loaded == IfLoaded::Replace;
         let mut rows_deleted = 0;
         if replaces {
@@ -183,16 +166,19 @@ impl Job {
         let phase = report.begin(Phase::Load, Some(&progress));
         let expected = [self.sha256.clone(), body.description.sha256.clone()];
         let (stream, batches) = self.start_stream(body, names, merge.sorting(), &progress).await?;
-        let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let stage = staging.fill(batches, merge.chunk_rows(), &progress.rows, sender);
-        let move_chunks = async {
-            while let Some(chunk) = chunks.recv().await {
-                merge.chunk(chunk).await?;
-            }
-            Ok(())
+        let copy = Copy {
+            transaction: &transaction,
+            table: &self.table,
+            staging_table: &self.staging_table,
+            run: run.id,
+            identifiers: &names.identifiers,
+            straight: merge.is_spared(),
         };
-        let (rows_staged, ()) = tokio::try_join!(stage, move_chunks)?;
-        staging.summarize().await?;
+        let mut index = TimeIndex::new(aside, &self.table);
+        let copied = copy.run(batches, &mut index, &progress.rows).await?;
+        let rows_staged = copied.rows;
+        merge.begin_with(copied).await?;
+        index.summarize().await?;
         let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
         let downloaded = stream.download.await.map_err(task_failed)?;
         let transformed = stream.transform.await.map_err(task_failed)?;
@@ -210,11 +196,12 @@ impl Job {
 
         let phase = report.begin(Phase::CountDuplicates, None);
         let duplicate_keys =
-            duplicates::count(&transaction, staging, &names.identifiers, transformed.repeats).await?;
+            duplicates::count(&transaction, &merge, &self.period, &names.identifiers, transformed.repeats)
+                .await?;
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
         let phase = report.begin(Phase::Commit, None);
-        locks::take(&transaction, staging.client(), &Lock::of_table(&self.table), report.as_ref()).await?;
+        locks::take(&transaction, aside, &Lock::of_table(&self.table), report.as_ref()).await?;
         locks::bound(&transaction, options.lock_timeout, true).await?;
         let Merged { rows_inserted, stray_times } = merge.finish().await?;
         let rows_matched = rows_staged - rows_inserted;

@@ -1,4 +1,4 @@
-//! MERGE: the staged rows whose key the target does not hold, into the target, one chunk after the other.
+//! MERGE: which rows of a file may have a match in the target, and of those the ones that have none, into the target.
 //!
 //! A key is made of its row's time among others, so a match has the same time. Every statement says so in constants,
 //! and the target's index on the time spares the server the rest: a month's load costs the same however many others
@@ -6,17 +6,15 @@
 //!
 //! Rows are told apart by their times, the file's and the target's:
 //!
-//! | a chunk's rows | the target | moved by |
+//! | rows | the target | go by |
 //! |---|---|---|
-//! | lie in the file's period | holds none of it, or few (strays of other files) | INSERT |
-//! | lie in the file's period | holds many of it | MERGE bounded by the chunk's span |
-//! | lie where the target holds those few, or outside of the period (real files have some, from years ago or an hour too late) | | MERGE bounded by their times |
-//! | have no time (in real files none) | | MERGE with all |
-//!
-//! A MERGE that finds no match takes twice as long as an INSERT (3.97 s and 2.15 s for 1.37 million rows).
+//! | in the file's period | holds none of it, or few (strays of other files) | COPY into the target |
+//! | in the file's period | holds many of it | MERGE bounded by their span |
+//! | where the target holds those few, or outside of the period (real files have some, from years ago or an hour too late) | | MERGE bounded by their times |
+//! | without a time (in real files none) | | MERGE with all |
 //!
 //! Loads of different months go on side by side, and do not see each other's rows before they are committed. Rows of two
-//! periods cannot match; those outside of a file's period (strays) can match another's rows. So a load moves its strays
+//! periods cannot match; those outside of a file's period (strays) can match another's rows. So a load merges its strays
 //! at its end, when the table's lock lets one load after the other finish: it sees what the others have committed. The
 //! rows of its period went before, and where a stray of another load came in between, they are taken back. That is what
 //! one load after the other would have come to, in the order of their commits.
@@ -27,7 +25,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::staging::{CHUNK_ROWS, Chunk};
+use super::copy::{Chunk, Copied};
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
@@ -46,12 +44,14 @@ pub struct Merge<'a> {
     seen_until: String,
     /// The runs no older than that which were seen.
     seen: Vec<Uuid>,
-    /// Rows that move at the end.
+    /// The tables of all chunks.
+    chunks: Vec<String>,
+    /// Rows that are merged at the end.
     strays: Vec<Chunk>,
-    /// Rows of the period that were compared with the target's.
+    /// Rows of the period, which were compared with the target's.
     merged: Vec<Chunk>,
-    /// The times of the target's rows in the file's period; `None` where they are too many to list, or where rows without
-    /// a time may match at any.
+    /// The times of the target's rows in the file's period; `None` where they are too many to list, where rows without a
+    /// time may match at any, or where COPY may not be used.
     present: Option<BTreeSet<Timestamp>>,
     rows_inserted: u64,
 }
@@ -67,21 +67,23 @@ impl<'a> Merge<'a> {
         let find = statement::render("find_present.sql", identifiers)?;
         let (range, limit) = (&period.range, TIMES_LIMIT as i64);
         let found = transaction
-            .query_one(&find, &[&range.start, &range.end, &limit, &table.to_string()])
+            .query_one(&find, &[&range.start, &range.end, &limit, &table.to_string(), &table.quoted()])
             .await
             .map_err(|cause| failed(table, cause))?;
         let (rows, times): (i64, Vec<Timestamp>) = (found.get(0), found.get(1));
-        let some_without_time: bool = found.get(2);
+        let (some_without_time, has_policies): (bool, bool) = (found.get(2), found.get(3));
         Ok(Self {
             transaction,
             table,
             period,
             identifiers: minijinja::context! { some_without_time, ..identifiers.clone() },
-            seen_until: found.get(3),
-            seen: found.get(4),
+            seen_until: found.get(4),
+            seen: found.get(5),
+            chunks: Vec::new(),
             strays: Vec::new(),
             merged: Vec::new(),
-            present: (rows < limit && !some_without_time).then(|| times.into_iter().collect()),
+            present: (rows < limit && !some_without_time && !has_policies)
+                .then(|| times.into_iter().collect()),
             rows_inserted: 0,
         })
     }
@@ -91,29 +93,30 @@ impl<'a> Merge<'a> {
         Sorting { period: self.period.range.clone(), except: self.present.clone().unwrap_or_default() }
     }
 
-    /// The rows that a chunk should have. Rows that are inserted move while the next are copied. A file that has to be
-    /// merged is one chunk: eleven took 4.3 s where one took 3.8 s, because some hold rows of all the month, as the files'
-    /// last do, and each of these reads all of the month in the target.
-    pub fn chunk_rows(&self) -> u64 {
-        if self.present.is_some() { CHUNK_ROWS } else { u64::MAX }
+    /// Whether the rows that go on as they come cannot have a match.
+    pub const fn is_spared(&self) -> bool {
+        self.present.is_some()
     }
 
-    /// Moves a chunk's rows; strays wait for the end.
-    pub async fn chunk(&mut self, chunk: Chunk) -> Result<()> {
-        match chunk.times {
-            Times::Inside(_) if self.present.is_some() => {
-                self.execute("insert_chunk.sql", &chunk, false, &[]).await
-            }
-            Times::Inside(_) => {
-                self.merge(&chunk, false).await?;
-                self.merged.push(chunk);
-                Ok(())
-            }
-            Times::Anywhere { .. } => {
-                self.strays.push(chunk);
-                Ok(())
+    /// The tables of all chunks, quoted.
+    pub fn chunks(&self) -> &[String] {
+        &self.chunks
+    }
+
+    /// Merges the rows of the file's period that were not copied into the target; strays wait for the end.
+    pub async fn begin_with(&mut self, copied: Copied) -> Result<()> {
+        self.rows_inserted += copied.rows_inserted;
+        for chunk in copied.chunks {
+            self.chunks.push(chunk.table.clone());
+            match chunk.times {
+                Times::Inside(_) => {
+                    self.merge(&chunk, false).await?;
+                    self.merged.push(chunk);
+                }
+                Times::Anywhere { .. } => self.strays.push(chunk),
             }
         }
+        Ok(())
     }
 
     /// Merges a chunk; `again` where it has been, so that what this transaction has inserted is a match too.
@@ -145,7 +148,7 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Moves the strays, makes up for what other loads have committed in the meantime, and lets the planner know the new
+    /// Merges the strays, makes up for what other loads have committed in the meantime, and lets the planner know the new
     /// rows; to be called under the table's lock.
     pub async fn finish(mut self) -> Result<Merged> {
         let mut stray_times = Some(Vec::new());
@@ -158,6 +161,10 @@ impl<'a> Merge<'a> {
         }
         self.catch_up().await?;
         let failed = |cause| failed(self.table, cause);
+        if !self.chunks.is_empty() {
+            let drop = statement::render("drop_chunks.sql", &minijinja::context! { chunks => self.chunks })?;
+            self.transaction.batch_execute(&drop).await.map_err(failed)?;
+        }
         if self.rows_inserted > 0 {
             let analyze = statement::render("analyze_target.sql", &self.identifiers)?;
             self.transaction.batch_execute(&analyze).await.map_err(failed)?;
@@ -203,7 +210,7 @@ impl<'a> Merge<'a> {
 pub struct Merged {
     /// The rows that were new.
     pub rows_inserted: u64,
-    /// The times of the rows that moved at the end; `None` where they are too many to list.
+    /// The times of the rows that were merged at the end; `None` where they are too many to list.
     pub stray_times: Option<Vec<Timestamp>>,
 }
 

@@ -1,14 +1,13 @@
 //! From records to rows in the target, all or nothing:
 //!
 //! ```text
-//! staging:        COPY a chunk ─► COPY the next ───► ...                                      ─► drop the chunks
-//!                       └─────────────┐
-//! load:     BEGIN, lock ─► INSERT or MERGE the chunk ─► the next ─► ... ─► strays, ledger row ─► COMMIT
+//!                ┌─► rows that cannot match: COPY into the target ──┐
+//! BEGIN, lock ─► │                                                  ├─► strays, ledger row ─► COMMIT
+//!                └─► others: COPY into a chunk ─► MERGE ────────────┘
 //! ```
 //!
-//! Two connections: one stages, the other moves what is staged into the target, in one transaction that ends with the
-//! ledger's row. Its [locks] keep two loads of a month apart, and the server drops them with the transaction when the
-//! client dies, so a load that is killed leaves no rows and no locks; the chunks that it leaves the next load drops.
+//! One transaction, which ends with the ledger's row. Its [locks] keep two loads of a month apart, and the server drops them
+//! with the transaction when the client dies, so a load that is killed leaves no rows, no tables and no locks.
 
 pub mod copy;
 pub mod duplicates;
@@ -18,8 +17,8 @@ pub mod merge;
 pub mod outlook;
 pub mod schema;
 pub mod sessions;
-pub mod staging;
 pub mod tables;
+pub mod time_index;
 pub mod verify;
 
 use std::time::Duration;

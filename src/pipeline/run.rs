@@ -11,7 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::ledger::run::Run;
 use crate::load::job::Ended;
 use crate::load::sessions::Sessions;
-use crate::load::{Options, staging, tables};
+use crate::load::{Options, tables};
 use crate::report::failure::Failure;
 use crate::report::log::{Log, RunReport};
 use crate::report::phase::{Phase, seconds};
@@ -137,8 +137,7 @@ impl Load {
                     "{}: rolling back; a second signal ends at once",
                     error.kind().meaning()
                 ));
-                let mut client = cancelled.cancel(self.run.id).await?;
-                staging::clear_leftovers(&mut client).await?;
+                let client = cancelled.cancel(self.run.id).await?;
                 return self.run.record_failure(&client, error).await;
             }
             let Some(sessions) = sessions else {
@@ -150,7 +149,7 @@ impl Load {
             };
             match self.run.record_failure(&sessions.load, error).await {
                 // the load's connection may be what has failed
-                Err(_) => self.run.record_failure(&sessions.staging, error).await,
+                Err(_) => self.run.record_failure(&sessions.aside, error).await,
                 recorded => recorded,
             }
         };

@@ -25,7 +25,7 @@ const KEPT_BACK_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// Batches that may wait for the server.
 const CHANNEL_DEPTH: usize = 32;
 /// See [`Repeats::note_all`].
-const KEYS_AT_ONCE: usize = 256;
+const ROWS_AT_ONCE: usize = 256;
 
 /// Which rows go on as they come: those of the file's period, but for some times.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Stage {
         let mut record = ByteRecord::new();
         let mut inside = Batch::empty(Times::inside());
         let mut anywhere = Batch::empty(Times::anywhere());
-        let mut keys = Vec::with_capacity(KEYS_AT_ONCE);
+        let mut noted = Vec::with_capacity(ROWS_AT_ONCE);
         while self.records.read(&mut record).await? {
             let start = inside.tuples.len();
             let row = match self.encoder.encode(&record, &mut inside.tuples) {
@@ -135,7 +135,7 @@ impl Stage {
                     continue;
                 }
             };
-            keys.push(row.key);
+            noted.push(row);
             let in_period = self.sorting.is_in_period(row.time);
             self.rows_in_period += u64::from(in_period);
             let batch = if in_period && !self.sorting.is_kept_back(row.time) {
@@ -146,9 +146,9 @@ impl Stage {
             };
             batch.times.note(row.time);
             batch.rows += 1;
-            if keys.len() == KEYS_AT_ONCE {
-                self.repeats.note_all(&keys);
-                keys.clear();
+            if noted.len() == ROWS_AT_ONCE {
+                self.repeats.note_all(&noted);
+                noted.clear();
             }
             if inside.tuples.len() >= BATCH_SIZE_BYTES && !self.send(&mut inside, Times::inside()).await
                 || anywhere.tuples.len() >= KEPT_BACK_LIMIT_BYTES
@@ -157,7 +157,7 @@ impl Stage {
                 return Ok(());
             }
         }
-        self.repeats.note_all(&keys);
+        self.repeats.note_all(&noted);
         if inside.rows > 0 {
             self.send(&mut inside, Times::inside()).await;
         }

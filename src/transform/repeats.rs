@@ -5,6 +5,7 @@
 //! million rows), so the server needs to look for the suspects only, and for nothing where there are none, as in
 //! nearly every real file.
 
+use super::row::Encoded;
 use super::row_key::RowKey;
 
 /// Bits that one key may set: a cache line, so that a key costs one access to memory.
@@ -17,7 +18,7 @@ const SUSPECTS_LIMIT: usize = 20_000;
 /// The keys seen so far, and those that may have been seen twice.
 pub struct Repeats {
     blocks: Vec<[u64; BLOCK_WORDS]>,
-    suspects: Vec<String>,
+    suspects: Vec<Encoded>,
 }
 
 impl Default for Repeats {
@@ -27,13 +28,18 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Notes the keys of some rows. Many at a time: each key costs an access to memory, and side by side they take a
+    /// Notes some rows. Many at a time: each key costs an access to memory, and side by side they take a
     /// fourth of the time that they take one by one between rows.
-    pub fn note_all(&mut self, keys: &[RowKey]) {
-        keys.iter().for_each(|key| self.note(*key));
+    pub fn note_all(&mut self, rows: &[Encoded]) {
+        for row in rows {
+            if self.has_perhaps(row.key) && self.suspects.len() < SUSPECTS_LIMIT {
+                self.suspects.push(*row);
+            }
+        }
     }
 
-    fn note(&mut self, key: RowKey) {
+    /// Notes the key; whether it may have been before.
+    fn has_perhaps(&mut self, key: RowKey) -> bool {
         // a key is a digest: any bits of it are as good as a hash
         let number = u128::from_le_bytes(key.0);
         let block = &mut self.blocks[number as usize % BLOCKS];
@@ -44,13 +50,11 @@ impl Repeats {
             seen &= block[bit / 64] & mask != 0;
             block[bit / 64] |= mask;
         }
-        if seen && self.suspects.len() < SUSPECTS_LIMIT {
-            self.suspects.push(String::from_utf8_lossy(&key.text()).into_owned());
-        }
+        seen
     }
 
-    /// All keys that may stand in the file more than once; `None` where those are too many to list.
-    pub fn suspects(self) -> Option<Vec<String>> {
+    /// Rows with all the keys that may stand in the file more than once; `None` where those are too many to list.
+    pub fn suspects(self) -> Option<Vec<Encoded>> {
         (self.suspects.len() < SUSPECTS_LIMIT).then_some(self.suspects)
     }
 }
@@ -59,26 +63,29 @@ impl Repeats {
 mod tests {
     use super::*;
 
-    fn key(number: u32) -> RowKey {
-        RowKey::of([&number.to_le_bytes()[..]].into_iter())
+    fn row(number: u32) -> Encoded {
+        Encoded { key: RowKey::of([&number.to_le_bytes()[..]].into_iter()), time: None }
+    }
+
+    fn note(repeats: &mut Repeats, numbers: impl IntoIterator<Item = u32>) {
+        let rows: Vec<Encoded> = numbers.into_iter().map(row).collect();
+        repeats.note_all(&rows);
     }
 
     #[test]
     fn every_repetition_is_suspected_and_little_else() {
         let mut repeats = Repeats::default();
-        (0..200_000).for_each(|number| repeats.note(key(number)));
-        [7, 199_999, 7].into_iter().for_each(|number| repeats.note(key(number)));
+        note(&mut repeats, 0..200_000);
+        note(&mut repeats, [7, 199_999, 7]);
         let suspects = repeats.suspects().unwrap();
-        for number in [7, 199_999] {
-            assert!(suspects.iter().any(|suspect| suspect.as_bytes() == key(number).text()));
-        }
+        assert!([7, 199_999].iter().all(|number| suspects.contains(&row(*number))));
         assert!(suspects.len() < 3 + 20, "{} suspects", suspects.len());
     }
 
     #[test]
     fn a_file_that_repeats_itself_has_no_list() {
         let mut repeats = Repeats::default();
-        (0..2).for_each(|_| (0..SUSPECTS_LIMIT as u32).for_each(|number| repeats.note(key(number))));
+        (0..2).for_each(|_| note(&mut repeats, 0..SUSPECTS_LIMIT as u32));
         assert_eq!(repeats.suspects(), None);
     }
 }
