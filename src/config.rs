@@ -36,7 +36,13 @@ pub fn options(args: &RunArgs) -> Result<Options> {
         return Err(Error::new(Kind::Usage, "--force and --if-loaded skip contradict each other"));
     }
     let patience = patience(&args.patience);
-    Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout, patience })
+    Ok(Options {
+        force: args.force,
+        if_loaded: args.if_loaded,
+        lock_timeout: args.lock_timeout,
+        patience,
+        ..Options::default()
+    })
 }
 
 /// How much the source is borne with.

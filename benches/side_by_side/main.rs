@@ -46,7 +46,7 @@ const FULL: Scale = Scale {
     rounds: 3,
     growth_months: 24,
     backfill_months: 12,
-    limited_months: 6,
+    limited_months: 8,
     large_rows: Some(10_000_000),
 };
 const SHORT: Scale = Scale {

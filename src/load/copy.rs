@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::locks;
 use super::time_index::TimeIndex;
+use super::turn::Turn;
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
@@ -27,6 +28,8 @@ use crate::transform::times::Times;
 /// Rows after which a COPY into the target ends and the next begins, so that the index over the times learns of them, and
 /// no statement takes as long as the download.
 const ROWS_AT_ONCE: u64 = 64 * 1024;
+/// The same where another load waits to write: some 500 pages, of which the index tells all but two stretches apart.
+const ROWS_OF_A_TURN: u64 = 16 * 1024;
 /// Signature, flags and the length of an extension that is not there.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A tuple of -1 fields.
@@ -63,8 +66,8 @@ pub struct Copy<'a> {
     pub run: Uuid,
     /// The names of the tables and their columns.
     pub identifiers: &'a minijinja::Value,
-    /// Whether rows of the file's period, as they come, are in the target right.
-    pub straight: bool,
+    /// When to write into the target, where rows of the file's period cannot have a match there.
+    pub straight: Option<&'a Turn>,
 }
 
 impl Copy<'_> {
@@ -76,24 +79,40 @@ impl Copy<'_> {
         progress: &AtomicU64,
     ) -> Result<Copied> {
         let mut copied = Copied::default();
-        let mut next = batches.recv().await.transpose()?;
-        while let Some(first) = next {
-            let sent = if self.straight && matches!(first.times, Times::Inside(_)) {
-                // what went before: it takes the server a tenth of the COPY's time
-                let ((sent, taken), ()) =
-                    tokio::try_join!(self.into_target(first, &mut batches, progress), index.summarize())?;
-                copied.rows_inserted += taken;
-                sent
-            } else {
-                let (sent, table) =
-                    self.into_chunk(copied.chunks.len(), first, &mut batches, progress).await?;
-                copied.chunks.push(Chunk { table, times: sent.times.clone() });
-                sent
+        let mut unknown_rows = 0;
+        let mut next = None;
+        loop {
+            let first = match next.take() {
+                Some(batch) => batch,
+                None => match batches.recv().await.transpose()? {
+                    Some(batch) => batch,
+                    None => return Ok(copied),
+                },
+            };
+            let sent = match self.straight.filter(|_| matches!(first.times, Times::Inside(_))) {
+                Some(turn) => {
+                    let copy = self.into_target(first, &mut batches, turn, progress);
+                    let (sent, taken) = if unknown_rows < ROWS_AT_ONCE {
+                        copy.await?
+                    } else {
+                        unknown_rows = 0;
+                        // beside it: it takes the server a tenth of the COPY's time
+                        tokio::try_join!(copy, index.summarize())?.0
+                    };
+                    unknown_rows += taken;
+                    copied.rows_inserted += taken;
+                    sent
+                }
+                None => {
+                    let (sent, table) =
+                        self.into_chunk(copied.chunks.len(), first, &mut batches, progress).await?;
+                    copied.chunks.push(Chunk { table, times: sent.times.clone() });
+                    sent
+                }
             };
             copied.rows += sent.rows;
             next = sent.next;
         }
-        Ok(copied)
     }
 
     /// Returns what was sent and how many rows the target took: a trigger of its own may leave some out.
@@ -101,13 +120,15 @@ impl Copy<'_> {
         &self,
         first: Batch,
         batches: &mut mpsc::Receiver<Result<Batch>>,
+        turn: &Turn,
         progress: &AtomicU64,
     ) -> Result<(Sent, u64)> {
         let failed =
             |cause| failure::statement(format!("copy into target table {} failed", self.table), cause);
         let copy = statement::render("copy_into_target.sql", self.identifiers)?;
+        let _writing = turn.take().await;
         let mut sink = std::pin::pin!(self.transaction.copy_in(&copy).await.map_err(failed)?);
-        let sent = send(first, batches, ROWS_AT_ONCE, sink.as_mut(), progress).await?;
+        let sent = send(first, batches, Some(turn), sink.as_mut(), progress).await?;
         let taken = sink.as_mut().finish().await.map_err(failed)?;
         Ok((sent, taken))
     }
@@ -130,7 +151,7 @@ impl Copy<'_> {
         let copy = statement::render("copy_into_chunk.sql", &identifiers)?;
         let mut sink = std::pin::pin!(self.transaction.copy_in(&copy).await.map_err(failed)?);
         // one chunk of all that is merged: each of several would read much of what the target holds
-        let sent = send(first, batches, u64::MAX, sink.as_mut(), progress).await?;
+        let sent = send(first, batches, None, sink.as_mut(), progress).await?;
         sink.as_mut().finish().await.map_err(failed)?;
         Ok((sent, chunk))
     }
@@ -141,30 +162,38 @@ struct Sent {
     rows: u64,
     /// Where the rows lie in time.
     times: Times,
-    /// The batch that comes next.
+    /// The batch that comes next, where it is here already.
     next: Option<Batch>,
 }
 
-/// Sends the `first` batch and those behind it that are of its sort, until there are at least `rows_limit` rows.
+/// Sends the `first` batch and those behind it that are of its sort; where they take a `turn`, as many as that is for.
 async fn send(
     first: Batch,
     batches: &mut mpsc::Receiver<Result<Batch>>,
-    rows_limit: u64,
+    turn: Option<&Turn>,
     mut sink: std::pin::Pin<&mut CopyInSink<Bytes>>,
     progress: &AtomicU64,
 ) -> Result<Sent> {
-    let (mut rows, mut times) = (first.rows, first.times);
-    progress.fetch_add(first.rows, Ordering::Relaxed);
+    let (mut rows, mut times) = (0, first.times.clone());
     // a failed send means that the server has ended the COPY: it says why when asked to finish
     let mut open = sink.send(Bytes::from_static(HEADER)).await.is_ok();
-    open = open && sink.send(first.tuples.into()).await.is_ok();
-    let mut next = batches.recv().await.transpose()?;
-    while let Some(batch) = next.take_if(|batch| open && rows < rows_limit && batch.times.is_like(&times)) {
+    let mut next = Some(first);
+    while let Some(batch) = next.take_if(|batch| open && batch.times.is_like(&times)) {
         rows += batch.rows;
         times.join(batch.times);
         progress.fetch_add(batch.rows, Ordering::Relaxed);
         open = sink.send(batch.tuples.into()).await.is_ok();
-        next = batches.recv().await.transpose()?;
+        next = match turn {
+            None => batches.recv().await,
+            Some(_) if rows >= ROWS_AT_ONCE => break,
+            Some(turn) => tokio::select! {
+                biased;
+                () = turn.wanted(), if rows >= ROWS_OF_A_TURN => break,
+                batch = batches.recv() => batch,
+                () = turn.wanted() => break,
+            },
+        }
+        .transpose()?;
     }
     let _ = sink.send(Bytes::from_static(TRAILER)).await;
     Ok(Sent { rows, times, next })

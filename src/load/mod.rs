@@ -19,9 +19,12 @@ pub mod schema;
 pub mod sessions;
 pub mod tables;
 pub mod time_index;
+pub mod turn;
 pub mod verify;
 
 use std::time::Duration;
+
+use turn::Turn;
 
 use crate::extract::transfer::Patience;
 
@@ -49,7 +52,7 @@ impl IfLoaded {
 }
 
 /// How to load, whatever is loaded.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Load even what is loaded already.
     pub force: bool,
@@ -59,4 +62,6 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// How much the source is borne with.
     pub patience: Patience,
+    /// When to write, where others load into the same table.
+    pub turn: Turn,
 }
