@@ -91,7 +91,7 @@ impl Copy<'_> {
             };
             let sent = match self.straight.filter(|_| matches!(first.times, Times::Inside(_))) {
                 Some(turn) => {
-                    let copy = self.into_target(first, &mut batches, turn, progress);
+                    let copy = self.copy_to_target(first, &mut batches, turn, progress);
                     let (sent, taken) = if unknown_rows < ROWS_AT_ONCE {
                         copy.await?
                     } else {
@@ -105,7 +105,7 @@ impl Copy<'_> {
                 }
                 None => {
                     let (sent, table) =
-                        self.into_chunk(copied.chunks.len(), first, &mut batches, progress).await?;
+                        self.copy_to_chunk(copied.chunks.len(), first, &mut batches, progress).await?;
                     copied.chunks.push(Chunk { table, times: sent.times.clone() });
                     sent
                 }
@@ -116,7 +116,7 @@ impl Copy<'_> {
     }
 
     /// Returns what was sent and how many rows the target took: a trigger of its own may leave some out.
-    async fn into_target(
+    async fn copy_to_target(
         &self,
         first: Batch,
         batches: &mut mpsc::Receiver<Result<Batch>>,
@@ -134,7 +134,7 @@ impl Copy<'_> {
     }
 
     /// Returns what was sent and the name of the chunk's table.
-    async fn into_chunk(
+    async fn copy_to_chunk(
         &self,
         number: usize,
         first: Batch,

@@ -24,7 +24,7 @@ pub async fn count(
     if suspects.as_ref().is_some_and(Vec::is_empty) {
         return Ok(0);
     }
-    let straight = merge.is_spared();
+    let straight = merge.period_is_free();
     let identifiers =
         minijinja::context! { chunks => merge.chunks().to_vec(), straight, ..identifiers.clone() };
     let query = statement::render("count_duplicate_keys.sql", &identifiers)?;

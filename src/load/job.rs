@@ -172,7 +172,7 @@ impl Job {
             staging_table: &self.staging_table,
             run: run.id,
             identifiers: &names.identifiers,
-            straight: merge.is_spared().then_some(&options.turn),
+            straight: merge.period_is_free().then_some(&options.turn),
         };
         let mut index = TimeIndex::new(aside, &self.table);
         let copied = copy.run(batches, &mut index, &progress.rows).await?;

@@ -93,8 +93,8 @@ impl<'a> Merge<'a> {
         Sorting { period: self.period.range.clone(), except: self.present.clone().unwrap_or_default() }
     }
 
-    /// Whether the rows that go on as they come cannot have a match.
-    pub const fn is_spared(&self) -> bool {
+    /// Whether no row of the target can match those of the file's period that go on as they come.
+    pub const fn period_is_free(&self) -> bool {
         self.present.is_some()
     }
 

@@ -9,7 +9,7 @@ use crate::transform::timestamp::Timestamp;
 pub struct Loaded {
     /// Records of the file, the header not counted.
     pub rows_read: u64,
-    /// Rows that the staging table took.
+    /// Rows that were copied, into the target or into a staging table.
     pub rows_staged: u64,
     /// Rows that were new.
     pub rows_inserted: u64,
@@ -24,7 +24,7 @@ pub struct Loaded {
     /// The times of the rows that were not moved as rows of the file's own month; `None` where they are too many to list.
     #[serde(skip)]
     pub stray_times: Option<Vec<Timestamp>>,
-    /// Rows staged less distinct keys among them.
+    /// Those less the distinct keys among them.
     pub duplicate_keys: u64,
     /// Bytes of CSV.
     #[serde(rename = "bytes_csv")]

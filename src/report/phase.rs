@@ -17,7 +17,7 @@ pub enum Phase {
     CreateTables,
     /// Keeping others away from the month, looking at the ledger and the target, opening the source.
     Prepare,
-    /// Download to staging table to target, as one stream.
+    /// Download to target, as one stream, and the merge of rows that may have a match there.
     Load,
     /// Counting the keys that the file repeats.
     CountDuplicates,
