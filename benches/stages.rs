@@ -126,7 +126,7 @@ fn key(bencher: Bencher<'_, '_>) {
 /// Keys into the filter that finds repeated ones.
 #[divan::bench]
 fn repeats(bencher: Bencher<'_, '_>) {
-    let key = |row: usize| RowKey::of([&row.to_le_bytes()[..]].into_iter());
+    let key = |row: u32| RowKey::of([&row.to_le_bytes()[..]].into_iter());
     let rows: Vec<Encoded> = (0..ROWS).map(|row| Encoded { key: key(row), time: None }).collect();
     bencher.counter(ItemsCount::new(ROWS)).with_inputs(Repeats::default).bench_values(|mut repeats| {
         rows.chunks(256).for_each(|rows| repeats.note_all(rows));

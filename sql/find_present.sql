@@ -1,7 +1,7 @@
--- What decides how rows are moved: how many rows of the file's own period, $1 to before $2, the target holds,
--- counted no further than to $3, and their times; whether it holds rows without a time; whether policies decide over the rows
--- of the target (the quoted name $5), which COPY does not obey; and, to find out later who has committed since: the oldest transaction whose rows may not be seen here yet, and the runs into the table $4 that are no
--- older than that and are seen.
+-- What decides how rows are moved: how many rows of the file's own period, $1 to before $2, the target holds, counted no
+-- further than to $3, and their times; whether it holds rows without a time; whether policies decide over the rows of the
+-- target (the quoted name $5), which COPY does not obey; and, to find out later who has committed since: the oldest
+-- transaction whose rows may not be seen here yet, and the runs into the table $4 that are no older than that and are seen.
 -- Locks nothing. May be run again.
 WITH present AS MATERIALIZED (
     SELECT {{ time_column }} AS time FROM {{ table }}

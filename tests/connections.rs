@@ -108,26 +108,26 @@ fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
     let source = testdata();
     let source = source.to_str().unwrap();
     let (proxy, url) = Proxy::before(&database.url);
-    let load = || {
-        let mut load = database.reload("yellow", 2021, 1, source);
+    let load = |taxi: &str, year: u16, month: u8| {
+        let mut load = database.reload(taxi, year, month, source);
         load.env("DATABASE_URL", format!("{url}&connect_timeout=1"))
             .env("TAXI_DATABASE_TIMEOUT", "2s")
             .output()
             .unwrap()
     };
     proxy.arm(Fault::Stall(Way::ToServer, 30_000, Duration::from_millis(500)));
-    assert_eq!(json(&load())["rows_inserted"], 3001);
+    assert_eq!(json(&load("yellow", 2021, 1))["rows_inserted"], 3001);
     assert!(proxy.has_struck());
 
     // for ever: in the middle of the load, and on the way there
     for (place, said) in [(30_000, "the ledger will know the run as lost"), (300, ""), (1500, "")] {
         proxy.arm(Fault::Stall(Way::ToServer, place, Duration::from_secs(3600)));
-        let error = refusal(&load(), 69);
+        let error = refusal(&load("green", 2020, 3), 69);
         assert!(error.contains("answer") && error.contains(said), "behind {place} bytes: {error}");
         assert!(proxy.has_struck());
     }
     proxy.arm(Fault::None);
-    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "3001");
+    assert_eq!(database.value("SELECT count(*) FROM green_tripdata"), "0");
     for command in
         [&["runs"][..], &["verify", "--taxi", "yellow", "--year", "2021"], &["doctor", "--source", source]]
     {

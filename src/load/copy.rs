@@ -7,8 +7,6 @@
 //! A chunk is a table of this transaction's own: nobody else ever sees it, and it goes with the transaction, however that
 //! ends. It is not logged, and a temporary one was slower (3.6 to 4.8 s against 3.3 to 3.9 s, with its MERGE).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
@@ -71,12 +69,11 @@ pub struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Copies all `batches`; `progress` counts the rows as they go, and `index` learns of them.
+    /// Copies all `batches`; `index` learns of the rows.
     pub async fn run(
         &self,
         mut batches: mpsc::Receiver<Result<Batch>>,
         index: &mut TimeIndex<'_>,
-        progress: &AtomicU64,
     ) -> Result<Copied> {
         let mut copied = Copied::default();
         let mut unknown_rows = 0;
@@ -91,7 +88,7 @@ impl Copy<'_> {
             };
             let sent = match self.straight.filter(|_| matches!(first.times, Times::Inside(_))) {
                 Some(turn) => {
-                    let copy = self.copy_to_target(first, &mut batches, turn, progress);
+                    let copy = self.copy_to_target(first, &mut batches, turn);
                     let (sent, taken) = if unknown_rows < ROWS_AT_ONCE {
                         copy.await?
                     } else {
@@ -104,8 +101,7 @@ impl Copy<'_> {
                     sent
                 }
                 None => {
-                    let (sent, table) =
-                        self.copy_to_chunk(copied.chunks.len(), first, &mut batches, progress).await?;
+                    let (sent, table) = self.copy_to_chunk(copied.chunks.len(), first, &mut batches).await?;
                     copied.chunks.push(Chunk { table, times: sent.times.clone() });
                     sent
                 }
@@ -121,14 +117,13 @@ impl Copy<'_> {
         first: Batch,
         batches: &mut mpsc::Receiver<Result<Batch>>,
         turn: &Turn,
-        progress: &AtomicU64,
     ) -> Result<(Sent, u64)> {
         let failed =
             |cause| failure::statement(format!("copy into target table {} failed", self.table), cause);
         let copy = statement::render("copy_into_target.sql", self.identifiers)?;
         let _writing = turn.take().await;
         let mut sink = std::pin::pin!(self.transaction.copy_in(&copy).await.map_err(failed)?);
-        let sent = send(first, batches, Some(turn), sink.as_mut(), progress).await?;
+        let sent = send(first, batches, Some(turn), sink.as_mut()).await?;
         let taken = sink.as_mut().finish().await.map_err(failed)?;
         Ok((sent, taken))
     }
@@ -139,7 +134,6 @@ impl Copy<'_> {
         number: usize,
         first: Batch,
         batches: &mut mpsc::Receiver<Result<Batch>>,
-        progress: &AtomicU64,
     ) -> Result<(Sent, String)> {
         let what = format!("copy into staging table {} failed", self.staging_table);
         let failed = |cause| failure::statement(what.clone(), cause);
@@ -151,7 +145,7 @@ impl Copy<'_> {
         let copy = statement::render("copy_into_chunk.sql", &identifiers)?;
         let mut sink = std::pin::pin!(self.transaction.copy_in(&copy).await.map_err(failed)?);
         // one chunk of all that is merged: each of several would read much of what the target holds
-        let sent = send(first, batches, None, sink.as_mut(), progress).await?;
+        let sent = send(first, batches, None, sink.as_mut()).await?;
         sink.as_mut().finish().await.map_err(failed)?;
         Ok((sent, chunk))
     }
@@ -172,7 +166,6 @@ async fn send(
     batches: &mut mpsc::Receiver<Result<Batch>>,
     turn: Option<&Turn>,
     mut sink: std::pin::Pin<&mut CopyInSink<Bytes>>,
-    progress: &AtomicU64,
 ) -> Result<Sent> {
     let (mut rows, mut times) = (0, first.times.clone());
     // a failed send means that the server has ended the COPY: it says why when asked to finish
@@ -181,7 +174,6 @@ async fn send(
     while let Some(batch) = next.take_if(|batch| open && batch.times.is_like(&times)) {
         rows += batch.rows;
         times.join(batch.times);
-        progress.fetch_add(batch.rows, Ordering::Relaxed);
         open = sink.send(batch.tuples.into()).await.is_ok();
         next = match turn {
             None => batches.recv().await,

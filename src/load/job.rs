@@ -13,7 +13,7 @@ use super::merge::{Merge, Merged};
 use super::schema::{column_list, columns_to_fill};
 use super::sessions::Sessions;
 use super::time_index::TimeIndex;
-use super::{IfLoaded, Options, duplicates, locks};
+use super::{IfLoaded, Options, duplicates, locks, merge};
 use crate::database::failure::statement as database_failure;
 use crate::database::identifier::{TableName, quote};
 use crate::database::statement;
@@ -106,6 +106,11 @@ impl Job {
                     run.begin_again(phases.clone());
                     again -= 1;
                 }
+                Err(error) if again > 0 && merge::is_overtaken(error) => {
+                    report.notice(&format!("{}; starting over", failure::line(error)));
+                    run.phases = phases.clone();
+                    again -= 1;
+                }
                 _ => return ended,
             }
         }
@@ -159,13 +164,15 @@ impl Job {
             body = self.source.open(options.patience, report).await?;
             run.source = Some((self.source.address(), body.description.clone()));
         }
-        let mut merge = Merge::begin(&transaction, &self.table, &self.period, &names.identifiers).await?;
+        let held = known.and_then(|known| known.rows_in_period).filter(|_| !replaces);
+        let (mut merge, sorting) =
+            Merge::begin(&transaction, &self.table, &self.period, &names.identifiers, held).await?;
         run.phases.end(phase, "done");
 
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
         let phase = report.begin(Phase::Load, Some(&progress));
         let expected = [self.sha256.clone(), body.description.sha256.clone()];
-        let (stream, batches) = self.start_stream(body, names, merge.sorting(), &progress).await?;
+        let (stream, batches) = self.start_stream(body, names, sorting, &progress).await?;
         let copy = Copy {
             transaction: &transaction,
             table: &self.table,
@@ -175,8 +182,8 @@ impl Job {
             straight: merge.period_is_free().then_some(&options.turn),
         };
         let mut index = TimeIndex::new(aside, &self.table);
-        let copied = copy.run(batches, &mut index, &progress.rows).await?;
-        let rows_staged = copied.rows;
+        let copied = copy.run(batches, &mut index).await?;
+        let rows_copied = copied.rows;
         merge.begin_with(copied).await?;
         index.summarize().await?;
         let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
@@ -187,6 +194,7 @@ impl Job {
             let text = format!("{address} has the SHA-256 {found}, and should have {expected}");
             return Err(Error::new(Kind::Data, text));
         }
+        let rows_staged = rows_copied + transformed.rows_known;
         let rows_rejected = transformed.rejects.len() as u64;
         let detail = match rows_rejected {
             0 => format!("{rows_staged} rows staged"),
@@ -195,8 +203,8 @@ impl Job {
         run.phases.end(phase, &detail);
 
         let phase = report.begin(Phase::CountDuplicates, None);
-        let duplicate_keys =
-            duplicates::count(&transaction, &merge, &self.period, &names.identifiers, transformed.repeats)
+        let duplicate_keys = transformed.known_again
+            + duplicates::count(&transaction, &merge, &self.period, &names.identifiers, transformed.repeats)
                 .await?;
         run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
@@ -205,7 +213,6 @@ impl Job {
         locks::bound(&transaction, options.lock_timeout, true).await?;
         let Merged { rows_inserted, stray_times } = merge.finish().await?;
         let rows_matched = rows_staged - rows_inserted;
-        let held = known.and_then(|known| known.rows_in_period).filter(|_| !replaces);
         let rows_in_period = match held {
             // what is known spares a look at the month
             Some(rows) if rows_inserted == 0 => rows,
@@ -334,7 +341,8 @@ impl Job {
         let time_column = &self.period.time_column;
         let encoder = RowEncoder::new(&names.columns, &self.computed, time_column, &header, &self.filename)
             .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))?;
-        let (transform, batches) = batch::start(records, encoder, sorting, self.max_rejects);
+        let (transform, batches) =
+            batch::start(records, encoder, sorting, self.max_rejects, Arc::clone(&progress.rows));
         Ok((Stream { download, transform }, batches))
     }
 }

@@ -9,7 +9,8 @@
 //! | rows | the target | go by |
 //! |---|---|---|
 //! | in the file's period | holds none of it, or few (strays of other files) | COPY into the target |
-//! | in the file's period | holds many of it | MERGE bounded by their span |
+//! | in the file's period | holds many of it, since the file was loaded before | COPY into the target of those whose keys are not among the target's, which the load reads first |
+//! | in the file's period | holds many of it otherwise | MERGE bounded by their span |
 //! | where the target holds those few, or outside of the period (real files have some, from years ago or an hour too late) | | MERGE bounded by their times |
 //! | without a time (in real files none) | | MERGE with all |
 //!
@@ -20,7 +21,9 @@
 //! one load after the other would have come to, in the order of their commits.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -29,8 +32,10 @@ use super::copy::{Chunk, Copied};
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::transform::batch::Sorting;
+use crate::transform::known::{KEYS_LIMIT, KnownKeys};
+use crate::transform::row_key::RowKey;
 use crate::transform::times::{Bounds, Period, TIMES_LIMIT, Times};
 use crate::transform::timestamp::Timestamp;
 
@@ -50,20 +55,23 @@ pub struct Merge<'a> {
     strays: Vec<Chunk>,
     /// Rows of the period, which were compared with the target's.
     merged: Vec<Chunk>,
-    /// The times of the target's rows in the file's period; `None` where they are too many to list, where rows without a
-    /// time may match at any, or where COPY may not be used.
-    present: Option<BTreeSet<Timestamp>>,
+    /// Whether no row of the target can match those of the file's period that go on as they come.
+    period_is_free: bool,
+    /// Whether that is because the others were compared with the target's keys.
+    compares_keys: bool,
     rows_inserted: u64,
 }
 
 impl<'a> Merge<'a> {
-    /// Looks at what the target holds. `identifiers` are those of the tables and their columns.
+    /// Looks at what the target holds, and so which rows may go on as they come. `identifiers` are those of the tables and
+    /// their columns; `rows_known` is how many rows of the file the target is known to hold in the period.
     pub async fn begin(
         transaction: &'a Transaction<'a>,
         table: &'a TableName,
         period: &'a Period,
         identifiers: &minijinja::Value,
-    ) -> Result<Self> {
+        rows_known: Option<u64>,
+    ) -> Result<(Self, Sorting)> {
         let find = statement::render("find_present.sql", identifiers)?;
         let (range, limit) = (&period.range, TIMES_LIMIT as i64);
         let found = transaction
@@ -72,7 +80,15 @@ impl<'a> Merge<'a> {
             .map_err(|cause| failed(table, cause))?;
         let (rows, times): (i64, Vec<Timestamp>) = (found.get(0), found.get(1));
         let (some_without_time, has_policies): (bool, bool) = (found.get(2), found.get(3));
-        Ok(Self {
+        let may_copy = !some_without_time && !has_policies;
+        let is_few = rows < limit;
+        let known = match rows_known {
+            Some(rows) if may_copy && !is_few && rows <= KEYS_LIMIT => {
+                known_keys(transaction, table, range, identifiers, rows).await?
+            }
+            _ => None,
+        };
+        let merge = Self {
             transaction,
             table,
             period,
@@ -82,20 +98,17 @@ impl<'a> Merge<'a> {
             chunks: Vec::new(),
             strays: Vec::new(),
             merged: Vec::new(),
-            present: (rows < limit && !some_without_time && !has_policies)
-                .then(|| times.into_iter().collect()),
+            period_is_free: may_copy && is_few || known.is_some(),
+            compares_keys: known.is_some(),
             rows_inserted: 0,
-        })
-    }
-
-    /// Which rows may go on as they come.
-    pub fn sorting(&self) -> Sorting {
-        Sorting { period: self.period.range.clone(), except: self.present.clone().unwrap_or_default() }
+        };
+        let except = if may_copy && is_few { times.into_iter().collect() } else { BTreeSet::new() };
+        Ok((merge, Sorting { period: range.clone(), except, known }))
     }
 
     /// Whether no row of the target can match those of the file's period that go on as they come.
     pub const fn period_is_free(&self) -> bool {
-        self.present.is_some()
+        self.period_is_free
     }
 
     /// The tables of all chunks, quoted.
@@ -183,6 +196,12 @@ impl<'a> Merge<'a> {
         let (all_times, times): (bool, Vec<Timestamp>) = (found.get(0), found.get(1));
         if found.get(2) {
             // what a row was matched with may have been replaced since, by a file without it
+            if self.compares_keys {
+                let text = format!("the merge into {} was overtaken", self.table);
+                return Err(Error::new(Kind::LockHeld, text)
+                    .because(Overtaken)
+                    .hint("running again is safe"));
+            }
             for chunk in std::mem::take(&mut self.merged) {
                 self.merge(&chunk, true).await?;
             }
@@ -204,6 +223,39 @@ impl<'a> Merge<'a> {
         }
         Ok(())
     }
+}
+
+/// The keys of the target in the range, if they are not too many; about `rows` of them are to be expected.
+async fn known_keys(
+    transaction: &Transaction<'_>,
+    table: &TableName,
+    range: &Range<Timestamp>,
+    identifiers: &minijinja::Value,
+    rows: u64,
+) -> Result<Option<KnownKeys>> {
+    let failed = |cause| failed(table, cause);
+    let find = statement::render("find_keys.sql", identifiers)?;
+    let limit = KEYS_LIMIT as i64 + 1;
+    let values: [&(dyn ToSql + Sync); 3] = [&range.start, &range.end, &limit];
+    let found = transaction.query_raw(&find, values).await.map_err(failed)?;
+    let mut found = std::pin::pin!(found);
+    let (mut keys, mut count) = (Vec::with_capacity(rows as usize), 0);
+    while let Some(row) = found.try_next().await.map_err(failed)? {
+        count += 1;
+        // any other text is no row's of the file
+        keys.extend(row.get::<_, Option<&str>>(0).and_then(RowKey::from_text));
+    }
+    Ok((count < limit).then(|| KnownKeys::new(keys)))
+}
+
+/// Another load has replaced rows that the file's were compared with.
+#[derive(Debug, thiserror::Error)]
+#[error("another load replaced rows meanwhile")]
+struct Overtaken;
+
+/// Whether `error` says so: the load is to be started over.
+pub fn is_overtaken(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<Overtaken>())
 }
 
 /// What a merge came to.

@@ -9,7 +9,7 @@ use crate::transform::timestamp::Timestamp;
 pub struct Loaded {
     /// Records of the file, the header not counted.
     pub rows_read: u64,
-    /// Rows that were copied, into the target or into a staging table.
+    /// Rows that were compared or copied.
     pub rows_staged: u64,
     /// Rows that were new.
     pub rows_inserted: u64,

@@ -1,15 +1,18 @@
 //! The stage between the parser and COPY: records in, batches of encoded rows out, as a task of its own.
 //!
-//! Rows are sorted on the way: nearly all go on as they come; the few whose matches may lie anywhere in the target are
+//! Rows are sorted on the way: those that the target is known to hold go no further, nearly all others go on as they come; the few whose matches may lie anywhere in the target are
 //! kept back and follow at the end.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv_async::ByteRecord;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::known::KnownKeys;
 use super::reject::Reject;
 use super::repeats::Repeats;
 use super::row::{RowEncoder, RowError};
@@ -28,12 +31,13 @@ const CHANNEL_DEPTH: usize = 32;
 const ROWS_AT_ONCE: usize = 256;
 
 /// Which rows go on as they come: those of the file's period, but for some times.
-#[derive(Clone, Debug)]
 pub struct Sorting {
     /// The file's period.
     pub period: Range<Timestamp>,
     /// The times whose rows are kept back.
     pub except: BTreeSet<Timestamp>,
+    /// What the target holds of the period, where rows are to be compared here.
+    pub known: Option<KnownKeys>,
 }
 
 impl Sorting {
@@ -65,9 +69,13 @@ impl Batch {
 
 /// What is known of the rows once all have passed.
 pub struct Transformed {
-    /// Which keys may stand among them more than once.
+    /// Which keys may stand more than once among those that went on.
     pub repeats: Repeats,
-    /// How many of them lie in the file's period.
+    /// How many rows the target was known to hold.
+    pub rows_known: u64,
+    /// Of those, how many repeat a key.
+    pub known_again: u64,
+    /// How many of all rows lie in the file's period.
     pub rows_in_period: u64,
     /// The bytes of CSV that they were.
     pub csv_bytes: u64,
@@ -75,13 +83,14 @@ pub struct Transformed {
     pub rejects: Vec<Reject>,
 }
 
-/// Starts to encode `records`, of which no more than `max_rejects` may be no rows; the task ends when they do, or when nobody
+/// Starts to encode `records`, of which no more than `max_rejects` may be no rows; `progress` counts the rows. The task ends when they do, or when nobody
 /// takes its batches any more.
 pub fn start(
     records: Records,
     encoder: RowEncoder,
     sorting: Sorting,
     max_rejects: u32,
+    progress: Arc<AtomicU64>,
 ) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let finished = tokio::spawn(async move {
@@ -90,7 +99,10 @@ pub fn start(
             encoder,
             sorting,
             repeats: Repeats::default(),
+            rows_known: 0,
+            known_again: 0,
             rows_in_period: 0,
+            progress,
             max_rejects: max_rejects as usize,
             rejects: Vec::new(),
             batches: sender,
@@ -100,6 +112,8 @@ pub fn start(
         }
         Transformed {
             repeats: stage.repeats,
+            rows_known: stage.rows_known,
+            known_again: stage.known_again,
             rows_in_period: stage.rows_in_period,
             csv_bytes: stage.records.bytes_read(),
             rejects: stage.rejects,
@@ -113,7 +127,10 @@ struct Stage {
     encoder: RowEncoder,
     sorting: Sorting,
     repeats: Repeats,
+    rows_known: u64,
+    known_again: u64,
     rows_in_period: u64,
+    progress: Arc<AtomicU64>,
     max_rejects: usize,
     rejects: Vec<Reject>,
     batches: mpsc::Sender<Result<Batch>>,
@@ -135,9 +152,17 @@ impl Stage {
                     continue;
                 }
             };
-            noted.push(row);
+            self.progress.fetch_add(1, Ordering::Relaxed);
             let in_period = self.sorting.is_in_period(row.time);
             self.rows_in_period += u64::from(in_period);
+            let known = self.sorting.known.as_mut().filter(|_| in_period);
+            if let Some(again) = known.and_then(|known| known.meet(row.key)) {
+                inside.tuples.truncate(start);
+                self.rows_known += 1;
+                self.known_again += u64::from(again);
+                continue;
+            }
+            noted.push(row);
             let batch = if in_period && !self.sorting.is_kept_back(row.time) {
                 &mut inside
             } else {

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod float8;
 pub mod integer;
+pub mod known;
 pub mod reject;
 pub mod repeats;
 pub mod row;
