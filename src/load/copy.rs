@@ -19,7 +19,7 @@ use super::turn::Turn;
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::statement;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::transform::batch::Batch;
 use crate::transform::times::Times;
 
@@ -146,7 +146,11 @@ impl Copy<'_> {
         let mut sink = std::pin::pin!(self.transaction.copy_in(&copy).await.map_err(failed)?);
         // one chunk of all that is merged: each of several would read much of what the target holds
         let sent = send(first, batches, None, sink.as_mut()).await?;
-        sink.as_mut().finish().await.map_err(failed)?;
+        let taken = sink.as_mut().finish().await.map_err(failed)?;
+        if taken != sent.rows {
+            let text = format!("{} rows were sent to {chunk}, and it took {taken}", sent.rows);
+            return Err(Error::new(Kind::Internal, text));
+        }
         Ok((sent, chunk))
     }
 }

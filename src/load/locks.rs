@@ -2,7 +2,7 @@
 //!
 //! | lock | held | keeps apart |
 //! |---|---|---|
-//! | the run's own | from the beginning | its chunks from those who clean up after the dead |
+//! | the run's own | from the beginning | it from the dead, which others mark as lost |
 //! | the month's | from the beginning | two loads of one month into one table |
 //! | the table's | from the last rows to the commit | the ends of loads of different months, see [`super::merge`] |
 //!

@@ -81,7 +81,7 @@ impl<'a> Merge<'a> {
         let (rows, times): (i64, Vec<Timestamp>) = (found.get(0), found.get(1));
         let (some_without_time, has_policies): (bool, bool) = (found.get(2), found.get(3));
         let may_copy = !some_without_time && !has_policies;
-        let is_few = rows < limit;
+        let is_few = may_copy && rows < limit;
         let known = match rows_known {
             Some(rows) if may_copy && !is_few && rows <= KEYS_LIMIT => {
                 known_keys(transaction, table, range, identifiers, rows).await?
@@ -98,11 +98,11 @@ impl<'a> Merge<'a> {
             chunks: Vec::new(),
             strays: Vec::new(),
             merged: Vec::new(),
-            period_is_free: may_copy && is_few || known.is_some(),
+            period_is_free: is_few || known.is_some(),
             compares_keys: known.is_some(),
             rows_inserted: 0,
         };
-        let except = if may_copy && is_few { times.into_iter().collect() } else { BTreeSet::new() };
+        let except = if is_few { times.into_iter().collect() } else { BTreeSet::new() };
         Ok((merge, Sorting { period: range.clone(), except, known }))
     }
 

@@ -1,7 +1,7 @@
 //! The stage between the parser and COPY: records in, batches of encoded rows out, as a task of its own.
 //!
-//! Rows are sorted on the way: those that the target is known to hold go no further, nearly all others go on as they come; the few whose matches may lie anywhere in the target are
-//! kept back and follow at the end.
+//! Rows are sorted on the way: those that the target is known to hold go no further, nearly all others go on as they come;
+//! the few whose matches may lie anywhere in the target are kept back and follow at the end.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -83,8 +83,8 @@ pub struct Transformed {
     pub rejects: Vec<Reject>,
 }
 
-/// Starts to encode `records`, of which no more than `max_rejects` may be no rows; `progress` counts the rows. The task ends when they do, or when nobody
-/// takes its batches any more.
+/// Starts to encode `records`, of which no more than `max_rejects` may be no rows; `progress` counts the rows. The task ends
+/// when they do, or when nobody takes its batches any more.
 pub fn start(
     records: Records,
     encoder: RowEncoder,
