@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
-use tokio_postgres::{CopyInSink, Transaction};
+use tokio_postgres::{CopyInSink, Statement, Transaction};
 use uuid::Uuid;
 
 use super::locks;
@@ -26,8 +26,6 @@ use crate::transform::times::Times;
 /// Rows after which a COPY into the target ends and the next begins, so that the index over the times learns of them, and
 /// no statement takes as long as the download.
 const ROWS_AT_ONCE: u64 = 64 * 1024;
-/// The same where another load waits to write: some 500 pages, of which the index tells all but two stretches apart.
-const ROWS_OF_A_TURN: u64 = 16 * 1024;
 /// Signature, flags and the length of an extension that is not there.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A tuple of -1 fields.
@@ -78,6 +76,10 @@ impl Copy<'_> {
         let mut copied = Copied::default();
         let mut unknown_rows = 0;
         let mut next = None;
+        let straight = match self.straight {
+            Some(turn) => Some((turn, self.prepare().await?)),
+            None => None,
+        };
         loop {
             let first = match next.take() {
                 Some(batch) => batch,
@@ -86,9 +88,9 @@ impl Copy<'_> {
                     None => return Ok(copied),
                 },
             };
-            let sent = match self.straight.filter(|_| matches!(first.times, Times::Inside(_))) {
-                Some(turn) => {
-                    let copy = self.copy_to_target(first, &mut batches, turn);
+            let sent = match straight.as_ref().filter(|_| matches!(first.times, Times::Inside(_))) {
+                Some((turn, statement)) => {
+                    let copy = self.copy_to_target(statement, first, &mut batches, turn);
                     let (sent, taken) = if unknown_rows < ROWS_AT_ONCE {
                         copy.await?
                     } else {
@@ -111,18 +113,27 @@ impl Copy<'_> {
         }
     }
 
+    async fn prepare(&self) -> Result<Statement> {
+        let copy = statement::render("copy_into_target.sql", self.identifiers)?;
+        self.transaction.prepare(&copy).await.map_err(|cause| self.failed(cause))
+    }
+
+    fn failed(&self, cause: tokio_postgres::Error) -> Error {
+        failure::statement(format!("copy into target table {} failed", self.table), cause)
+    }
+
     /// Returns what was sent and how many rows the target took: a trigger of its own may leave some out.
     async fn copy_to_target(
         &self,
+        statement: &Statement,
         first: Batch,
         batches: &mut mpsc::Receiver<Result<Batch>>,
         turn: &Turn,
     ) -> Result<(Sent, u64)> {
-        let failed =
-            |cause| failure::statement(format!("copy into target table {} failed", self.table), cause);
-        let copy = statement::render("copy_into_target.sql", self.identifiers)?;
+        let failed = |cause| self.failed(cause);
+        // the statement begins before the turn, so that the server does not wait for it in between
+        let mut sink = std::pin::pin!(self.transaction.copy_in(statement).await.map_err(failed)?);
         let _writing = turn.take().await;
-        let mut sink = std::pin::pin!(self.transaction.copy_in(&copy).await.map_err(failed)?);
         let sent = send(first, batches, Some(turn), sink.as_mut()).await?;
         let taken = sink.as_mut().finish().await.map_err(failed)?;
         Ok((sent, taken))
@@ -182,9 +193,9 @@ async fn send(
         next = match turn {
             None => batches.recv().await,
             Some(_) if rows >= ROWS_AT_ONCE => break,
+            // nobody waits for a load that itself waits for its source
             Some(turn) => tokio::select! {
                 biased;
-                () = turn.wanted(), if rows >= ROWS_OF_A_TURN => break,
                 batch = batches.recv() => batch,
                 () = turn.wanted() => break,
             },

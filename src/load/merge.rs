@@ -161,40 +161,11 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Merges the strays, makes up for what other loads have committed in the meantime, and lets the planner know the new
+    /// Adds the strays, makes up for what other loads have committed in the meantime, and lets the planner know the new
     /// rows; to be called under the table's lock.
     pub async fn finish(mut self) -> Result<Merged> {
-        let mut stray_times = Some(Vec::new());
-        for chunk in std::mem::take(&mut self.strays) {
-            self.merge(&chunk, false).await?;
-            stray_times = match chunk.times.bounds() {
-                Bounds::Times(times) => stray_times.map(|known| [known, times].concat()),
-                Bounds::Span(_) | Bounds::None => None,
-            };
-        }
-        self.catch_up().await?;
-        let failed = |cause| failed(self.table, cause);
-        if !self.chunks.is_empty() {
-            let drop = statement::render("drop_chunks.sql", &minijinja::context! { chunks => self.chunks })?;
-            self.transaction.batch_execute(&drop).await.map_err(failed)?;
-        }
-        if self.rows_inserted > 0 {
-            let analyze = statement::render("analyze_target.sql", &self.identifiers)?;
-            self.transaction.batch_execute(&analyze).await.map_err(failed)?;
-        }
-        Ok(Merged { rows_inserted: self.rows_inserted, stray_times })
-    }
-
-    async fn catch_up(&mut self) -> Result<()> {
-        let failed = |cause| failed(self.table, cause);
-        let range = &self.period.range;
-        let find = statement::render("find_committed.sql", &self.identifiers)?;
-        let table = self.table.to_string();
-        let values: [&(dyn ToSql + Sync); 5] =
-            [&table, &self.seen_until, &self.seen, &range.start, &range.end];
-        let found = self.transaction.query_one(&find, &values).await.map_err(failed)?;
-        let (all_times, times): (bool, Vec<Timestamp>) = (found.get(0), found.get(1));
-        if found.get(2) {
+        let committed = self.find_committed().await?;
+        if committed.some_deleted {
             // what a row was matched with may have been replaced since, by a file without it
             if self.compares_keys {
                 let text = format!("the merge into {} was overtaken", self.table);
@@ -206,23 +177,114 @@ impl<'a> Merge<'a> {
                 self.merge(&chunk, true).await?;
             }
         }
-        if !all_times && times.is_empty() {
-            return Ok(());
+        let strays = std::mem::take(&mut self.strays);
+        let stray_times = listed_times(&strays);
+        let matches = self.find_matches(&strays, stray_times.as_deref(), &committed).await?;
+        for chunk in &strays {
+            if matches.of_strays {
+                self.merge(chunk, false).await?;
+            } else {
+                self.execute("insert_strays.sql", chunk, false, &[]).await?;
+            }
         }
-        let statement = |only_look: bool| {
-            let how = minijinja::context! { all_times, only_look };
-            statement::render("take_back.sql", &minijinja::context! { ..how, ..self.identifiers.clone() })
-        };
+        if matches.of_own_rows {
+            self.take_back(&committed).await?;
+        }
+        let failed = |cause| failed(self.table, cause);
+        if !self.chunks.is_empty() {
+            let drop = statement::render("drop_chunks.sql", &minijinja::context! { chunks => self.chunks })?;
+            self.transaction.batch_execute(&drop).await.map_err(failed)?;
+        }
+        if self.rows_inserted > 0 {
+            let known = statement::render("has_statistics.sql", &self.identifiers)?;
+            let time_column = self.period.time_column.to_lowercase();
+            let known = self.transaction.query_one(&known, &[&self.table.quoted(), &time_column]).await;
+            if !known.map_err(failed)?.get::<_, bool>(0) {
+                let analyze = statement::render("analyze_target.sql", &self.identifiers)?;
+                self.transaction.batch_execute(&analyze).await.map_err(failed)?;
+            }
+        }
+        Ok(Merged { rows_inserted: self.rows_inserted, stray_times })
+    }
+
+    async fn find_committed(&self) -> Result<Committed> {
+        let range = &self.period.range;
+        let find = statement::render("find_committed.sql", &self.identifiers)?;
+        let table = self.table.to_string();
+        let values: [&(dyn ToSql + Sync); 5] =
+            [&table, &self.seen_until, &self.seen, &range.start, &range.end];
+        let found = self.transaction.query_one(&find, &values).await;
+        let found = found.map_err(|cause| failed(self.table, cause))?;
+        Ok(Committed { all_times: found.get(0), times: found.get(1), some_deleted: found.get(2) })
+    }
+
+    /// Looks once for what hardly ever is: each look reads stretches of the table that other loads share. Strays whose
+    /// times are not listed are taken to have matches.
+    async fn find_matches(
+        &self,
+        strays: &[Chunk],
+        stray_times: Option<&[Timestamp]>,
+        committed: &Committed,
+    ) -> Result<Matches> {
+        let is_listed = stray_times.is_some();
+        let times = [stray_times.unwrap_or_default(), &committed.times].concat();
+        let all_times = committed.all_times;
+        if times.is_empty() && !all_times {
+            return Ok(Matches { of_strays: !is_listed, of_own_rows: false });
+        }
+        let strays: Vec<String> =
+            strays.iter().filter(|_| is_listed).map(|chunk| chunk.table.clone()).collect();
+        let names = minijinja::context! { strays, all_times, ..self.identifiers.clone() };
+        let find = statement::render("find_matches.sql", &names)?;
+        let range = &self.period.range;
+        let values: [&(dyn ToSql + Sync); 4] = [&self.seen_until, &times, &range.start, &range.end];
+        let found = self.transaction.query_one(&find, if all_times { &values } else { &values[..2] }).await;
+        let found = found.map_err(|cause| failed(self.table, cause))?;
+        Ok(Matches { of_strays: !is_listed || found.get(0), of_own_rows: found.get(1) })
+    }
+
+    async fn take_back(&mut self, committed: &Committed) -> Result<()> {
+        let all_times = committed.all_times;
+        let names = minijinja::context! { all_times, ..self.identifiers.clone() };
+        let take_back = statement::render("take_back.sql", &names)?;
+        let range = &self.period.range;
         let by_range: [&(dyn ToSql + Sync); 3] = [&self.seen_until, &range.start, &range.end];
-        let by_times: [&(dyn ToSql + Sync); 2] = [&self.seen_until, &times];
+        let by_times: [&(dyn ToSql + Sync); 2] = [&self.seen_until, &committed.times];
         let values = if all_times { &by_range[..] } else { &by_times[..] };
-        // asked first: hardly ever there is one, and a role that may not delete is as good
-        if self.transaction.query_one(&statement(true)?, values).await.map_err(failed)?.get(0) {
-            let taken = self.transaction.execute(&statement(false)?, values).await;
-            self.rows_inserted -= taken.map_err(failed)?;
-        }
+        let taken = self.transaction.execute(&take_back, values).await;
+        self.rows_inserted -= taken.map_err(|cause| failed(self.table, cause))?;
         Ok(())
     }
+}
+
+/// What other loads have committed since this one looked.
+struct Committed {
+    /// Whether the times are not known of all rows outside of their files' periods.
+    all_times: bool,
+    /// The times that are, in this file's period.
+    times: Vec<Timestamp>,
+    /// Whether rows were deleted, to be replaced.
+    some_deleted: bool,
+}
+
+/// What the target was seen to hold at the end.
+struct Matches {
+    /// Whether strays may match other rows.
+    of_strays: bool,
+    /// Whether rows that went in before match what others have committed since.
+    of_own_rows: bool,
+}
+
+/// The times of all rows of `strays`; `None` where they are too many to list, or some row has none.
+fn listed_times(strays: &[Chunk]) -> Option<Vec<Timestamp>> {
+    let mut all = Vec::new();
+    for chunk in strays {
+        match chunk.times.bounds() {
+            Bounds::Times(times) => all.extend(times),
+            Bounds::Span(_) | Bounds::None => return None,
+        }
+    }
+    Some(all)
 }
 
 /// The keys of the target in the range, if they are not too many; about `rows` of them are to be expected.
