@@ -148,11 +148,14 @@ impl Home {
         let unfinished = self.path.with_extension(format!("unfinished.{}", std::process::id()));
         create_directory(&unfinished, mode)?;
         account.share(&unfinished)?;
+        // never empty: an empty folder could be replaced by another process's while this one fills it
+        let cache = unfinished.join("cache");
+        create_directory(&cache, mode)?;
+        account.share(&cache)?;
         match std::fs::rename(&unfinished, &self.path) {
             // another process was faster
-            Err(_) if self.path.is_dir() => {
-                std::fs::remove_dir(&unfinished).map_err(|cause| Error::file("remove", &unfinished, cause))
-            }
+            Err(_) if self.path.is_dir() => std::fs::remove_dir_all(&unfinished)
+                .map_err(|cause| Error::file("remove", &unfinished, cause)),
             renamed => renamed.map_err(|cause| cannot_create(&self.path, cause)),
         }
     }
