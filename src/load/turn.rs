@@ -2,7 +2,7 @@
 //!
 //! Rows that are written at the same time share stretches of the table, and the index over the times, which knows the span
 //! of each stretch, then sends every look at one month through all of them: the more writers, the longer the looks. But a
-//! single one is no faster than one core of the server: of four loads on two cores it left a sixth of the time unused.
+//! single one is no faster than one core of the server: with four loads, two cores were idle for a fifth of the time.
 
 use std::sync::Arc;
 
