@@ -19,8 +19,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use taxi_etl::error::Result;
 use taxi_etl::extract::{gunzip, records::Records};
-use taxi_etl::transform::repeats::Repeats;
-use taxi_etl::transform::row::{Column, Computed, Encoded, RowEncoder};
+use taxi_etl::transform::duplicates::DuplicateFilter;
+use taxi_etl::transform::row::{Column, Computed, RowEncoder};
 use taxi_etl::transform::row_key::RowKey;
 use taxi_etl::transform::value::ColumnType;
 use tokio::runtime::Runtime;
@@ -100,8 +100,7 @@ fn parse(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn encode(bencher: Bencher<'_, '_>) {
     let (header, records) = RECORDS.split_first().unwrap();
-    let mut encoder =
-        RowEncoder::new(&columns(), &computed(), "tpep_pickup_datetime", header, "month.csv").unwrap();
+    let mut encoder = RowEncoder::new(&columns(), &computed(), "tpep_pickup_datetime", header).unwrap();
     let mut tuples = Vec::with_capacity(2 * CSV.len() + 100 * records.len());
     bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
         tuples.clear();
@@ -125,13 +124,15 @@ fn key(bencher: Bencher<'_, '_>) {
 
 /// Keys into the filter that finds repeated ones.
 #[divan::bench]
-fn repeats(bencher: Bencher<'_, '_>) {
+fn duplicate_filter(bencher: Bencher<'_, '_>) {
     let key = |row: u32| RowKey::of([&row.to_le_bytes()[..]].into_iter());
-    let rows: Vec<Encoded> = (0..ROWS).map(|row| Encoded { key: key(row), time: None }).collect();
-    bencher.counter(ItemsCount::new(ROWS)).with_inputs(Repeats::default).bench_values(|mut repeats| {
-        rows.chunks(256).for_each(|rows| repeats.note_all(rows));
-        repeats
-    });
+    let keys: Vec<RowKey> = (0..ROWS).map(key).collect();
+    bencher.counter(ItemsCount::new(ROWS)).with_inputs(DuplicateFilter::default).bench_values(
+        |mut filter| {
+            keys.chunks(256).for_each(|keys| filter.note_all(keys));
+            filter
+        },
+    );
 }
 
 fn columns() -> Vec<Column> {

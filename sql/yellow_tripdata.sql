@@ -1,7 +1,6 @@
--- The yellow trips.
--- Locks: nothing that exists. May be run again: what exists is left as it is.
--- The index says which months each stretch of the table holds, in a few kilobytes: a load reads only its own.
-CREATE TABLE IF NOT EXISTS {{ table }} (
+-- The yellow trips, partitioned by the month of the pickup. Loads add one partition a month.
+-- Locks: nothing that exists. Not to be run again: it fails if the table exists.
+CREATE TABLE {{ table }} (
     unique_row_id          text,
     filename               text,
     vendorid               text,
@@ -22,7 +21,4 @@ CREATE TABLE IF NOT EXISTS {{ table }} (
     improvement_surcharge  double precision,
     total_amount           double precision,
     congestion_surcharge   double precision
-);
-
-CREATE INDEX IF NOT EXISTS yellow_tripdata_pickup ON {{ table }}
-USING brin (tpep_pickup_datetime) WITH (pages_per_range = 32);
+) PARTITION BY RANGE (tpep_pickup_datetime)

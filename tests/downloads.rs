@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::http::{Reply, Request, Server};
 use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip};
-use crate::support::{Database, TAXI, json, month, refusal, taxi};
+use crate::support::{Database, STAGING_TABLES, TAXI, json, month, refusal, taxi};
 
 const DATA: i32 = 65;
 const UNREACHABLE: i32 = 69;
@@ -121,9 +121,7 @@ fn a_file_that_changes_meanwhile_is_started_over() {
             database.value("SELECT string_agg(status, ' ' ORDER BY sequence) FROM taxi_etl.runs"),
             "failed succeeded"
         );
-        let chunks =
-            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
-        assert_eq!(database.value(chunks), "0", "{name}");
+        assert_eq!(database.value(STAGING_TABLES), "0", "{name}");
     }
 }
 
@@ -342,10 +340,9 @@ fn a_flow_may_pin_the_file_and_allow_rejects() {
     let run = |sha256: &str, rejects: &str| {
         let flow = format!(
             "id: pinned\nnamespace: test\ntasks:\n  \
-             - {{id: create, type: taxi.postgresql.CreateTables, sql: yellow_tripdata.sql, table: public.yellow_tripdata, \
-                stagingTable: public.yellow_tripdata_staging}}\n  \
+             - {{id: create, type: taxi.postgresql.CreateTables, sql: yellow_tripdata.sql, table: public.yellow_tripdata}}\n  \
              - {{id: load, type: taxi.postgresql.LoadCsv, from: '{}/month.csv.gz', table: public.yellow_tripdata, \
-                stagingTable: public.yellow_tripdata_staging, timeColumn: tpep_pickup_datetime, period: 2021-01, \
+                timeColumn: tpep_pickup_datetime, period: 2021-01, \
                 sha256: '{sha256}', maxRejects: '{rejects}', filename: f.csv, filenameColumn: filename, \
                 rowKeyColumn: unique_row_id, rowKey: [VendorID, tpep_pickup_datetime]}}\n",
             folder.path().display()

@@ -147,12 +147,12 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
         database.value(
             "SELECT version || ' ' || (SELECT count(*) FROM taxi_etl.runs) FROM taxi_etl.ledger_version"
         ),
-        "4 2"
+        "5 2"
     );
 
     database.sql("UPDATE taxi_etl.ledger_version SET version = 99");
     let error = refusal(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap(), 78);
-    assert!(error.contains("of version 99, this taxi knows 4"), "{error}");
+    assert!(error.contains("of version 99, this taxi knows 5"), "{error}");
 }
 
 #[test]

@@ -121,10 +121,7 @@ fn tables_columns_and_files_may_be_called_anything() {
     {
         let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let [key, file, time, value] = columns.map(|name| name.to_lowercase());
-        let (target, staging) = (
-            format!("{}.{}", quote(schema), quote(table)),
-            format!("{}.{}", quote(schema), quote(&format!("{table} staging"))),
-        );
+        let target = format!("{}.{}", quote(schema), quote(table));
         let shape = format!(
             "({} text, {} text, {} timestamp, {} text)",
             quote(&key),
@@ -133,8 +130,10 @@ fn tables_columns_and_files_may_be_called_anything() {
             quote(&value)
         );
         database.sql(&format!(
-            "CREATE SCHEMA {}; CREATE TABLE {target} {shape}; CREATE TABLE {staging} {shape}",
-            quote(schema)
+            "CREATE SCHEMA {}; CREATE TABLE {target} {shape} {}",
+            quote(schema),
+            // every other one is partitioned, so that names reach all statements
+            if index % 2 == 0 { format!("PARTITION BY RANGE ({})", quote(&time)) } else { String::new() }
         ));
         let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         let csv = format!("{},{}\n2021-01-01 00:00:01,{}\n", cell(&time), cell(&value), cell(harm));
@@ -144,11 +143,10 @@ fn tables_columns_and_files_may_be_called_anything() {
         let text = |text: &str| format!("{:?}", text.replace("{{", "{{ '{{' }}"));
         let flow = format!(
             "id: hostile\nnamespace: taxi.tests\ninputs: [{{id: name, type: STRING}}]\ntasks:\n  - id: load\n    \
-             type: taxi.postgresql.LoadCsv\n    from: {}\n    table: {}\n    stagingTable: {}\n    timeColumn: {}\n    \
+             type: taxi.postgresql.LoadCsv\n    from: {}\n    table: {}\n    timeColumn: {}\n    \
              period: 2021-01\n    filename: '{{{{ inputs.name }}}}'\n    filenameColumn: {}\n    rowKeyColumn: {}\n    rowKey: [{}]\n",
             text(path.to_str().unwrap()),
             text(&target),
-            text(&staging),
             text(&time),
             text(&file),
             text(&key),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{YELLOW_ROW, gzip, write, yellow_csv};
-use crate::support::{Database, failure, json, refusal, wait_until};
+use crate::support::{Database, STAGING_TABLES, failure, json, refusal, wait_until};
 
 fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -168,9 +168,7 @@ fn two_hundred_runs_at_random_come_to_what_they_come_to_one_after_the_other() {
         }
         // the next load clears away what the killed ones have left
         json(&database.reload("yellow", 2021, 1, &sources[0]).output().unwrap());
-        let left =
-            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
-        assert_eq!(database.value(left), "0");
+        assert_eq!(database.value(STAGING_TABLES), "0");
         assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'running'"), "0");
     }
     assert!(killed > RUNS as u32 / 10, "only {killed} were killed while they ran");

@@ -37,5 +37,6 @@ mod secrets;
 mod server;
 mod signals;
 mod support;
+mod targets;
 mod tasks;
 mod tls;

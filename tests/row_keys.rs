@@ -86,7 +86,8 @@ fn alone(row: &[String; 6], index: usize) -> [String; 6] {
 fn keys_and_values_are_those_of_the_server() {
     let database = Database::new("row_keys");
     database.sql(
-        "CREATE TABLE ours (key text, file text, a text, b timestamp, c double precision, d integer, e date, f bigint); \
+        "CREATE SEQUENCE numbers MINVALUE 0; \
+         CREATE TABLE ours (key text, file text DEFAULT 'f' || nextval('numbers'), a text, b timestamp, c double precision, d integer, e date, f bigint); \
          CREATE TABLE texts (id int, a text, b text, c text, d text, e text, f text); \
          CREATE FUNCTION whole(cell text) RETURNS text LANGUAGE sql IMMUTABLE AS \
            $$ SELECT regexp_replace(cell, '^([+-]?\\d+)\\.0+$', '\\1') $$; \
@@ -119,23 +120,24 @@ fn keys_and_values_are_those_of_the_server() {
     let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut texts = String::new();
     let mut accepted = 0;
-    for (id, row) in rows.iter().enumerate() {
-        let mut encoder = RowEncoder::new(&columns, &computed, "b", &header, &format!("f{id}")).unwrap();
+    let mut encoder = RowEncoder::new(&columns, &computed, "b", &header).unwrap();
+    for row in &rows {
         let mut tuple = Vec::new();
-        if encoder.encode(&ByteRecord::from(row.to_vec()), &mut tuple).is_ok() {
-            tuples.extend(tuple);
-            accepted += 1;
+        if encoder.encode(&ByteRecord::from(row.to_vec()), &mut tuple).is_err() {
+            continue;
         }
+        tuples.extend(tuple);
         let cells: Vec<String> =
             row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
-        texts.push_str(&format!("{id},{}\n", cells.join(",")));
+        texts.push_str(&format!("{accepted},{}\n", cells.join(",")));
+        accepted += 1;
     }
     tuples.extend((-1_i16).to_be_bytes());
     assert!(accepted > rows.len() / 4, "only {accepted} of {} rows were accepted", rows.len());
 
     let (runtime, client) = database.driver();
     for (copy, bytes) in [
-        ("COPY ours FROM STDIN (FORMAT binary)", tuples),
+        ("COPY ours (key, a, b, c, d, e, f) FROM STDIN (FORMAT binary)", tuples),
         ("COPY texts FROM STDIN (FORMAT csv)", texts.into_bytes()),
     ] {
         runtime.block_on(async {

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{gzip, write, yellow_csv};
-use crate::support::{Database, OwnServer, json, wait_until};
+use crate::support::{Database, OwnServer, STAGING_TABLES, json, wait_until};
 
 const ROWS: u32 = 20_000;
 
@@ -98,9 +98,7 @@ fn a_signal_in_copy_insert_or_merge_leaves_nothing_behind() {
             database.sql("SELECT status, error_kind FROM taxi_etl.runs ORDER BY started_at DESC LIMIT 1");
         let kind = if code == 130 { "interrupted" } else { "terminated" };
         assert_eq!(recorded, [["cancelled", kind]], "{statement}: {said}");
-        let chunks =
-            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'";
-        assert_eq!(database.value(chunks), "0", "{statement}");
+        assert_eq!(database.value(STAGING_TABLES), "0", "{statement}");
     }
 }
 

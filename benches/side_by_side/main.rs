@@ -1,12 +1,6 @@
 //! `taxi load` beside everything else that does its job, in one run: interleaved, a fresh target each, medians.
 //!
-//! ```sh
-//! cargo bench --bench side_by_side              # all of it: long, it loads 24 months twice
-//! cargo bench --bench side_by_side -- --short   # 100,000 rows, once: does it still work?
-//! cargo bench --bench side_by_side -- --only backfill   # or month, memory, growth, flow, overhead
-//! ```
-//!
-//! Prints a table to stderr and one JSON object to stdout.
+//! `cargo bench --bench side_by_side -- --help` lists the options. Prints a table to stderr and one JSON object to stdout.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,9 +21,41 @@ mod server;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use month::Month;
 use rivals::{Loader, Timed};
 use server::Server;
+
+/// Times taxi against other loaders: interleaved, a fresh database for each, medians.
+#[derive(Parser)]
+#[command(name = "cargo bench --bench side_by_side --")]
+struct Args {
+    /// Load 100,000 rows once instead of 1,370,000 three times: shows that the benchmark works
+    #[arg(long)]
+    short: bool,
+    /// Measure only these parts; all of them take half an hour
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// One month, by each loader, on taxi's settings and on stock settings
+    Month,
+    /// Peak memory of months of two sizes
+    Memory,
+    /// 24 months, one after the other
+    Growth,
+    /// One month by flows
+    Flow,
+    /// Backfills with several jobs
+    Backfill,
+    /// What a load takes besides its phases
+    Overhead,
+}
 
 /// How much to measure.
 struct Scale {
@@ -59,38 +85,36 @@ const SHORT: Scale = Scale {
 };
 
 fn main() {
-    // cargo passes --bench; a test run of all targets must not measure
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    let args = Args::parse();
+    // a test run of all targets must not measure
+    if !args.bench {
         return;
     }
-    let short = arguments.iter().any(|argument| argument == "--short");
-    let scale = if short { SHORT } else { FULL };
+    let scale = if args.short { SHORT } else { FULL };
     let months = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("months-{}", scale.rows));
     let source = http::Server::folder(&months);
 
     let mut results: BTreeMap<String, f64> = BTreeMap::new();
-    let only = arguments.windows(2).find(|pair| pair[0] == "--only").map(|pair| pair[1].as_str());
-    let wanted = |part: &str| only.is_none_or(|only| only == part);
+    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
     for (name, stock) in [("stock", true), ("tuned", false)] {
         let server = Server::start(stock);
-        if wanted("month") {
+        if wanted(Part::Month) {
             one_month(&server, &scale, &months, &source.address, name, &mut results);
         }
-        if !stock && wanted("memory") {
+        if !stock && wanted(Part::Memory) {
             memory(&server, &scale, &mut results);
         }
-        if !stock && wanted("growth") {
+        if !stock && wanted(Part::Growth) {
             growth(&server, &scale, &months, &source.address, &mut results);
         }
-        if !stock && wanted("flow") {
+        if !stock && wanted(Part::Flow) {
             flows(&server, &scale, &months, &source.address, &mut results);
         }
-        if !stock && wanted("backfill") {
+        if !stock && wanted(Part::Backfill) {
             backfills(&server, &scale, &months, &mut results);
         }
     }
-    if wanted("overhead") {
+    if wanted(Part::Overhead) {
         overhead(&months, &mut results);
     }
     println!("{}", serde_json::to_string(&results).unwrap());
@@ -108,27 +132,36 @@ fn one_month(
     let month = Month::nth(0, scale.rows);
     let file = month.write(months);
     let loaders = Loader::available();
-    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..scale.rounds {
         for loader in &loaders {
             let url = server.fresh_database();
-            let first = loader.load(&url, address, &file, &month);
-            times.entry(loader.name()).or_default().push(first.seconds);
-            if matches!(loader, Loader::Taxi) {
-                let again = loader.load(&url, address, &file, &month);
-                times.entry("taxi, the same month again").or_default().push(again.seconds);
+            let mut load = |what: String| {
+                let timed = loader.load(&url, address, &file, &month);
+                times.entry(what).or_default().push(timed.seconds);
+            };
+            load(loader.name().to_owned());
+            if loader.is_repeatable() {
+                load(format!("{}, again", loader.name()));
             }
         }
     }
     eprintln!("\n{} rows into an empty table, {name} server, medians of {}:", scale.rows, scale.rounds);
-    let taxi = median(&times["taxi"]);
-    for (loader, seconds) in &times {
-        let median = median(seconds);
-        eprintln!("  {loader:<28} {median:>7.2} s   taxi / this {:.2}", taxi / median);
-        results.insert(format!("{name}: {loader}, seconds"), median);
-        if *loader != "taxi" {
-            results.insert(format!("{name}: taxi / {loader}"), taxi / median);
+    let median_of = |what: &str| times.get(what).map(|seconds| median(seconds));
+    for what in times.keys() {
+        let seconds = median_of(what).unwrap_or_default();
+        // each against what does the same: a first load, or one more
+        let ours =
+            median_of(if what.ends_with("again") { "taxi, again" } else { "taxi" }).unwrap_or_default();
+        eprintln!("  {what:<28} {seconds:>7.2} s   taxi / this {:.2}", ours / seconds);
+        results.insert(format!("{name}: {what}, seconds"), seconds);
+        if !what.starts_with("taxi") || what.contains("plain") {
+            results.insert(format!("{name}: taxi / {what}"), ours / seconds);
         }
+    }
+    if let (Some(plain), Some(reference)) = (median_of("taxi, plain target"), median_of("reference")) {
+        eprintln!("  taxi into a plain target / reference: {:.2}", plain / reference);
+        results.insert(format!("{name}: taxi, plain target / reference"), plain / reference);
     }
 }
 

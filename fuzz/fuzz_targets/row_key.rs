@@ -27,7 +27,7 @@ fn row(cell: &[u8], column_type: ColumnType) -> Option<Vec<u8>> {
         filename_column: "file".to_owned(),
     };
     let header = ByteRecord::from(vec!["cell"]);
-    let mut encoder = RowEncoder::new(&columns, &computed, "cell", &header, "f").expect("the header is sound");
+    let mut encoder = RowEncoder::new(&columns, &computed, "cell", &header).expect("the header is sound");
     let mut tuple = Vec::new();
     encoder.encode(&ByteRecord::from(vec![cell]), &mut tuple).ok().map(|_| tuple)
 }

@@ -6,7 +6,7 @@ SELECT
     EXISTS (SELECT FROM schema) AS schema_exists,
     has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
     (SELECT has_schema_privilege(oid, 'USAGE') FROM schema) AS may_use_schema,
-    (SELECT has_schema_privilege(oid, 'CREATE') FROM schema) AS may_create_chunks,
+    (SELECT has_schema_privilege(oid, 'CREATE') FROM schema) AS may_create_staging,
     (SELECT has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
      FROM ledger WHERE relname = 'runs') AS may_write_runs,
     (SELECT has_table_privilege(oid, 'SELECT') FROM ledger WHERE relname = 'ledger_version') AS may_read_version,

@@ -1,7 +1,9 @@
--- What the role may do with the target $1 and the staging table $2 (quoted names) in the schema $3; NULL of what is not there.
--- Locks nothing.
+-- What the role may do with the target $1 (a quoted name) in the schema $2; NULL of what is not there. Locks nothing.
 SELECT
-    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $3), false) AS may_create_tables,
+    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $2), false) AS may_create_tables,
+    coalesce(
+        (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $2 || '_partitions'),
+        has_database_privilege(current_database(), 'CREATE')
+    ) AS may_create_partitions,
     has_table_privilege(to_regclass($1)::oid, 'SELECT') AND has_table_privilege(to_regclass($1)::oid, 'INSERT') AS may_load,
-    has_table_privilege(to_regclass($1)::oid, 'DELETE') AS may_replace,
-    has_table_privilege(to_regclass($2)::oid, 'SELECT') AS may_read_staging
+    has_table_privilege(to_regclass($1)::oid, 'DELETE') AS may_replace

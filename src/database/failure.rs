@@ -10,6 +10,9 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = match sqlstate(&cause) {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
         Some("55P03") => error.hint("--lock-timeout waits longer, and running again later is safe"),
+        Some("23514") if is_of_no_partition(&cause) => {
+            error.hint("the table needs a default partition for rows dated outside of its others")
+        }
         Some("42501") => error.hint("the README has the least rights that a role needs, as SQL"),
         _ => error,
     };
@@ -65,6 +68,17 @@ pub fn is_lock_timeout(cause: &Cause) -> bool {
     sqlstate(cause) == Some("55P03")
 }
 
+/// Whether a statement failed only because of what another session did at the same moment: a deadlock, or a row that came into
+/// the default partition before its month's partition did.
+pub fn is_overtaken(cause: &Cause) -> bool {
+    matches!(sqlstate(cause), Some("40P01")) || is_of_no_partition(cause)
+}
+
+/// Whether a row's partition is what is wrong with it, and not a constraint that somebody has declared.
+fn is_of_no_partition(cause: &Cause) -> bool {
+    cause.as_db_error().is_some_and(|error| error.code().code() == "23514" && error.constraint().is_none())
+}
+
 fn sqlstate(cause: &Cause) -> Option<&str> {
     cause.code().map(|state| state.code())
 }
@@ -76,6 +90,7 @@ fn kind_of(cause: &Cause) -> Kind {
         return if broken { Kind::Unreachable } else { Kind::Internal };
     };
     match (&state[..2], state) {
+        _ if is_of_no_partition(cause) => Kind::Configuration,
         ("28", _) | (_, "42501") => Kind::Authentication,
         // unlike its class: the user's own statement_timeout
         (_, "57014") => Kind::Configuration,

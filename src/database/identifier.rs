@@ -9,6 +9,11 @@ pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Quotes a value for a statement that takes no parameters: `it's` becomes `E'it''s'`, a backslash stands twice.
+pub fn literal(value: &str) -> String {
+    format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
+}
+
 /// A table's name, with or without its schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableName {
@@ -39,6 +44,11 @@ impl TableName {
                 _ => return Err(refuse()),
             }
         }
+    }
+
+    /// The table of these very names.
+    pub fn of(schema: &str, name: &str) -> Self {
+        Self { parts: vec![schema.to_owned(), name.to_owned()] }
     }
 
     /// The schema, the default one where none is named.

@@ -14,6 +14,7 @@ use crate::database::{failure, session, statement};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::schema::{Standing, standing};
 use crate::load::job::Job;
+use crate::load::target::{self, MergeReason, Route};
 use crate::load::{schema, tables};
 
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,7 +129,7 @@ async fn look(client: &Client, settings: &Settings, jobs: &[&Job], findings: &mu
     }
     look_at_ledger(client, findings).await?;
     for job in jobs {
-        look_at_tables(client, job, findings).await?;
+        look_at_table(client, job, findings).await?;
     }
     Ok(())
 }
@@ -187,7 +188,7 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
     }
     for (column, right) in [
         ("may_use_schema", "USAGE on the schema taxi_etl"),
-        ("may_create_chunks", "CREATE on the schema taxi_etl"),
+        ("may_create_staging", "CREATE on the schema taxi_etl"),
         ("may_write_runs", "SELECT, INSERT and UPDATE on taxi_etl.runs"),
         ("may_read_version", "SELECT on taxi_etl.ledger_version"),
     ] {
@@ -221,59 +222,66 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
     Ok(())
 }
 
-async fn look_at_tables(client: &Client, job: &Job, findings: &mut Findings) -> Result<()> {
-    let name = format!("table {}", job.table);
-    let (target, staging) = (job.table.quoted(), job.staging_table.quoted());
-    let row = query(client, "doctor/tables.sql", &[&target, &staging, &job.table.schema()]).await?;
-    let may_create: bool = row.get("may_create_tables");
-    let (has_target, has_staging) =
-        (tables::exists(client, &job.table).await?, tables::exists(client, &job.staging_table).await?);
-    let has_both = has_target && has_staging;
-    if !has_both && !may_create {
-        missing_right(
-            &name,
-            &format!("CREATE on the schema {}: a table is missing", job.table.schema()),
-            findings,
-        );
-        return Ok(());
-    }
-    if !has_target {
-        findings.ok(name, "not there yet: the first load creates it");
+async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> Result<()> {
+    let (name, quoted, schema) = (format!("table {}", job.table), job.table.quoted(), job.table.schema());
+    let row = query(client, "doctor/tables.sql", &[&quoted, &schema]).await?;
+    if !tables::exists(client, &job.table).await? {
+        match (row.get("may_create_tables"), row.get("may_create_partitions")) {
+            (false, _) => missing_right(&name, &format!("CREATE on the schema {schema}"), findings),
+            (true, false) => {
+                let right = format!("CREATE on the database, for the schema {schema}_partitions");
+                missing_right(&name, &right, findings);
+            }
+            (true, true) => {
+                findings.ok(name, "not there yet: the first load creates it, partitioned by month")
+            }
+        }
         return Ok(());
     }
     if row.get::<_, Option<bool>>("may_load") == Some(false) {
         missing_right(&name, &format!("SELECT and INSERT on {}", job.table), findings);
         return Ok(());
     }
-    if row.get::<_, Option<bool>>("may_read_staging") == Some(false) {
-        missing_right(&name, &format!("SELECT on {}", job.staging_table), findings);
-        return Ok(());
-    }
-    let staging = has_staging.then_some(&job.staging_table);
-    match schema::columns_to_fill(client, &job.table, staging, &job.computed, &job.period.time_column).await {
-        Ok(columns) => {
-            let time_column = job.period.time_column.to_lowercase();
-            let indexed =
-                query(client, "doctor/time_index.sql", &[&job.table.quoted(), &time_column]).await?;
-            let may_replace: Option<bool> = row.get("may_replace");
-            let no_replace = match may_replace {
-                Some(false) => "; without DELETE no file can be replaced",
-                _ => "",
-            };
-            let said = format!("its {} columns take the rows{no_replace}", columns.len());
-            match indexed.get(0) {
-                true => findings.ok(name, said),
-                false => findings.warn(
-                    name,
-                    format!("{said}, but no index knows their times: every load reads all of it"),
-                    &format!(
-                        "CREATE INDEX ON {} USING brin ({time_column}) WITH (pages_per_range = 32)",
-                        job.table
-                    ),
-                ),
-            }
+    let columns = schema::columns_to_fill(client, &job.table, &job.computed, &job.period.time_column).await;
+    let columns = match columns {
+        Ok(columns) => columns,
+        Err(error) => {
+            findings.fail(name, &error, "rename the table and let the load make a new one");
+            return Ok(());
         }
-        Err(error) => findings.fail(name, &error, "rename the table and let the load make a new one"),
+    };
+    let target = match target::inspect(client, &job.table, &job.period).await {
+        Ok(target) => target,
+        Err(error) => {
+            findings.fail(name, &error, "do what it says and load again");
+            return Ok(());
+        }
+    };
+    let no_replace = match row.get("may_replace") {
+        Some(false) => "; without DELETE no file can be replaced",
+        _ => "",
+    };
+    let takes = format!("its {} columns take the rows{no_replace}", columns.len());
+    let time_column = job.period.time_column.to_lowercase();
+    match target.new_months {
+        Route::Attach(_) => findings.ok(name, format!("{takes}; a new month becomes a partition")),
+        Route::Merge(MergeReason::NotPartitioned)
+            if !query(client, "doctor/time_index.sql", &[&quoted, &time_column]).await?.get::<_, bool>(0) =>
+        {
+            findings.warn(
+                name,
+                format!("{takes}; every load is merged and reads all of the table, which has no index on its times"),
+                &format!(
+                    "CREATE INDEX ON {} USING brin ({time_column}) WITH (pages_per_range = 32), or let the load make a \
+                     new table, partitioned by month",
+                    job.table
+                ),
+            );
+        }
+        Route::Merge(reason) => {
+            findings
+                .ok(name, format!("{takes}; a new month is merged, not attached as a partition: {reason}"));
+        }
     }
     Ok(())
 }

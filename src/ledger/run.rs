@@ -144,7 +144,6 @@ impl Run {
         let (deleted, in_period) =
             (count(|loaded| loaded.rows_deleted), count(|loaded| loaded.rows_in_period));
         let duplicates = count(|loaded| loaded.duplicate_keys);
-        let stray_times = loaded.and_then(|loaded| loaded.stray_times.as_ref());
         let sha256 = loaded.map(|loaded| &loaded.sha256);
         let (kind, text) = error
             .map(|error| (error.kind().name(), self.secrets.hide(&crate::report::failure::plain(error))))
@@ -153,7 +152,7 @@ impl Run {
         log.iter_mut().for_each(|line| line.message = self.secrets.hide(&line.message));
         let finished = (status != Status::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
-        let values: [(&str, &(dyn ToSql + Sync)); 36] = [
+        let values: [(&str, &(dyn ToSql + Sync)); 35] = [
             ("run_id", &self.id),
             ("pipeline", &self.pipeline),
             ("inputs", &inputs),
@@ -178,7 +177,6 @@ impl Run {
             ("rows_rejected", &rejected),
             ("rows_deleted", &deleted),
             ("rows_in_period", &in_period),
-            ("stray_times", &stray_times),
             ("duplicate_keys", &duplicates),
             ("phases", &Json(&self.phases)),
             ("log", &Json(log)),

@@ -9,8 +9,13 @@ use crate::error::{Error, Kind, Result};
 use crate::load::locks;
 
 /// The files of `sql/ledger/` that lead from one version to the next, the first from nothing.
-const STEPS: [&str; 4] =
-    ["ledger/1_runs.sql", "ledger/2_history.sql", "ledger/3_tasks.sql", "ledger/4_rejects.sql"];
+const STEPS: [&str; 5] = [
+    "ledger/1_runs.sql",
+    "ledger/2_history.sql",
+    "ledger/3_tasks.sql",
+    "ledger/4_rejects.sql",
+    "ledger/5_partitions.sql",
+];
 
 /// How long an upgrade waits for loads under way.
 const UPGRADE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);

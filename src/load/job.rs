@@ -7,13 +7,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
-use super::copy::Copy;
+use super::attach::Attach;
 use super::locks::Lock;
-use super::merge::{Merge, Merged};
+use super::merge::Merge;
 use super::schema::{column_list, columns_to_fill};
 use super::sessions::Sessions;
-use super::time_index::TimeIndex;
-use super::{IfLoaded, Options, duplicates, locks, merge};
+use super::staging::Staging;
+use super::target::{self, Route, Target};
+use super::{IfLoaded, Options, copy, locks};
 use crate::database::failure::statement as database_failure;
 use crate::database::identifier::{TableName, quote};
 use crate::database::statement;
@@ -29,8 +30,8 @@ use crate::ledger::run::Run;
 use crate::report::loaded::Loaded;
 use crate::report::phase::{Phase, Progress};
 use crate::report::{Report, failure};
-use crate::transform::batch::{self, Batch, Sorting, Transformed};
-use crate::transform::row::{Column, Computed, RowEncoder};
+use crate::transform::batch::{self, Batch, Transformed};
+use crate::transform::row::{Column, Computed, RowEncoder, without_filename};
 use crate::transform::times::Period;
 
 /// What to load, and where to.
@@ -38,7 +39,7 @@ use crate::transform::times::Period;
 pub struct Job {
     /// The gzipped CSV.
     pub source: Source,
-    /// The time in which nearly all of its rows lie.
+    /// The month in which nearly all of its rows lie.
     pub period: Period,
     /// How many rows the file had when it was published, where that is known.
     pub published_rows: Option<u64>,
@@ -46,8 +47,6 @@ pub struct Job {
     pub filename: String,
     /// The target table.
     pub table: TableName,
-    /// The table whose shape the tables have that take the rows which are to be merged.
-    pub staging_table: TableName,
     /// The computed columns.
     pub computed: Computed,
     /// The file's SHA-256 in lower-case hex, where it is known.
@@ -72,6 +71,43 @@ enum Found {
     Loaded(uuid::Uuid),
 }
 
+/// One load under way.
+struct Load<'a> {
+    job: &'a Job,
+    transaction: &'a Transaction<'a>,
+    /// The session for what must not be part of the transaction, or cannot wait for it.
+    control: &'a Client,
+    names: &'a Names,
+    run: &'a mut Run,
+    options: &'a Options,
+    report: &'a Arc<dyn Report>,
+}
+
+/// What a load has found out before the first row.
+struct Prepared {
+    body: Body,
+    target: Target,
+    /// Whether the ledger knows the file as loaded before, or the user says that it may have been.
+    was_loaded: bool,
+}
+
+/// All of a file, on the server but not in the target.
+struct Staged {
+    staging: Staging,
+    target: Target,
+    was_loaded: bool,
+    transformed: Transformed,
+    downloaded: Downloaded,
+}
+
+/// What the target holds of a file that has been added.
+struct Added {
+    rows_inserted: u64,
+    rows_deleted: u64,
+    /// Whether the target's rows under the file's name in its month may be others than those that the file has there.
+    is_mixed: bool,
+}
+
 impl Job {
     /// Loads the file in one transaction and records `run` in it, unless the ledger says that there is nothing to do.
     pub async fn run(
@@ -84,31 +120,20 @@ impl Job {
         run.filename = Some(self.filename.clone());
         run.table = Some(self.table.clone());
         run.server_pid = Some(sessions.numbers[0]);
-        let columns = columns_to_fill(
-            &sessions.load,
-            &self.table,
-            Some(&self.staging_table),
-            &self.computed,
-            &self.period.time_column,
-        )
-        .await?;
+        let columns =
+            columns_to_fill(&sessions.load, &self.table, &self.computed, &self.period.time_column).await?;
         let names = Names { identifiers: self.identifiers(&columns), columns };
-        locks::bound(&sessions.aside, options.lock_timeout, false).await?;
+        locks::bound(&sessions.control, options.lock_timeout, false).await?;
         let phases = run.phases.clone();
         let mut again = options.patience.retries;
         loop {
-            let ended = self.load(&mut sessions.load, &sessions.aside, &names, run, options, report).await;
+            let ended = self.load(sessions, &names, run, options, report).await;
             match &ended {
                 Err(error) if again > 0 && transfer::is_changed(error) => {
                     report.notice(&format!("{}; starting over", failure::line(error)));
                     // the ledger has this one; what comes now may end as no run at all
-                    run.record_failure(&sessions.aside, error).await?;
+                    run.record_failure(&sessions.control, error).await?;
                     run.begin_again(phases.clone());
-                    again -= 1;
-                }
-                Err(error) if again > 0 && merge::is_overtaken(error) => {
-                    report.notice(&format!("{}; starting over", failure::line(error)));
-                    run.phases = phases.clone();
                     again -= 1;
                 }
                 _ => return ended,
@@ -118,134 +143,34 @@ impl Job {
 
     async fn load(
         &self,
-        client: &mut Client,
-        aside: &Client,
+        sessions: &mut Sessions,
         names: &Names,
         run: &mut Run,
         options: &Options,
         report: &Arc<dyn Report>,
     ) -> Result<Ended> {
-        let failed = |cause| database_failure(format!("the load into {} failed", self.table), cause);
-        let transaction = client.transaction().await.map_err(failed)?;
-        let phase = report.begin(Phase::Prepare, None);
-        self.begin(&transaction, run.id, names).await?;
-        history::mark_lost(aside).await?;
-        let month =
-            Lock::of_month(&self.table, self.period.range.start, &self.filename, options.lock_timeout);
-        locks::take(&transaction, aside, &month, report.as_ref()).await?;
-        let earlier = history::latest_success(&transaction, &self.table, &self.filename).await?;
-        let known = match earlier {
-            Some(earlier)
-                if options.force || self.still_holds(&transaction, &earlier, &names.identifiers).await? =>
-            {
-                Some(earlier)
-            }
-            _ => None,
+        let began = sessions.load.transaction().await;
+        let transaction =
+            began.map_err(|cause| database_failure(format!("the load into {} failed", self.table), cause))?;
+        let control = &sessions.control;
+        let mut load = Load { job: self, transaction: &transaction, control, names, run, options, report };
+        let prepared = match load.prepare().await? {
+            Ok(prepared) => prepared,
+            Err(loaded_by) => return Ok(Ended::Skipped(loaded_by)),
         };
-        // after the locks: a server does not keep a download waiting for as long as another load may take
-        let mut body = match self.open(known.as_ref(), options, report).await? {
-            Found::Body(body) => *body,
-            Found::Loaded(by) => {
-                run.phases.end(phase, "nothing to do");
-                return Ok(Ended::Skipped(by));
-            }
-        };
-        run.source = Some((self.source.address(), body.description.clone()));
-        run.record_start(aside).await?;
-        if self.max_rejects > 0 {
-            // a right that is missing shows before all the work
-            rejects::record(&transaction, run.id, &self.filename, &[]).await?;
-        }
-        let replaces = options.if_loaded == IfLoaded::Replace;
-        let mut rows_deleted = 0;
-        if replaces {
-            drop(body);
-            rows_deleted = self.delete_file(&transaction, names).await?;
-            body = self.source.open(options.patience, report).await?;
-            run.source = Some((self.source.address(), body.description.clone()));
-        }
-        let held = known.and_then(|known| known.rows_in_period).filter(|_| !replaces);
-        let (mut merge, sorting) =
-            Merge::begin(&transaction, &self.table, &self.period, &names.identifiers, held).await?;
-        run.phases.end(phase, "done");
-
-        let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
-        let phase = report.begin(Phase::Load, Some(&progress));
-        let expected = [self.sha256.clone(), body.description.sha256.clone()];
-        let (stream, batches) = self.start_stream(body, names, sorting, &progress).await?;
-        let copy = Copy {
-            transaction: &transaction,
-            table: &self.table,
-            staging_table: &self.staging_table,
-            run: run.id,
-            identifiers: &names.identifiers,
-            straight: merge.period_is_free().then_some(&options.turn),
-        };
-        let mut index = TimeIndex::new(aside, &self.table);
-        let copied = copy.run(batches, &mut index).await?;
-        let rows_copied = copied.rows;
-        merge.begin_with(copied).await?;
-        index.summarize().await?;
-        let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
-        let downloaded = stream.download.await.map_err(task_failed)?;
-        let transformed = stream.transform.await.map_err(task_failed)?;
-        if let Some(expected) = expected.iter().flatten().find(|expected| **expected != downloaded.sha256) {
-            let (address, found) = (self.source.address(), &downloaded.sha256);
-            let text = format!("{address} has the SHA-256 {found}, and should have {expected}");
-            return Err(Error::new(Kind::Data, text));
-        }
-        let rows_staged = rows_copied + transformed.rows_known;
-        let rows_rejected = transformed.rejects.len() as u64;
-        let detail = match rows_rejected {
-            0 => format!("{rows_staged} rows staged"),
-            rejected => format!("{rows_staged} rows staged, {rejected} rejected"),
-        };
-        run.phases.end(phase, &detail);
-
+        let staged = load.stream(prepared).await?;
         let phase = report.begin(Phase::CountDuplicates, None);
-        let duplicate_keys = transformed.known_again
-            + duplicates::count(&transaction, &merge, &self.period, &names.identifiers, transformed.repeats)
-                .await?;
-        run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
+        let (duplicate_keys, staged) = load.count_duplicates(staged).await?;
+        load.run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
 
         let phase = report.begin(Phase::Commit, None);
-        locks::take(&transaction, aside, &Lock::of_table(&self.table), report.as_ref()).await?;
-        locks::bound(&transaction, options.lock_timeout, true).await?;
-        let Merged { rows_inserted, stray_times } = merge.finish().await?;
-        let rows_matched = rows_staged - rows_inserted;
-        let rows_in_period = match held {
-            // what is known spares a look at the month
-            Some(rows) if rows_inserted == 0 => rows,
-            None if rows_matched == 0 => transformed.rows_in_period,
-            _ => self.count_held(&transaction, &names.identifiers).await?,
-        };
-        let loaded = Loaded {
-            rows_read: rows_staged + rows_rejected,
-            rows_staged,
-            rows_inserted,
-            rows_matched,
-            rows_rejected,
-            rows_deleted,
-            rows_in_period,
-            stray_times,
-            duplicate_keys,
-            csv_bytes: transformed.csv_bytes,
-            downloaded_bytes: downloaded.length_bytes,
-            sha256: downloaded.sha256,
-        };
-        if rows_deleted > 0 {
-            history::forget_matched(&transaction, &self.table, &self.filename).await?;
-        }
-        if rows_rejected > 0 {
-            rejects::record(&transaction, run.id, &self.filename, &transformed.rejects).await?;
-        }
-        run.record_success(&transaction, &loaded).await?;
+        let loaded = load.add(staged, duplicate_keys).await?;
         run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {
             database_failure(format!("the commit of the load into {} failed", self.table), cause)
                 .hint("whether it took effect is in taxi_etl.runs; loading again is safe in either case")
         })?;
-        run.phases.end(phase, &format!("{rows_inserted} rows inserted"));
+        run.phases.end(phase, &format!("{} rows inserted", loaded.rows_inserted));
         Ok(Ended::Loaded(loaded))
     }
 
@@ -308,41 +233,227 @@ impl Job {
     pub(super) fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
         minijinja::context! {
             table => self.table.quoted(),
-            staging_table => self.staging_table.quoted(),
             key_column => quote(&self.computed.key_column.to_lowercase()),
             time_column => quote(&self.period.time_column.to_lowercase()),
             filename_column => quote(&self.computed.filename_column.to_lowercase()),
             columns => column_list(columns, ""),
+            file_columns => column_list(&without_filename(columns, &self.computed), ""),
             staged_columns => column_list(columns, "staged."),
         }
     }
+}
 
-    /// Sets the transaction up and tells others that the run is alive.
-    async fn begin(&self, transaction: &Transaction<'_>, run: uuid::Uuid, names: &Names) -> Result<()> {
-        let failed = |cause| database_failure("cannot prepare the session that loads", cause);
-        let settings = statement::render("session.sql", &names.identifiers)?;
-        transaction.batch_execute(&settings).await.map_err(failed)?;
-        let mark = statement::render("mark_run.sql", &names.identifiers)?;
-        transaction.execute(&mark, &[&locks::of_run(run)]).await.map(drop).map_err(failed)
+impl Load<'_> {
+    /// Waits for other loads of the month, asks the ledger and the source whether there is anything to do, and looks at the
+    /// target. The inner error is the run that has loaded the file already.
+    async fn prepare(&mut self) -> Result<Result<Prepared, uuid::Uuid>> {
+        let Self { job, transaction, control, options, report, .. } = *self;
+        let phase = report.begin(Phase::Prepare, None);
+        self.begin().await?;
+        history::mark_lost(control).await?;
+        let month = Lock::of_month(&job.table, job.period.range.start, &job.filename, options.lock_timeout);
+        locks::take(transaction, control, &month, report.as_ref()).await?;
+        let earlier = history::latest_success(transaction, &job.table, &job.filename).await?;
+        let was_loaded = options.force || earlier.is_some();
+        let known = match earlier {
+            Some(earlier)
+                if options.force
+                    || job.still_holds(transaction, &earlier, &self.names.identifiers).await? =>
+            {
+                Some(earlier)
+            }
+            _ => None,
+        };
+        // after the locks: a server does not keep a download waiting for as long as another load may take
+        let body = match job.open(known.as_ref(), options, report).await? {
+            Found::Body(body) => *body,
+            Found::Loaded(by) => {
+                self.run.phases.end(phase, "nothing to do");
+                return Ok(Err(by));
+            }
+        };
+        self.run.source = Some((job.source.address(), body.description.clone()));
+        self.run.record_start(control).await?;
+        if job.max_rejects > 0 {
+            // a right that is missing shows before all the work
+            rejects::record(transaction, self.run.id, &job.filename, &[]).await?;
+        }
+        let target = target::inspect(transaction, &job.table, &job.period).await?;
+        let detail = match &target.route {
+            Route::Attach(partition) => format!("the month becomes the partition {}", partition.name),
+            Route::Merge(reason) => format!("the rows are merged: {reason}"),
+        };
+        self.run.phases.end(phase, &detail);
+        Ok(Ok(Prepared { body, target, was_loaded }))
     }
 
+    /// Sets the transaction up and tells others that the run is alive.
+    async fn begin(&self) -> Result<()> {
+        let failed = |cause| database_failure("cannot prepare the session that loads", cause);
+        let settings = statement::render("session.sql", &self.names.identifiers)?;
+        self.transaction.batch_execute(&settings).await.map_err(failed)?;
+        let mark = statement::render("mark_run.sql", &self.names.identifiers)?;
+        self.transaction.execute(&mark, &[&locks::of_run(self.run.id)]).await.map(drop).map_err(failed)
+    }
+
+    /// Streams the file into the staging tables.
+    async fn stream(&mut self, prepared: Prepared) -> Result<Staged> {
+        let Prepared { body, target, was_loaded } = prepared;
+        let (job, identifiers) = (self.job, &self.names.identifiers);
+        let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
+        let phase = self.report.begin(Phase::Load, Some(&progress));
+        let expected = [job.sha256.clone(), body.description.sha256.clone()];
+        let (stream, batches) = job.start_stream(body, self.names, &progress).await?;
+        let mut staging = Staging::new(&target.route, self.run.id);
+        copy::copy_all(self.transaction, &mut staging, identifiers, &job.filename, batches).await?;
+        let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
+        let downloaded = stream.download.await.map_err(task_failed)?;
+        let transformed = stream.transform.await.map_err(task_failed)?;
+        if let Some(expected) = expected.iter().flatten().find(|expected| **expected != downloaded.sha256) {
+            let (address, found) = (job.source.address(), &downloaded.sha256);
+            let text = format!("{address} has the SHA-256 {found}, and should have {expected}");
+            return Err(Error::new(Kind::Data, text));
+        }
+        let detail = match transformed.rejects.len() {
+            0 => format!("{} rows staged", staging.rows()),
+            rejected => format!("{} rows staged, {rejected} rejected", staging.rows()),
+        };
+        self.run.phases.end(phase, &detail);
+        Ok(Staged { staging, target, was_loaded, transformed, downloaded })
+    }
+
+    async fn count_duplicates(&self, mut staged: Staged) -> Result<(u64, Staged)> {
+        let candidates = std::mem::take(&mut staged.transformed.duplicates);
+        let (transaction, identifiers) = (self.transaction, &self.names.identifiers);
+        let count = staged.staging.count_duplicate_keys(transaction, identifiers, candidates).await?;
+        Ok((count, staged))
+    }
+
+    /// Adds the staged rows to the target and the success to the ledger; what is left is the commit.
+    async fn add(&mut self, staged: Staged, duplicate_keys: u64) -> Result<Loaded> {
+        let (job, transaction) = (self.job, self.transaction);
+        let Staged { staging, target, was_loaded, transformed, downloaded } = staged;
+        let rows_staged = staging.rows();
+        let rows_rejected = transformed.rejects.len() as u64;
+        let added = match &target.route {
+            Route::Attach(_) => self.attach(staging, &target, was_loaded, &transformed).await?,
+            Route::Merge(_) => self.merge(staging, &target, was_loaded, &transformed).await?,
+        };
+        let rows_in_period = match added.is_mixed {
+            true => job.count_held(transaction, &self.names.identifiers).await?,
+            false => transformed.rows_in_period,
+        };
+        let loaded = Loaded {
+            rows_read: rows_staged + rows_rejected,
+            rows_staged,
+            rows_inserted: added.rows_inserted,
+            rows_matched: rows_staged - added.rows_inserted,
+            rows_rejected,
+            rows_deleted: added.rows_deleted,
+            rows_in_period,
+            duplicate_keys,
+            csv_bytes: transformed.csv_bytes,
+            downloaded_bytes: downloaded.length_bytes,
+            sha256: downloaded.sha256,
+        };
+        if added.rows_deleted > 0 {
+            history::forget_matched(transaction, &job.table, &job.filename).await?;
+        }
+        if rows_rejected > 0 {
+            rejects::record(transaction, self.run.id, &job.filename, &transformed.rejects).await?;
+        }
+        self.run.record_success(transaction, &loaded).await?;
+        Ok(loaded)
+    }
+
+    /// Adds the staging table as the month's partition, and the rows outside of the month by MERGE.
+    async fn attach(
+        &self,
+        staging: Staging,
+        target: &Target,
+        was_loaded: bool,
+        transformed: &Transformed,
+    ) -> Result<Added> {
+        let Self { job, transaction, control, report, .. } = *self;
+        let session = self.run.server_pid.unwrap_or_default();
+        let (table, identifiers) = (&job.table, &self.names.identifiers);
+        let attach =
+            Attach::new(transaction, (control, session), table, &staging.main, &job.period, identifiers)?;
+        attach.prepare().await?;
+        let (rows_deleted, was_loaded) = self.begin_to_add(was_loaded).await?;
+        // before the file's own rows outside of the month are there to match
+        let mut rows_matched = attach.delete_matched_elsewhere(was_loaded).await?;
+        let mut rows_inserted = staging.main.rows;
+        if let Some(outside) = staging.out_of_period {
+            let merge = self.merge_into(target, was_loaded);
+            rows_inserted += merge.out_of_period(&outside, &transformed.outside).await?;
+            outside.drop(transaction).await?;
+        }
+        let attached = attach.run(self.options.lock_timeout, report.as_ref()).await?;
+        rows_matched += attached.rows_matched;
+        Ok(Added {
+            rows_inserted: rows_inserted - rows_matched,
+            rows_deleted,
+            is_mixed: rows_matched > 0 || attached.rows_moved > 0,
+        })
+    }
+
+    /// Merges all rows.
+    async fn merge(
+        &self,
+        staging: Staging,
+        target: &Target,
+        was_loaded: bool,
+        transformed: &Transformed,
+    ) -> Result<Added> {
+        let (rows_deleted, was_loaded) = self.begin_to_add(was_loaded).await?;
+        let merge = self.merge_into(target, was_loaded);
+        let rows_inserted = merge.whole_file(&staging.main, &transformed.outside).await?;
+        let is_mixed = rows_inserted != staging.main.rows || !target.triggers.is_empty();
+        staging.main.drop(self.transaction).await?;
+        Ok(Added { rows_inserted, rows_deleted, is_mixed })
+    }
+
+    const fn merge_into<'a>(&'a self, target: &'a Target, was_loaded: bool) -> Merge<'a> {
+        Merge {
+            transaction: self.transaction,
+            table: &self.job.table,
+            target,
+            period: &self.job.period,
+            identifiers: &self.names.identifiers,
+            was_loaded,
+        }
+    }
+
+    /// Waits for the end of other loads into the table and, if the file's rows are to be replaced, deletes them. Returns how
+    /// many, and whether the target may still hold rows of the file.
+    async fn begin_to_add(&self, was_loaded: bool) -> Result<(u64, bool)> {
+        let Self { job, transaction, control, options, report, .. } = *self;
+        locks::take(transaction, control, &Lock::of_table(&job.table), report.as_ref()).await?;
+        locks::bound(transaction, options.lock_timeout, true).await?;
+        match options.if_loaded {
+            IfLoaded::Replace => Ok((job.delete_file(transaction, self.names).await?, false)),
+            IfLoaded::Skip | IfLoaded::Merge => Ok((0, was_loaded)),
+        }
+    }
+}
+
+impl Job {
     /// Starts the stages from download to row.
     async fn start_stream(
         &self,
         body: Body,
         names: &Names,
-        sorting: Sorting,
         progress: &Progress,
     ) -> Result<(Stream, mpsc::Receiver<Result<Batch>>)> {
         let address = body.address.clone();
         let (download, compressed) = download::start(body, Arc::clone(&progress.bytes));
         let mut records = Records::new(gunzip::start(compressed, address.clone()), address.clone());
         let header = records.header().await?;
-        let time_column = &self.period.time_column;
-        let encoder = RowEncoder::new(&names.columns, &self.computed, time_column, &header, &self.filename)
+        let encoder = RowEncoder::new(&names.columns, &self.computed, &self.period.time_column, &header)
             .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))?;
         let (transform, batches) =
-            batch::start(records, encoder, sorting, self.max_rejects, Arc::clone(&progress.rows));
+            batch::start(records, encoder, self.period.clone(), self.max_rejects, Arc::clone(&progress.rows));
         Ok((Stream { download, transform }, batches))
     }
 }

@@ -1,30 +1,32 @@
 //! From records to rows in the target, all or nothing:
 //!
 //! ```text
-//!                ┌─► rows that cannot match: COPY into the target ──┐
-//! BEGIN, lock ─► │                                                  ├─► strays, ledger row ─► COMMIT
-//!                └─► others: COPY into a chunk ─► MERGE ────────────┘
+//!                ┌─► a month without a partition: COPY into a new table ─► ATTACH it ─┐
+//! BEGIN, lock ─► │                                                                    ├─► ledger row ─► COMMIT
+//!                └─► else: COPY into a staging table ─► MERGE ────────────────────────┘
 //! ```
 //!
-//! One transaction, which ends with the ledger's row. Its [locks] keep two loads of a month apart, and the server drops them
-//! with the transaction when the client dies, so a load that is killed leaves no rows, no tables and no locks.
+//! All of it is one transaction. Its [locks] keep two loads of a month apart, and the server drops them with the transaction
+//! when the client dies, so a load that is killed leaves no rows, no tables and no locks.
+//!
+//! Loads of different months run side by side and share nothing until the end. Then the table's lock lets one after the other
+//! add its rows, so each sees what the others have committed: the result is that of one load after the other, in the order of
+//! their commits.
 
+pub mod attach;
 pub mod copy;
-pub mod duplicates;
 pub mod job;
 pub mod locks;
 pub mod merge;
 pub mod outlook;
 pub mod schema;
 pub mod sessions;
+pub mod staging;
 pub mod tables;
-pub mod time_index;
-pub mod turn;
+pub mod target;
 pub mod verify;
 
 use std::time::Duration;
-
-use turn::Turn;
 
 use crate::extract::transfer::Patience;
 
@@ -52,7 +54,7 @@ impl IfLoaded {
 }
 
 /// How to load, whatever is loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Load even what is loaded already.
     pub force: bool,
@@ -62,6 +64,4 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// How much the source is borne with.
     pub patience: Patience,
-    /// When to write, where others load into the same table.
-    pub turn: Turn,
 }

@@ -9,18 +9,14 @@ use crate::error::{Error, Kind, Result};
 use crate::transform::row::{Column, Computed};
 use crate::transform::value::ColumnType;
 
-/// The columns that a load fills: the target's, which the staging table has too, if there is one yet.
+/// The columns that a load fills: all of the target's that are not generated.
 pub async fn columns_to_fill(
     client: &Client,
     table: &TableName,
-    staging_table: Option<&TableName>,
     computed: &Computed,
     time_column: &str,
 ) -> Result<Vec<Column>> {
     let columns = describe(client, table).await?;
-    if let Some(staging_table) = staging_table {
-        compare(table, &columns, staging_table, &describe(client, staging_table).await?)?;
-    }
     for (name, column_type) in [
         (computed.key_column.as_str(), ColumnType::Text),
         (computed.filename_column.as_str(), ColumnType::Text),
@@ -65,43 +61,4 @@ async fn describe(client: &Client, table: &TableName) -> Result<Vec<Column>> {
             Ok(Column { name, column_type })
         })
         .collect()
-}
-
-fn compare(
-    table: &TableName,
-    columns: &[Column],
-    staging_table: &TableName,
-    staged: &[Column],
-) -> Result<()> {
-    let refuse = |text: String| {
-        Err(Error::new(Kind::Configuration, text).hint(
-            "the two must have the same columns: drop the staging table, which the next load makes again",
-        ))
-    };
-    for column in columns {
-        match staged.iter().find(|other| other.name == column.name) {
-            None => {
-                return refuse(format!(
-                    "target table {table} has a column {}, {staging_table} has not",
-                    column.name
-                ));
-            }
-            Some(other) if other.column_type != column.column_type => {
-                let (target, staging) = (column.column_type.name(), other.column_type.name());
-                let name = &column.name;
-                return refuse(format!(
-                    "column {name} is {target} in {table}, and {staging} in {staging_table}"
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    match staged.iter().find(|column| !columns.iter().any(|other| other.name == column.name)) {
-        Some(column) => Err(Error::new(
-            Kind::Configuration,
-            format!("target table {table} lacks the column {}, which {staging_table} has", column.name),
-        )
-        .hint("add the column to the target, or rename the target and let the load make a new one")),
-        None => Ok(()),
-    }
 }

@@ -12,7 +12,7 @@ pub struct Sessions {
     /// The one of the load's transaction.
     pub load: Client,
     /// The one for what must not be part of that transaction, or cannot wait for it.
-    pub aside: Client,
+    pub control: Client,
     settings: Settings,
     /// What the server calls the two.
     pub(super) numbers: [i32; 2],
@@ -21,10 +21,10 @@ pub struct Sessions {
 impl Sessions {
     /// Connects both.
     pub async fn open(settings: &Settings) -> Result<Self> {
-        let (load, aside) = (session::connect(settings).await?, session::connect(settings).await?);
-        let numbers = async { Ok([session::number(&load).await?, session::number(&aside).await?]) };
+        let (load, control) = (session::connect(settings).await?, session::connect(settings).await?);
+        let numbers = async { Ok([session::number(&load).await?, session::number(&control).await?]) };
         let numbers = session::attended(settings, numbers).await?;
-        Ok(Self { load, aside, settings: settings.clone(), numbers })
+        Ok(Self { load, control, settings: settings.clone(), numbers })
     }
 
     /// Where they lead to.
@@ -34,12 +34,12 @@ impl Sessions {
 
     /// Whether the server or the network has ended one of them.
     pub fn is_closed(&self) -> bool {
-        self.load.is_closed() || self.aside.is_closed()
+        self.load.is_closed() || self.control.is_closed()
     }
 
     /// Ends the statements of `run` and both sessions; returns a new one once the server has let go of the old.
     pub async fn cancel(self, run: uuid::Uuid) -> Result<Client> {
-        let tokens = [self.load.cancel_token(), self.aside.cancel_token()];
+        let tokens = [self.load.cancel_token(), self.control.cancel_token()];
         let client = session::terminate(&self.settings, &tokens, &self.numbers).await?;
         locks::wait_for_end(&client, run).await?;
         Ok(client)

@@ -1,44 +1,29 @@
-//! Creates the tables that do not exist yet.
+//! Creates the target table where there is none.
 //!
 //! What exists is not touched and its creation not even attempted: a role that may only load needs no right to
 //! create tables beside the target.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use crate::database::failure;
-use crate::database::identifier::TableName;
+use crate::database::identifier::{TableName, quote};
 use crate::database::statement;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+
+/// PostgreSQL cuts longer names, and then two could be one.
+const NAME_LIMIT_BYTES: usize = 63;
+/// What the longest partition's name has behind the table's: `_default`, `_2021_01`.
+const SUFFIX_BYTES: usize = 8;
 
 /// Whether there is this table.
-pub async fn exists(client: &Client, table: &TableName) -> Result<bool> {
+pub async fn exists(client: &impl GenericClient, table: &TableName) -> Result<bool> {
     let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
     let row = client.query_one(&exists, &[&table.quoted()]).await;
     Ok(row.map_err(|cause| failure::statement(format!("cannot look for table {table}"), cause))?.get(0))
 }
 
-/// Creates the two tables unless they exist: the target by `sql/<file>`, the staging table in its likeness.
-pub async fn create_both(
-    client: &mut Client,
-    table: &TableName,
-    staging_table: &TableName,
-    file: &str,
-) -> Result<()> {
-    let identifiers = minijinja::context! {
-        table => table.quoted(),
-        staging_table => staging_table.quoted(),
-    };
-    create_missing(client, table, file, &identifiers).await?;
-    create_missing(client, staging_table, "staging_table.sql", &identifiers).await
-}
-
-/// Runs `sql/<file>` unless `table` exists already.
-async fn create_missing(
-    client: &mut Client,
-    table: &TableName,
-    file: &str,
-    identifiers: &minijinja::Value,
-) -> Result<()> {
+/// Creates the table by `sql/<file>` unless it exists, with a default partition if it is partitioned by ranges.
+pub async fn create(client: &mut Client, table: &TableName, file: &str) -> Result<()> {
     let failed = |cause| failure::statement(format!("cannot create table {table}"), cause);
     if exists(client, table).await? {
         return Ok(());
@@ -46,6 +31,33 @@ async fn create_missing(
     let transaction = client.transaction().await.map_err(failed)?;
     let lock = statement::render("lock_creation.sql", &minijinja::context! {})?;
     transaction.batch_execute(&lock).await.map_err(failed)?;
-    transaction.batch_execute(&statement::render(file, identifiers)?).await.map_err(failed)?;
+    if !exists(&transaction, table).await? {
+        let create = statement::render(file, &minijinja::context! { table => table.quoted() })?;
+        transaction.batch_execute(&create).await.map_err(failed)?;
+        create_default_partition(&transaction, table).await?;
+    }
     transaction.commit().await.map_err(failed)
+}
+
+async fn create_default_partition(transaction: &Transaction<'_>, table: &TableName) -> Result<()> {
+    let failed = |cause| failure::statement(format!("cannot create the default partition of {table}"), cause);
+    let find = statement::render("find_partition_column.sql", &minijinja::context! {})?;
+    let Some(row) = transaction.query_opt(&find, &[&table.quoted()]).await.map_err(failed)? else {
+        return Ok(());
+    };
+    let (time_column, table_schema, name): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+    let schema = format!("{table_schema}_partitions");
+    if schema.len() > NAME_LIMIT_BYTES || name.len() + SUFFIX_BYTES > NAME_LIMIT_BYTES {
+        let text = format!("the name {table} is too long: its partitions need {SUFFIX_BYTES} bytes more");
+        return Err(Error::new(Kind::Configuration, text).hint("PostgreSQL's names have 63 bytes at most"));
+    }
+    let identifiers = minijinja::context! {
+        table => table.quoted(),
+        schema => quote(&schema),
+        default_partition => TableName::of(&schema, &format!("{name}_default")).quoted(),
+        time_column,
+        creates_schema => !row.get::<_, bool>(3),
+    };
+    let create = statement::render("create_default_partition.sql", &identifiers)?;
+    transaction.batch_execute(&create).await.map_err(failed)
 }

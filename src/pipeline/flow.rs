@@ -365,7 +365,7 @@ tasks:
             .replace("YEAR", "INT")
             .replace("lables", "labels")
             .replace("[x]", "x")
-            .replace("    sql", "    table: t\n    stagingTable: s\n    sql");
+            .replace("    sql", "    table: t\n    sql");
         let mended =
             mended.replace("log.Logs", "log.Log\n    message: m").replace("inputs:", "namespace: n\ninputs:");
         let error = Flow::parse("broken.yaml", &mended).unwrap_err().to_string();

@@ -27,14 +27,12 @@ pub struct Plan {
 /// A task with its values.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Create the tables that are missing.
+    /// Create the table if it is missing.
     CreateTables {
         /// The file of `sql/`.
         sql: String,
         /// The target table.
         table: TableName,
-        /// The staging table.
-        staging_table: TableName,
     },
     /// Load a file.
     LoadCsv(Box<Job>),
@@ -118,7 +116,6 @@ mod tests {
         assert_eq!(job.filename, "green_tripdata_2020-03.csv");
         assert_eq!(job.published_rows, Some(223_406));
         assert_eq!(job.table.quoted(), r#""public"."green_tripdata""#);
-        assert_eq!(job.staging_table.quoted(), r#""public"."green_tripdata_staging""#);
         assert_eq!(job.period, Period::of_month("lpep_pickup_datetime", "2020-03").unwrap());
         assert_eq!(job.computed.key_of[1], "lpep_pickup_datetime");
     }
@@ -134,7 +131,7 @@ mod tests {
     #[test]
     fn a_variable_that_renders_itself_is_a_fault_at_its_place() {
         let text = "id: a\nnamespace: b\nvariables: {x: '{{ render(vars.x) }}'}\ntasks:\n  - id: t\n    type: \
-                    taxi.postgresql.CreateTables\n    sql: '{{ render(vars.x) }}'\n    table: a\n    stagingTable: b\n";
+                    taxi.postgresql.CreateTables\n    sql: '{{ render(vars.x) }}'\n    table: a\n";
         let error = Plan::new(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
         assert!(error.starts_with("a.yaml:7:10: task t: cannot fill in"), "{error}");
         assert!(error.contains("does a variable render itself?"), "{error}");
@@ -143,7 +140,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_defined_is_a_fault() {
         let text = "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: taxi.postgresql.CreateTables\n    \
-                    sql: '{{ inputs.nothing }}'\n    table: a\n    stagingTable: b\n";
+                    sql: '{{ inputs.nothing }}'\n    table: a\n";
         let error = Plan::new(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
         assert!(error.contains("a.yaml:6:10: task t: cannot fill in \"{{ inputs.nothing }}\""), "{error}");
     }

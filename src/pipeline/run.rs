@@ -149,7 +149,7 @@ impl Load {
             };
             match self.run.record_failure(&sessions.load, error).await {
                 // the load's connection may be what has failed
-                Err(_) => self.run.record_failure(&sessions.aside, error).await,
+                Err(_) => self.run.record_failure(&sessions.control, error).await,
                 recorded => recorded,
             }
         };
@@ -171,9 +171,9 @@ impl Load {
         let report = &self.report;
         for step in &self.steps {
             match step {
-                Step::CreateTables { sql, table, staging_table } => {
+                Step::CreateTables { sql, table } => {
                     let phase = report.begin(Phase::CreateTables, None);
-                    tables::create_both(&mut sessions.load, table, staging_table, sql).await?;
+                    tables::create(&mut sessions.load, table, sql).await?;
                     self.run.phases.end(phase, "done");
                 }
                 Step::LoadCsv(job) => {

@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::transform::timestamp::Timestamp;
-
 /// What was loaded. Rows read are staged or rejected; rows staged are inserted or matched.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Loaded {
@@ -21,10 +19,7 @@ pub struct Loaded {
     pub rows_deleted: u64,
     /// Rows under the file's name in its own month that the target holds now.
     pub rows_in_period: u64,
-    /// The times of the rows that were not moved as rows of the file's own month; `None` where they are too many to list.
-    #[serde(skip)]
-    pub stray_times: Option<Vec<Timestamp>>,
-    /// Those less the distinct keys among them.
+    /// Rows staged less the distinct keys among them.
     pub duplicate_keys: u64,
     /// Bytes of CSV.
     #[serde(rename = "bytes_csv")]

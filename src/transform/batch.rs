@@ -1,10 +1,8 @@
 //! The stage between the parser and COPY: records in, batches of encoded rows out, as a task of its own.
 //!
-//! Rows are sorted on the way: those that the target is known to hold go no further, nearly all others go on as they come;
-//! the few whose matches may lie anywhere in the target are kept back and follow at the end.
+//! Rows are routed on the way: those of the file's month go on as they come; the few outside of it are kept back and follow at
+//! the end.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,12 +10,10 @@ use csv_async::ByteRecord;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::known::KnownKeys;
+use super::duplicates::{Candidates, DuplicateFilter};
 use super::reject::Reject;
-use super::repeats::Repeats;
 use super::row::{RowEncoder, RowError};
-use super::times::Times;
-use super::timestamp::Timestamp;
+use super::times::{Period, TimesOutside};
 use crate::error::{Error, Kind, Result};
 use crate::extract::records::Records;
 
@@ -27,56 +23,34 @@ const BATCH_SIZE_BYTES: usize = 64 * 1024;
 const KEPT_BACK_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// Batches that may wait for the server.
 const CHANNEL_DEPTH: usize = 32;
-/// See [`Repeats::note_all`].
-const ROWS_AT_ONCE: usize = 256;
+/// See [`DuplicateFilter::note_all`].
+const KEYS_AT_ONCE: usize = 256;
 
-/// Which rows go on as they come: those of the file's period, but for some times.
-pub struct Sorting {
-    /// The file's period.
-    pub period: Range<Timestamp>,
-    /// The times whose rows are kept back.
-    pub except: BTreeSet<Timestamp>,
-    /// What the target holds of the period, where rows are to be compared here.
-    pub known: Option<KnownKeys>,
-}
-
-impl Sorting {
-    fn is_in_period(&self, time: Option<Timestamp>) -> bool {
-        time.is_some_and(|time| self.period.contains(&time))
-    }
-
-    fn is_kept_back(&self, time: Option<Timestamp>) -> bool {
-        time.is_some_and(|time| self.except.contains(&time))
-    }
-}
-
-/// Some rows, one after the other, of one sort.
+/// Some rows, one after the other, all inside or all outside of the file's month.
 #[derive(Debug)]
 pub struct Batch {
     /// The tuples of binary COPY.
     pub tuples: Vec<u8>,
     /// How many they are.
     pub rows: u64,
-    /// Where they lie in time.
-    pub times: Times,
+    /// Whether they lie in the file's month.
+    pub in_period: bool,
 }
 
 impl Batch {
-    fn empty(times: Times) -> Self {
-        Self { tuples: Vec::new(), rows: 0, times }
+    const fn empty(in_period: bool) -> Self {
+        Self { tuples: Vec::new(), rows: 0, in_period }
     }
 }
 
 /// What is known of the rows once all have passed.
 pub struct Transformed {
-    /// Which keys may stand more than once among those that went on.
-    pub repeats: Repeats,
-    /// How many rows the target was known to hold.
-    pub rows_known: u64,
-    /// Of those, how many repeat a key.
-    pub known_again: u64,
-    /// How many of all rows lie in the file's period.
+    /// Which keys may stand more than once among them.
+    pub duplicates: Candidates,
+    /// How many of them lie in the file's month.
     pub rows_in_period: u64,
+    /// The times of the others.
+    pub outside: TimesOutside,
     /// The bytes of CSV that they were.
     pub csv_bytes: u64,
     /// The records that were left out.
@@ -88,7 +62,7 @@ pub struct Transformed {
 pub fn start(
     records: Records,
     encoder: RowEncoder,
-    sorting: Sorting,
+    period: Period,
     max_rejects: u32,
     progress: Arc<AtomicU64>,
 ) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
@@ -97,11 +71,10 @@ pub fn start(
         let mut stage = Stage {
             records,
             encoder,
-            sorting,
-            repeats: Repeats::default(),
-            rows_known: 0,
-            known_again: 0,
+            period,
+            duplicates: DuplicateFilter::default(),
             rows_in_period: 0,
+            outside: TimesOutside::default(),
             progress,
             max_rejects: max_rejects as usize,
             rejects: Vec::new(),
@@ -111,10 +84,9 @@ pub fn start(
             let _ = stage.batches.send(Err(error)).await;
         }
         Transformed {
-            repeats: stage.repeats,
-            rows_known: stage.rows_known,
-            known_again: stage.known_again,
+            duplicates: stage.duplicates.into_candidates(),
             rows_in_period: stage.rows_in_period,
+            outside: stage.outside,
             csv_bytes: stage.records.bytes_read(),
             rejects: stage.rejects,
         }
@@ -125,11 +97,10 @@ pub fn start(
 struct Stage {
     records: Records,
     encoder: RowEncoder,
-    sorting: Sorting,
-    repeats: Repeats,
-    rows_known: u64,
-    known_again: u64,
+    period: Period,
+    duplicates: DuplicateFilter,
     rows_in_period: u64,
+    outside: TimesOutside,
     progress: Arc<AtomicU64>,
     max_rejects: usize,
     rejects: Vec<Reject>,
@@ -139,9 +110,8 @@ struct Stage {
 impl Stage {
     async fn run(&mut self) -> Result<()> {
         let mut record = ByteRecord::new();
-        let mut inside = Batch::empty(Times::inside());
-        let mut anywhere = Batch::empty(Times::anywhere());
-        let mut noted = Vec::with_capacity(ROWS_AT_ONCE);
+        let (mut inside, mut outside) = (Batch::empty(true), Batch::empty(false));
+        let mut keys = Vec::with_capacity(KEYS_AT_ONCE);
         while self.records.read(&mut record).await? {
             let start = inside.tuples.len();
             let row = match self.encoder.encode(&record, &mut inside.tuples) {
@@ -153,41 +123,30 @@ impl Stage {
                 }
             };
             self.progress.fetch_add(1, Ordering::Relaxed);
-            let in_period = self.sorting.is_in_period(row.time);
-            self.rows_in_period += u64::from(in_period);
-            let known = self.sorting.known.as_mut().filter(|_| in_period);
-            if let Some(again) = known.and_then(|known| known.meet(row.key)) {
-                inside.tuples.truncate(start);
-                self.rows_known += 1;
-                self.known_again += u64::from(again);
-                continue;
-            }
-            noted.push(row);
-            let batch = if in_period && !self.sorting.is_kept_back(row.time) {
-                &mut inside
+            if self.period.contains(row.time) {
+                self.rows_in_period += 1;
+                inside.rows += 1;
             } else {
-                anywhere.tuples.extend(inside.tuples.drain(start..));
-                &mut anywhere
-            };
-            batch.times.note(row.time);
-            batch.rows += 1;
-            if noted.len() == ROWS_AT_ONCE {
-                self.repeats.note_all(&noted);
-                noted.clear();
+                outside.tuples.extend(inside.tuples.drain(start..));
+                outside.rows += 1;
+                self.outside.note(row.time);
             }
-            if inside.tuples.len() >= BATCH_SIZE_BYTES && !self.send(&mut inside, Times::inside()).await
-                || anywhere.tuples.len() >= KEPT_BACK_LIMIT_BYTES
-                    && !self.send(&mut anywhere, Times::anywhere()).await
+            keys.push(row.key);
+            if keys.len() == KEYS_AT_ONCE {
+                self.duplicates.note_all(&keys);
+                keys.clear();
+            }
+            if inside.tuples.len() >= BATCH_SIZE_BYTES && !self.send(&mut inside).await
+                || outside.tuples.len() >= KEPT_BACK_LIMIT_BYTES && !self.send(&mut outside).await
             {
                 return Ok(());
             }
         }
-        self.repeats.note_all(&noted);
-        if inside.rows > 0 {
-            self.send(&mut inside, Times::inside()).await;
-        }
-        if anywhere.rows > 0 {
-            self.send(&mut anywhere, Times::anywhere()).await;
+        self.duplicates.note_all(&keys);
+        for mut batch in [inside, outside] {
+            if batch.rows > 0 {
+                self.send(&mut batch).await;
+            }
         }
         Ok(())
     }
@@ -209,8 +168,8 @@ impl Stage {
     }
 
     /// Sends the batch and begins another; `false` where nobody takes it any more.
-    async fn send(&mut self, batch: &mut Batch, times: Times) -> bool {
-        let mut next = Batch::empty(times);
+    async fn send(&mut self, batch: &mut Batch) -> bool {
+        let mut next = Batch::empty(batch.in_period);
         next.tuples.reserve(BATCH_SIZE_BYTES + BATCH_SIZE_BYTES / 16);
         self.batches.send(Ok(std::mem::replace(batch, next))).await.is_ok()
     }

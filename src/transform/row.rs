@@ -1,4 +1,5 @@
-//! One CSV record to one row of binary COPY: the cells, the file name and the row key, in table order.
+//! One CSV record to one row of binary COPY: the cells and the row key, in table order, without the file's name, which is the
+//! same for all rows and comes as a default of the staging table.
 //!
 //! In: the table's columns, the CSV's header and the key columns, all matched by name once a file. Out: bytes.
 //! Refused: a header that is not exactly the table's columns, a row of another width, a cell of another type.
@@ -9,7 +10,7 @@ use csv_async::ByteRecord;
 
 use super::row_key::{KEY_LENGTH, RowKey};
 use super::timestamp::Timestamp;
-use super::value::{CellError, ColumnType, append_text};
+use super::value::{CellError, ColumnType};
 
 /// The columns of a table that are computed, not read: the row key, from which columns, and the file's name.
 #[derive(Clone, Debug)]
@@ -84,7 +85,6 @@ pub enum RowError {
 /// Where a field of the row comes from.
 enum Field {
     Key,
-    Filename,
     Cell { position: usize, column_type: ColumnType, key_part: Option<usize> },
 }
 
@@ -102,7 +102,6 @@ pub struct RowEncoder {
     columns: Vec<Column>,
     fields: Vec<Field>,
     width: usize,
-    filename: String,
     /// Which of the cells is the row's time.
     time_position: Option<usize>,
     /// The server's text of the cells that make the key, one after the other, and where each part of it lies.
@@ -111,14 +110,13 @@ pub struct RowEncoder {
 }
 
 impl RowEncoder {
-    /// Matches the `header` of the file `filename` with the table's `columns`, ignoring case. `time_column` holds the
+    /// Matches the `header` with the table's `columns`, ignoring case. `time_column` holds the
     /// rows' time; one that the file lacks is refused as any other column is.
     pub fn new(
         columns: &[Column],
         computed: &Computed,
         time_column: &str,
         header: &ByteRecord,
-        filename: &str,
     ) -> Result<Self, HeaderError> {
         let names: Vec<String> =
             header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase()).collect();
@@ -143,19 +141,16 @@ impl RowEncoder {
             if name == computed.key_column.to_lowercase() {
                 return Ok(Field::Key);
             }
-            if name == computed.filename_column.to_lowercase() {
-                return Ok(Field::Filename);
-            }
             let position = names.iter().position(|cell| *cell == name);
             let position = position.ok_or_else(|| HeaderError::Missing(column.name.clone()))?;
             let key_part = key_of.iter().position(|part| *part == name);
             Ok(Field::Cell { position, column_type: column.column_type, key_part })
         };
+        let columns = without_filename(columns, computed);
         Ok(Self {
-            columns: columns.to_vec(),
             fields: columns.iter().map(field).collect::<Result<_, _>>()?,
+            columns,
             width: names.len(),
-            filename: filename.to_owned(),
             time_position: names.iter().position(|name| *name == time_column.to_lowercase()),
             text: Vec::new(),
             key_parts: vec![0..0; key_of.len()],
@@ -178,7 +173,6 @@ impl RowEncoder {
                     key_at = tuple.len();
                     tuple.resize(key_at + KEY_LENGTH, 0);
                 }
-                Field::Filename => append_text(self.filename.as_bytes(), tuple),
                 Field::Cell { position, column_type, key_part } => {
                     let start = self.text.len();
                     let cell = &record[*position];
@@ -201,6 +195,12 @@ impl RowEncoder {
         tuple[key_at..key_at + KEY_LENGTH].copy_from_slice(&key.text());
         Ok(Encoded { key, time })
     }
+}
+
+/// The columns that a row has a field for.
+pub fn without_filename(columns: &[Column], computed: &Computed) -> Vec<Column> {
+    let is_filename = |column: &Column| column.name.to_lowercase() == computed.filename_column.to_lowercase();
+    columns.iter().filter(|column| !is_filename(column)).cloned().collect()
 }
 
 /// The timestamp that `cell` has just become at the end of `tuple`.
@@ -241,7 +241,7 @@ mod tests {
             key_of: vec!["B".to_owned(), "A".to_owned()],
             filename_column: "file".to_owned(),
         };
-        RowEncoder::new(&columns(), &computed, "at", &ByteRecord::from(header.to_vec()), "f.csv")
+        RowEncoder::new(&columns(), &computed, "at", &ByteRecord::from(header.to_vec()))
     }
 
     #[test]

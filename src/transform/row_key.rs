@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 pub const KEY_LENGTH: usize = 32;
 
 /// One row's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowKey(pub [u8; 16]);
 
 impl RowKey {
@@ -19,14 +19,6 @@ impl RowKey {
             md5.update(part);
         }
         Self(md5.finalize().into())
-    }
-
-    /// The key whose text this is, if it is one's.
-    pub fn from_text(text: &str) -> Option<Self> {
-        let mut key = [0; KEY_LENGTH / 2];
-        hex::decode_to_slice(text, &mut key).ok()?;
-        // another case is another text
-        (Self(key).text() == text.as_bytes()).then_some(Self(key))
     }
 
     /// The key as the column holds it.
@@ -44,15 +36,5 @@ mod tests {
     fn hashes_the_parts_as_one_text() {
         let parts: [&[u8]; 3] = [b"ab", b"", b"c"];
         assert_eq!(&super::RowKey::of(parts.into_iter()).text(), b"900150983cd24fb0d6963f7d28e17f72");
-    }
-
-    #[test]
-    fn only_the_text_of_a_key_is_read_as_one() {
-        let key = super::RowKey::of([&b"abc"[..]].into_iter());
-        let text = "900150983cd24fb0d6963f7d28e17f72";
-        assert_eq!(super::RowKey::from_text(text), Some(key));
-        for other in [&text.to_uppercase(), &text[1..], "", "x00150983cd24fb0d6963f7d28e17f72"] {
-            assert_eq!(super::RowKey::from_text(other), None, "{other}");
-        }
     }
 }

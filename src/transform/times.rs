@@ -1,6 +1,4 @@
-//! When a file's rows happened: nearly all within its own period, a few elsewhere, in real files none without a time.
-//!
-//! A load reads only those stretches of the target, so it has to know them: they are noted as the rows pass.
+//! When a file's rows happened: nearly all within its month, a few elsewhere, in real files none without a time.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,120 +12,78 @@ use crate::error::{Error, Kind, Result};
 /// No more times than these are listed one by one in a statement.
 pub const TIMES_LIMIT: usize = 1000;
 
-/// The time in which nearly all rows of a file lie.
+/// The month in which nearly all rows of a file lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Period {
     /// The column that holds a row's time, a `timestamp`.
     pub time_column: String,
     /// From the first instant of it to before the first after it.
     pub range: Range<Timestamp>,
+    /// Its first day.
+    pub first_day: civil::Date,
+    /// The first day after it.
+    pub next_first_day: civil::Date,
 }
 
 impl Period {
     /// The month written `2021-01`.
     pub fn of_month(time_column: &str, month: &str) -> Result<Self> {
         let refuse = || Error::new(Kind::Configuration, format!("{month:?} is not a month like 2021-01"));
-        let first: civil::Date = format!("{month}-01").parse().map_err(|_| refuse())?;
-        let next = first.checked_add(1.month()).map_err(|_| refuse())?;
+        let first_day: civil::Date = format!("{month}-01").parse().map_err(|_| refuse())?;
+        let next_first_day = first_day.checked_add(1.month()).map_err(|_| refuse())?;
         let midnight = |day: civil::Date| parse_timestamp(day.to_string().as_bytes()).ok_or_else(refuse);
-        Ok(Self { time_column: time_column.to_owned(), range: midnight(first)?..midnight(next)? })
+        let range = midnight(first_day)?..midnight(next_first_day)?;
+        Ok(Self { time_column: time_column.to_owned(), range, first_day, next_first_day })
+    }
+
+    /// What a partition for it has behind the table's name: `_2021_01`.
+    pub fn suffix(&self) -> String {
+        self.first_day.strftime("_%Y_%m").to_string()
+    }
+
+    /// Whether a row with this time lies in it.
+    pub fn contains(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| self.range.contains(&time))
     }
 }
 
-/// Where rows of one sort lie in time.
-#[derive(Clone, Debug)]
-pub enum Times {
-    /// In the file's period, from the first time to the last.
-    Inside(Option<Span>),
-    /// Anywhere.
-    Anywhere {
-        /// The first times to be met; all, while they are few.
-        listed: BTreeSet<Timestamp>,
-        /// From the first to the last.
-        span: Option<Span>,
-        /// Whether a row has no time.
-        some_without: bool,
-    },
+/// The times of the rows outside of a file's month.
+#[derive(Clone, Debug, Default)]
+pub struct TimesOutside {
+    /// All, while they are few.
+    listed: BTreeSet<Timestamp>,
+    /// The earliest and the latest.
+    span: Option<(Timestamp, Timestamp)>,
+    some_without_time: bool,
 }
 
-/// The earliest and the latest of some times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The earliest.
-    pub first: Timestamp,
-    /// The latest, which is within.
-    pub last: Timestamp,
-}
-
-/// Bounds of the times of some rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bounds {
-    /// Each has one of these times, which are no more than [`TIMES_LIMIT`].
-    Times(Vec<Timestamp>),
-    /// Each has a time in this span.
-    Span(Span),
-    /// Some have no time.
-    None,
-}
-
-impl Times {
-    /// Of no rows yet, which will be of the file's period.
-    pub const fn inside() -> Self {
-        Self::Inside(None)
-    }
-
-    /// Of no rows yet, which may be of any time.
-    pub const fn anywhere() -> Self {
-        Self::Anywhere { listed: BTreeSet::new(), span: None, some_without: false }
-    }
-
+impl TimesOutside {
     /// Notes a row's time, if it has one.
     pub fn note(&mut self, time: Option<Timestamp>) {
-        let (Self::Inside(span) | Self::Anywhere { span, .. }) = self;
-        if let Some(time) = time {
-            *span = Some(match *span {
-                Some(Span { first, last }) => Span { first: first.min(time), last: last.max(time) },
-                None => Span { first: time, last: time },
-            });
-        }
-        if let Self::Anywhere { listed, some_without, .. } = self {
-            match time {
-                Some(time) if listed.len() <= TIMES_LIMIT => _ = listed.insert(time),
-                Some(_) => {}
-                None => *some_without = true,
-            }
+        let Some(time) = time else {
+            self.some_without_time = true;
+            return;
+        };
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+        if self.listed.len() <= TIMES_LIMIT {
+            self.listed.insert(time);
         }
     }
 
-    /// Notes all that `other` has noted.
-    pub fn join(&mut self, other: Self) {
-        let (Self::Inside(span) | Self::Anywhere { span, .. }) = &other;
-        for time in span.iter().flat_map(|span| [span.first, span.last]) {
-            self.note(Some(time));
-        }
-        if let Self::Anywhere { listed, some_without, .. } = other {
-            listed.into_iter().for_each(|time| self.note(Some(time)));
-            if some_without {
-                self.note(None);
-            }
-        }
+    /// All times, if they are no more than [`TIMES_LIMIT`].
+    pub fn listed(&self) -> Option<Vec<Timestamp>> {
+        (self.listed.len() <= TIMES_LIMIT).then(|| self.listed.iter().copied().collect())
     }
 
-    /// The narrowest bounds that are known.
-    pub fn bounds(&self) -> Bounds {
-        match self {
-            Self::Anywhere { some_without: true, .. } => Bounds::None,
-            Self::Anywhere { listed, .. } if listed.len() <= TIMES_LIMIT => {
-                Bounds::Times(listed.iter().copied().collect())
-            }
-            Self::Inside(Some(span)) | Self::Anywhere { span: Some(span), .. } => Bounds::Span(*span),
-            Self::Inside(None) | Self::Anywhere { span: None, .. } => Bounds::Times(Vec::new()),
-        }
+    /// The earliest and the latest time.
+    pub const fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        self.span
     }
 
-    /// Whether both are of one sort.
-    pub fn is_like(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
+    /// Whether a row has no time.
+    pub const fn some_without_time(&self) -> bool {
+        self.some_without_time
     }
 }
 
@@ -153,27 +109,21 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_times_while_those_are_few() {
-        let mut times = Times::anywhere();
-        assert_eq!(times.bounds(), Bounds::Times(vec![]));
-        [3, 1, 2, 1].into_iter().for_each(|time| times.note(Some(Timestamp(time))));
-        assert_eq!(times.bounds(), Bounds::Times([1, 2, 3].map(Timestamp).to_vec()));
-        let mut more = Times::anywhere();
-        (0..2 * TIMES_LIMIT as i64).for_each(|time| more.note(Some(Timestamp(time))));
-        times.join(more);
-        let (first, last) = (Timestamp(0), Timestamp(2 * TIMES_LIMIT as i64 - 1));
-        assert_eq!(times.bounds(), Bounds::Span(Span { first, last }));
-        times.note(None);
-        assert_eq!(times.bounds(), Bounds::None);
+    fn a_partition_is_named_after_the_month() {
+        assert_eq!(Period::of_month("t", "2020-02").unwrap().suffix(), "_2020_02");
     }
 
     #[test]
-    fn bounds_of_rows_of_the_period_are_their_span() {
-        let mut times = Times::inside();
-        [5, 3].into_iter().for_each(|time| times.note(Some(Timestamp(time))));
-        let mut more = Times::inside();
-        more.note(Some(Timestamp(9)));
-        times.join(more);
-        assert_eq!(times.bounds(), Bounds::Span(Span { first: Timestamp(3), last: Timestamp(9) }));
+    fn times_are_listed_while_they_are_few() {
+        let mut times = TimesOutside::default();
+        assert_eq!((times.listed(), times.span()), (Some(vec![]), None));
+        [3, 1, 2, 1].into_iter().for_each(|time| times.note(Some(Timestamp(time))));
+        assert_eq!(times.listed(), Some([1, 2, 3].map(Timestamp).to_vec()));
+        (0..2 * TIMES_LIMIT as i64).for_each(|time| times.note(Some(Timestamp(time))));
+        assert_eq!(times.listed(), None);
+        assert_eq!(times.span(), Some((Timestamp(0), Timestamp(2 * TIMES_LIMIT as i64 - 1))));
+        assert!(!times.some_without_time());
+        times.note(None);
+        assert!(times.some_without_time());
     }
 }

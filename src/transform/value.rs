@@ -144,7 +144,7 @@ fn append<const WIDTH: usize>(value: [u8; WIDTH], field: &mut Vec<u8>) {
 }
 
 /// Appends `text` as a field of binary COPY; a cell is bounded far below the 2 GiB that a length can say.
-pub fn append_text(text: &[u8], field: &mut Vec<u8>) {
+fn append_text(text: &[u8], field: &mut Vec<u8>) {
     field.extend_from_slice(&(text.len() as i32).to_be_bytes());
     field.extend_from_slice(text);
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 
-use crate::support::{OwnServer, SmallDisk, json, skipped, wait_until};
+use crate::support::{OwnServer, STAGING_TABLES, SmallDisk, json, skipped, wait_until};
 use site::{Misbehaviour, REJECTS, Site, TARGET};
 use strike::{Ended, KINDS, Kind, clock_library, strike};
 
@@ -54,10 +54,7 @@ fn check(kind: Kind, site: &Site, before: &[String], ended: &[Ended], context: &
     assert_eq!(database.sql(TARGET).remove(0), site.complete, "{context}: after the next load\n{said}");
     wait_until("the next load's sessions are gone", || number(sessions) == 0);
     for (what, query) in [
-        (
-            "staging tables",
-            "SELECT count(*) FROM pg_tables WHERE schemaname = 'taxi_etl' AND tablename LIKE 'staging%'",
-        ),
+        ("staging tables", STAGING_TABLES),
         ("locks", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"),
         ("runs under way", "SELECT count(*) FROM taxi_etl.runs WHERE status = 'running'"),
     ] {
@@ -122,10 +119,14 @@ fn no_fault_loses_or_doubles_a_row() {
         };
         // of a file that is loaded already nothing would be read
         let some = rng.bool() && kind != Kind::FileChanged;
-        site.reset(some);
+        // of three loads one merges, the others attach
+        let has_partition = rng.u8(..3) == 0;
+        site.reset(some, has_partition);
         let before = if some { &site.some } else { &site.empty };
         let (ended, described) = strike(kind, site, &mut rng);
-        let context = format!("seed {seed}, round {round}, {kind:?} {described}, some rows before: {some}");
+        let context = format!(
+            "seed {seed}, round {round}, {kind:?} {described}, some rows before: {some}, has partition: {has_partition}"
+        );
         let complete = check(kind, site, before, &ended, &context);
         let tally = tallies.entry(kind).or_default();
         tally.faults += 1;

@@ -134,7 +134,7 @@ impl Site {
             "CREATE TABLE target_before AS TABLE yellow_tripdata; CREATE TABLE runs_before AS TABLE taxi_etl.runs; \
              CREATE TABLE rejects_before AS TABLE taxi_etl.rejects",
         );
-        self.reset(false);
+        self.reset(false, false);
         self.empty = database.sql(TARGET).remove(0);
         self.proxy.arm(Fault::None);
         json(&self.load(&self.proxied_url).output().unwrap());
@@ -142,7 +142,7 @@ impl Site {
         self.complete = database.sql(TARGET).remove(0);
         let mut took = Vec::new();
         for _ in 0..3 {
-            self.reset(false);
+            self.reset(false, false);
             let began = Instant::now();
             json(&self.load(&self.url).output().unwrap());
             took.push(began.elapsed());
@@ -160,12 +160,17 @@ impl Site {
         *self.misbehaviour.lock().unwrap() = (misbehaviour, 0);
     }
 
-    /// The target as it was before the fault: empty, or with some rows.
-    pub fn reset(&self, some: bool) {
+    /// The target as it was before the fault: empty, or with some rows; the month with a partition, or without.
+    pub fn reset(&self, some: bool, has_partition: bool) {
         self.misbehave(Misbehaviour::None);
         let database = self.database();
-        database
-            .sql("TRUNCATE yellow_tripdata; TRUNCATE taxi_etl.runs, taxi_etl.rejects, taxi_etl.task_runs");
+        database.sql(
+            "TRUNCATE yellow_tripdata; TRUNCATE taxi_etl.runs, taxi_etl.rejects, taxi_etl.task_runs; \
+             DROP TABLE IF EXISTS public_partitions.yellow_tripdata_2021_01",
+        );
+        if has_partition {
+            database.make_partition("yellow", "2021-01", "2021-02");
+        }
         if some {
             database.sql(
                 "INSERT INTO yellow_tripdata TABLE target_before; \

@@ -50,7 +50,7 @@ impl Judge {
             let shown = String::from_utf8_lossy(&csv).into_owned();
             let taken = self.copy("COPY theirs FROM STDIN (FORMAT csv, HEADER)", csv).await;
             taken.unwrap_or_else(|error| panic!("the server refuses what the load takes: {shown:?}: {error:?}"));
-            self.copy("COPY ours FROM STDIN (FORMAT binary)", tuples).await.unwrap();
+            self.copy("COPY ours (key, a, b, c) FROM STDIN (FORMAT binary)", tuples).await.unwrap();
             let query = "SELECT (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM ours)::text, \
                                 (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM theirs)::text, \
                                 NOT EXISTS (SELECT FROM ours WHERE key IS DISTINCT FROM \
@@ -86,7 +86,7 @@ pub async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
         key_of: ["c", "a", "b"].map(str::to_owned).to_vec(),
         filename_column: "file".to_owned(),
     };
-    let mut rows = RowEncoder::new(&columns, &computed, "at", &header, "f").ok()?;
+    let mut rows = RowEncoder::new(&columns, &computed, "at", &header).ok()?;
     let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut record = ByteRecord::new();
     while records.read(&mut record).await.ok()? {

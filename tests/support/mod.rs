@@ -16,6 +16,11 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 pub const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
 
+/// How many tables of loads there are that no table has as its partition.
+pub const STAGING_TABLES: &str = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND \
+    (relnamespace = to_regnamespace('taxi_etl') AND relname LIKE 'staging%' \
+     OR relnamespace = to_regnamespace('public_partitions'))";
+
 /// The test data of the repository.
 pub fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
@@ -221,6 +226,19 @@ impl Database {
              FROM {table} AS t WHERE filename = '{filename}'"
         );
         self.sql(&query).remove(0)
+    }
+
+    /// Gives a month its partition, with the rows that the target holds of it.
+    pub fn make_partition(&self, taxi: &str, month: &str, next: &str) {
+        let column = if taxi == "yellow" { "tpep_pickup_datetime" } else { "lpep_pickup_datetime" };
+        let table = format!("{taxi}_tripdata");
+        let name = format!("public_partitions.{table}_{}", month.replace('-', "_"));
+        let bounds = format!("{column} >= '{month}-01' AND {column} < '{next}-01'");
+        self.sql(&format!(
+            "BEGIN; CREATE TABLE {name} (LIKE {table}); \
+             WITH moved AS (DELETE FROM {table} WHERE {bounds} RETURNING *) INSERT INTO {name} SELECT * FROM moved; \
+             ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{month}-01') TO ('{next}-01'); COMMIT"
+        ));
     }
 
     pub fn driver(&self) -> (&tokio::runtime::Runtime, &Client) {

@@ -1,4 +1,4 @@
-//! Our own tasks: creating the tables, and the streaming load.
+//! Our own tasks: creating the target, and the streaming load.
 
 use serde_json::Value as Json;
 
@@ -18,34 +18,28 @@ use crate::transform::row::Computed;
 use crate::transform::times::Period;
 
 properties! {
-    /// Runs a file of taxi's sql/ unless the tables exist.
-    pub struct CreateTables as "a task that creates tables" {
+    /// Creates the target table by a file of taxi's sql/, unless it exists.
+    pub struct CreateTables as "a task that creates a table" {
         /// The file's name.
         "sql" => sql: Template,
         /// The target table.
         "table" => table: Template,
-        /// The staging table.
-        "stagingTable" => staging_table: Template,
     }
 }
 
 impl CreateTables {
     /// The step, its values filled in.
     pub fn step(&self, scope: &Scope) -> Result<Step, Diagnostic> {
-        Ok(Step::CreateTables {
-            sql: scope.fill(&self.sql)?,
-            table: table(scope, &self.table)?,
-            staging_table: table(scope, &self.staging_table)?,
-        })
+        Ok(Step::CreateTables { sql: scope.fill(&self.sql)?, table: table(scope, &self.table)? })
     }
 
-    /// Creates the tables that are missing.
+    /// Creates the table if it is missing.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let step = self.step(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
-        let Step::CreateTables { sql, table, staging_table } = step else { return Ok(Outputs::new()) };
+        let Step::CreateTables { sql, table } = step else { return Ok(Outputs::new()) };
         let mut session = run.execution.databases.session(run, None).await?;
         let guardian = session.guardian();
-        let created = tables::create_both(&mut session.client, &table, &staging_table, &sql);
+        let created = tables::create(&mut session.client, &table, &sql);
         guardian.guard(&run.interrupt, created).await?;
         session.give_back().await;
         Ok(Outputs::new())
@@ -53,14 +47,12 @@ impl CreateTables {
 }
 
 properties! {
-    /// Streams a gzipped CSV into the target: download, row keys, COPY, MERGE, in one transaction with the ledger's row.
+    /// Streams a gzipped CSV into the target: download, row keys, COPY, ATTACH or MERGE, in one transaction with the ledger's row.
     pub struct LoadCsv as "a load" {
         /// The file's address or path.
         "from" => from: Template,
         /// The target table.
         "table" => table: Template,
-        /// The staging table.
-        "stagingTable" => staging_table: Template,
         /// The column that holds a row's time.
         "timeColumn" => time_column: Template,
         /// The month, 2021-01, in which nearly all rows of the file lie.
@@ -95,7 +87,6 @@ impl LoadCsv {
             max_rejects: rejects(scope, self.max_rejects.as_ref())?,
             filename: scope.fill(&self.filename)?,
             table: table(scope, &self.table)?,
-            staging_table: table(scope, &self.staging_table)?,
             computed: Computed {
                 key_column: scope.fill(&self.row_key_column)?,
                 key_of: self.row_key.iter().map(|part| scope.fill(part)).collect::<Result<_, _>>()?,

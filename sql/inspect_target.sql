@@ -1,0 +1,58 @@
+-- What decides how a load's rows reach the table $1 (a quoted name): whether it is partitioned by ranges of the column $2; the
+-- partition that overlaps the time from $3 to before $4, and whether their bounds are equal; where a partition for that time
+-- would be, named after the table and $5, and what keeps this role from creating it; triggers, rules and policies.
+-- Locks nothing. May be run again.
+WITH target AS (
+    SELECT
+        pg_class.oid, relname, relowner, relnamespace,
+        EXISTS (
+            SELECT FROM pg_partitioned_table
+            JOIN pg_attribute ON attrelid = partrelid AND attnum = partattrs[0]
+            WHERE partrelid = pg_class.oid AND partstrat = 'r' AND partnatts = 1 AND lower(attname) = $2
+        ) AS is_partitioned
+    FROM pg_class
+    WHERE pg_class.oid = to_regclass($1)
+), partitions AS (
+    SELECT
+        partition.relname, partition.relnamespace,
+        pg_get_expr(partition.relpartbound, partition.oid) AS bound,
+        regexp_match(
+            pg_get_expr(partition.relpartbound, partition.oid),
+            '^FOR VALUES FROM \((?:MINVALUE|''(.*)'')\) TO \((?:MAXVALUE|''(.*)'')\)$'
+        ) AS ends
+    FROM target
+    JOIN pg_inherits ON inhparent = target.oid
+    JOIN pg_class AS partition ON partition.oid = inhrelid
+    WHERE is_partitioned
+), overlapping AS (
+    SELECT
+        relname,
+        ends[1] IS NOT NULL AND ends[1]::timestamp = $3 AND ends[2] IS NOT NULL AND ends[2]::timestamp = $4 AS is_equal
+    FROM partitions
+    WHERE ends IS NOT NULL
+        AND coalesce(ends[1]::timestamp, '-infinity') < $4 AND coalesce(ends[2]::timestamp, 'infinity') > $3
+), home AS (
+    -- beside the default partition, or beside the table
+    SELECT coalesce((SELECT relnamespace FROM partitions WHERE bound = 'DEFAULT'), target.relnamespace) AS oid FROM target
+)
+SELECT
+    is_partitioned,
+    (SELECT relname::text FROM overlapping ORDER BY is_equal DESC LIMIT 1) AS partition,
+    (SELECT coalesce(bool_or(is_equal), false) FROM overlapping) AS is_equal,
+    (SELECT nspname::text FROM pg_namespace WHERE oid = home.oid) AS schema_name,
+    relname || $5 AS partition_name,
+    EXISTS (SELECT FROM pg_class WHERE relnamespace = home.oid AND pg_class.relname = target.relname || $5) AS is_taken,
+    pg_get_userbyid(relowner)::text AS owner,
+    pg_get_userbyid(relowner) = current_user AS is_owner,
+    pg_has_role(relowner, 'USAGE') AS may_attach,
+    has_schema_privilege(home.oid, 'CREATE') AS may_create,
+    ARRAY(
+        SELECT DISTINCT tgname::text FROM pg_trigger
+        WHERE tgrelid IN (SELECT target.oid UNION SELECT relid FROM pg_partition_tree(target.oid))
+            -- of INSERT or DELETE, and not disabled
+            AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & (4 | 8) <> 0
+        ORDER BY 1
+    ) AS triggers,
+    ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = target.oid AND rulename <> '_RETURN' ORDER BY 1) AS rules,
+    row_security_active(target.oid) AS has_policies
+FROM target, home

@@ -1,0 +1,101 @@
+//! Which keys of a file may stand in it more than once, in bounded memory whatever the file's size.
+//!
+//! To know for sure takes all keys at once: a sort in the server, 0.7 to 1.4 s for 1.37 million rows. A Bloom filter
+//! never misses a key that repeats, and rarely takes another for one (about one in a million here, one in 500 for ten
+//! million rows), so the server needs to look for these candidates only, and for nothing if there are none, as in
+//! nearly every real file.
+
+use super::row_key::RowKey;
+
+/// Bits that one key may set: a cache line, so that a key costs one access to memory.
+const BLOCK_WORDS: usize = 8;
+const BLOCKS: usize = 1 << 18; // 16 MiB
+const BITS_OF_KEY: usize = 6;
+/// More candidates are not listed: a file that repeats itself is counted in full.
+const CANDIDATES_LIMIT: usize = 20_000;
+
+/// A Bloom filter over the keys seen so far.
+pub struct DuplicateFilter {
+    blocks: Vec<[u64; BLOCK_WORDS]>,
+    candidates: Vec<RowKey>,
+}
+
+/// The keys that may repeat.
+#[derive(Default)]
+pub struct Candidates(Vec<RowKey>);
+
+impl Default for DuplicateFilter {
+    fn default() -> Self {
+        Self { blocks: vec![[0; BLOCK_WORDS]; BLOCKS], candidates: Vec::new() }
+    }
+}
+
+impl DuplicateFilter {
+    /// Notes some keys. Many at a time: each costs an access to memory, and side by side they take a fourth of the time that
+    /// they take one by one between rows.
+    pub fn note_all(&mut self, keys: &[RowKey]) {
+        for key in keys {
+            if self.has_perhaps(*key) && self.candidates.len() < CANDIDATES_LIMIT {
+                self.candidates.push(*key);
+            }
+        }
+    }
+
+    /// Notes the key; whether it may have been before.
+    fn has_perhaps(&mut self, key: RowKey) -> bool {
+        // a key is a digest: any bits of it are as good as a hash
+        let number = u128::from_le_bytes(key.0);
+        let block = &mut self.blocks[number as usize % BLOCKS];
+        let mut seen = true;
+        for nth in 0..BITS_OF_KEY {
+            let bit = (number >> (64 + 9 * nth)) as usize % (64 * BLOCK_WORDS);
+            let mask = 1 << (bit % 64);
+            seen &= block[bit / 64] & mask != 0;
+            block[bit / 64] |= mask;
+        }
+        seen
+    }
+
+    /// The keys that may have been noted more than once.
+    pub fn into_candidates(self) -> Candidates {
+        Candidates(self.candidates)
+    }
+}
+
+impl Candidates {
+    /// The keys; `None` if they are too many to list.
+    pub fn keys(self) -> Option<Vec<RowKey>> {
+        (self.0.len() < CANDIDATES_LIMIT).then_some(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u32) -> RowKey {
+        RowKey::of([&number.to_le_bytes()[..]].into_iter())
+    }
+
+    fn note(filter: &mut DuplicateFilter, numbers: impl IntoIterator<Item = u32>) {
+        let keys: Vec<RowKey> = numbers.into_iter().map(key).collect();
+        filter.note_all(&keys);
+    }
+
+    #[test]
+    fn every_key_that_repeats_is_a_candidate_and_few_others_are() {
+        let mut filter = DuplicateFilter::default();
+        note(&mut filter, 0..200_000);
+        note(&mut filter, [7, 199_999, 7]);
+        let candidates = filter.into_candidates().keys().unwrap();
+        assert!([7, 199_999].iter().all(|number| candidates.contains(&key(*number))));
+        assert!(candidates.len() < 3 + 20, "{} candidates", candidates.len());
+    }
+
+    #[test]
+    fn a_file_that_repeats_itself_has_no_list() {
+        let mut filter = DuplicateFilter::default();
+        (0..2).for_each(|_| note(&mut filter, 0..CANDIDATES_LIMIT as u32));
+        assert_eq!(filter.into_candidates().keys(), None);
+    }
+}
