@@ -136,13 +136,10 @@ fn one_month(
     for _ in 0..scale.rounds {
         for loader in &loaders {
             let url = server.fresh_database();
-            let mut load = |what: String| {
-                let timed = loader.load(&url, address, &file, &month);
-                times.entry(what).or_default().push(timed.seconds);
-            };
-            load(loader.name().to_owned());
-            if loader.is_repeatable() {
-                load(format!("{}, again", loader.name()));
+            let first = loader.load(&url, address, &file, &month);
+            times.entry(loader.name().to_owned()).or_default().push(first.seconds);
+            if let Some(again) = loader.load_again(&url, address, &file, &month) {
+                times.entry(format!("{}, again", loader.name())).or_default().push(again.seconds);
             }
         }
     }
@@ -287,10 +284,10 @@ fn overhead(months: &Path, results: &mut BTreeMap<String, f64>) {
     let base = months.with_file_name(format!("months-{}", SHORT.rows));
     let file = month.write(&base);
     let source = http::Server::folder(&base);
-    let url = server.fresh_database();
     let mut outside = Vec::new();
     let mut help = Vec::new();
     for _ in 0..5 {
+        let url = server.fresh_database();
         let timed = Loader::Taxi.load(&url, &source.address, &file, &month);
         outside.push(timed.seconds - timed.phases);
         help.push(rivals::time(std::process::Command::new(rivals::TAXI).arg("--help")).seconds);

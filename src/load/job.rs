@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, GenericClient, Transaction};
+use uuid::Uuid;
 
 use super::attach::Attach;
 use super::locks::Lock;
@@ -60,15 +61,7 @@ pub enum Ended {
     /// The file's rows are in the target.
     Loaded(Loaded),
     /// They were already, loaded by this run.
-    Skipped(uuid::Uuid),
-}
-
-/// What the source and the ledger say of a file together.
-enum Found {
-    /// It is to be loaded.
-    Body(Box<Body>),
-    /// It was, by this run.
-    Loaded(uuid::Uuid),
+    Skipped(Uuid),
 }
 
 /// One load under way.
@@ -98,6 +91,7 @@ struct Staged {
     was_loaded: bool,
     transformed: Transformed,
     downloaded: Downloaded,
+    duplicate_keys: u64,
 }
 
 /// What the target holds of a file that has been added.
@@ -159,12 +153,8 @@ impl Job {
             Err(loaded_by) => return Ok(Ended::Skipped(loaded_by)),
         };
         let staged = load.stream(prepared).await?;
-        let phase = report.begin(Phase::CountDuplicates, None);
-        let (duplicate_keys, staged) = load.count_duplicates(staged).await?;
-        load.run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
-
         let phase = report.begin(Phase::Commit, None);
-        let loaded = load.add(staged, duplicate_keys).await?;
+        let loaded = load.add(staged).await?;
         run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {
             database_failure(format!("the commit of the load into {} failed", self.table), cause)
@@ -174,27 +164,21 @@ impl Job {
         Ok(Ended::Loaded(loaded))
     }
 
-    /// Opens the source, unless it has the file that is `known` still, or is not to be asked.
+    /// Opens the source, unless it still has the file that is `known`; the inner error is the run that has loaded that.
     async fn open(
         &self,
         known: Option<&Earlier>,
         options: &Options,
         report: &Arc<dyn Report>,
-    ) -> Result<Found> {
-        let patience = options.patience;
-        let Some(known) = known.filter(|_| !options.force) else {
-            return Ok(Found::Body(Box::new(self.source.open(patience, report).await?)));
-        };
-        if options.if_loaded == IfLoaded::Skip {
-            return Ok(Found::Loaded(known.run_id));
+    ) -> Result<Result<Body, Uuid>> {
+        match known {
+            Some(known) if options.if_loaded == IfLoaded::Skip => Ok(Err(known.run_id)),
+            Some(known) if known.address == self.source.address() => {
+                let opened = self.source.open_unless(&known.description, options.patience, report).await?;
+                Ok(opened.ok_or(known.run_id))
+            }
+            _ => self.source.open(options.patience, report).await.map(Ok),
         }
-        if known.address != self.source.address() {
-            return Ok(Found::Body(Box::new(self.source.open(patience, report).await?)));
-        }
-        Ok(match self.source.open_unless(&known.description, patience, report).await? {
-            Some(body) => Found::Body(Box::new(body)),
-            None => Found::Loaded(known.run_id),
-        })
     }
 
     /// Whether the target still holds what an earlier run left of the file.
@@ -246,7 +230,7 @@ impl Job {
 impl Load<'_> {
     /// Waits for other loads of the month, asks the ledger and the source whether there is anything to do, and looks at the
     /// target. The inner error is the run that has loaded the file already.
-    async fn prepare(&mut self) -> Result<Result<Prepared, uuid::Uuid>> {
+    async fn prepare(&mut self) -> Result<Result<Prepared, Uuid>> {
         let Self { job, transaction, control, options, report, .. } = *self;
         let phase = report.begin(Phase::Prepare, None);
         self.begin().await?;
@@ -255,21 +239,19 @@ impl Load<'_> {
         locks::take(transaction, control, &month, report.as_ref()).await?;
         let earlier = history::latest_success(transaction, &job.table, &job.filename).await?;
         let was_loaded = options.force || earlier.is_some();
-        let known = match earlier {
-            Some(earlier)
-                if options.force
-                    || job.still_holds(transaction, &earlier, &self.names.identifiers).await? =>
-            {
+        // not in the transaction, which would keep its lock on the partitions that it reads: others wait for the default one
+        let known = match earlier.filter(|_| !options.force) {
+            Some(earlier) if job.still_holds(control, &earlier, &self.names.identifiers).await? => {
                 Some(earlier)
             }
             _ => None,
         };
         // after the locks: a server does not keep a download waiting for as long as another load may take
         let body = match job.open(known.as_ref(), options, report).await? {
-            Found::Body(body) => *body,
-            Found::Loaded(by) => {
+            Ok(body) => body,
+            Err(loaded_by) => {
                 self.run.phases.end(phase, "nothing to do");
-                return Ok(Err(by));
+                return Ok(Err(loaded_by));
             }
         };
         self.run.source = Some((job.source.address(), body.description.clone()));
@@ -308,7 +290,7 @@ impl Load<'_> {
         copy::copy_all(self.transaction, &mut staging, identifiers, &job.filename, batches).await?;
         let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
         let downloaded = stream.download.await.map_err(task_failed)?;
-        let transformed = stream.transform.await.map_err(task_failed)?;
+        let mut transformed = stream.transform.await.map_err(task_failed)?;
         if let Some(expected) = expected.iter().flatten().find(|expected| **expected != downloaded.sha256) {
             let (address, found) = (job.source.address(), &downloaded.sha256);
             let text = format!("{address} has the SHA-256 {found}, and should have {expected}");
@@ -319,20 +301,17 @@ impl Load<'_> {
             rejected => format!("{} rows staged, {rejected} rejected", staging.rows()),
         };
         self.run.phases.end(phase, &detail);
-        Ok(Staged { staging, target, was_loaded, transformed, downloaded })
-    }
-
-    async fn count_duplicates(&self, mut staged: Staged) -> Result<(u64, Staged)> {
-        let candidates = std::mem::take(&mut staged.transformed.duplicates);
-        let (transaction, identifiers) = (self.transaction, &self.names.identifiers);
-        let count = staged.staging.count_duplicate_keys(transaction, identifiers, candidates).await?;
-        Ok((count, staged))
+        let phase = self.report.begin(Phase::CountDuplicates, None);
+        let candidates = std::mem::take(&mut transformed.duplicates);
+        let duplicate_keys = staging.count_duplicate_keys(self.transaction, identifiers, candidates).await?;
+        self.run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
+        Ok(Staged { staging, target, was_loaded, transformed, downloaded, duplicate_keys })
     }
 
     /// Adds the staged rows to the target and the success to the ledger; what is left is the commit.
-    async fn add(&mut self, staged: Staged, duplicate_keys: u64) -> Result<Loaded> {
+    async fn add(&mut self, staged: Staged) -> Result<Loaded> {
         let (job, transaction) = (self.job, self.transaction);
-        let Staged { staging, target, was_loaded, transformed, downloaded } = staged;
+        let Staged { staging, target, was_loaded, transformed, downloaded, duplicate_keys } = staged;
         let rows_staged = staging.rows();
         let rows_rejected = transformed.rejects.len() as u64;
         let added = match &target.route {

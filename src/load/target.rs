@@ -47,20 +47,6 @@ pub enum MergeReason {
     Policies,
 }
 
-impl MergeReason {
-    /// Whether a user may have expected a new partition instead.
-    pub const fn is_worth_a_notice(&self) -> bool {
-        match self {
-            Self::MonthHasPartition(_) | Self::NotPartitioned => false,
-            Self::OtherPartition(_)
-            | Self::NotOwner(_)
-            | Self::MayNotCreate(_)
-            | Self::Triggers(_)
-            | Self::Policies => true,
-        }
-    }
-}
-
 impl fmt::Display for MergeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
