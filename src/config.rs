@@ -36,13 +36,7 @@ pub fn options(args: &RunArgs) -> Result<Options> {
         return Err(Error::new(Kind::Usage, "--force and --if-loaded skip contradict each other"));
     }
     let patience = patience(&args.patience);
-    Ok(Options {
-        force: args.force,
-        if_loaded: args.if_loaded,
-        lock_timeout: args.lock_timeout,
-        patience,
-        ..Options::default()
-    })
+    Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout, patience })
 }
 
 /// How much the source is borne with.

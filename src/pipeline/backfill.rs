@@ -80,7 +80,7 @@ impl Backfill {
 impl Shared {
     async fn work(self: Arc<Self>, mut sessions: Option<Sessions>) {
         while let Some((index, plan)) = self.next() {
-            let load = Load::new(plan, self.backfill.options.clone(), true, Arc::clone(&self.report));
+            let load = Load::new(plan, self.backfill.options, true, Arc::clone(&self.report));
             // the server may have been restarted since the last month
             let usable = sessions.take().filter(|sessions| !sessions.is_closed());
             let connected = match usable {
