@@ -1,6 +1,6 @@
-//! Each stage of the client alone, so that a regression can be placed: `cargo bench --bench stages`.
+//! Measures each stage of the client alone, to locate a regression: `cargo bench --bench stages`.
 //!
-//! The rows are those of a month as `side_by_side` makes them, 100,000 of them.
+//! The input is a month of 100,000 rows, generated as for `side_by_side`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails says so by panicking")]
 
@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 const ROWS: u32 = 100_000;
-/// As the download hands them on.
+/// Size of the byte chunks that the stages receive.
 const CHUNK_SIZE_BYTES: usize = 128 * 1024;
 
 static CSV: LazyLock<Bytes> = LazyLock::new(|| {
@@ -57,7 +57,7 @@ fn main() {
     divan::main();
 }
 
-/// A channel that holds all of `bytes` in chunks.
+/// Returns a channel that holds all of `bytes` in chunks.
 fn channel_of(bytes: &Bytes) -> mpsc::Receiver<Result<Bytes>> {
     let chunks = bytes.len().div_ceil(CHUNK_SIZE_BYTES);
     let (sender, receiver) = mpsc::channel(chunks);
@@ -67,7 +67,7 @@ fn channel_of(bytes: &Bytes) -> mpsc::Receiver<Result<Bytes>> {
     receiver
 }
 
-/// Decompression and the scan of the dialect, in bytes of CSV.
+/// Decompresses the file and scans the CSV dialect. Throughput is in bytes of CSV.
 #[divan::bench]
 fn gunzip(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::new(CSV.len())).with_inputs(|| channel_of(&GZIPPED)).bench_values(
@@ -82,7 +82,7 @@ fn gunzip(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// Bytes of CSV to records.
+/// Parses bytes of CSV into records.
 #[divan::bench]
 fn parse(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::new(CSV.len())).with_inputs(|| channel_of(&CSV)).bench_values(|csv| {
@@ -96,7 +96,7 @@ fn parse(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Records to rows, their keys included.
+/// Encodes records as rows, including their keys.
 #[divan::bench]
 fn encode(bencher: Bencher<'_, '_>) {
     let (header, records) = RECORDS.split_first().unwrap();
@@ -110,7 +110,7 @@ fn encode(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Keys of the length that rows have.
+/// Computes keys from values as long as those of real rows.
 #[divan::bench]
 fn key(bencher: Bencher<'_, '_>) {
     let parts: [&[u8]; 7] =
@@ -122,7 +122,7 @@ fn key(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Keys into the filter that finds repeated ones.
+/// Adds keys to the filter that finds repeated keys.
 #[divan::bench]
 fn duplicate_filter(bencher: Bencher<'_, '_>) {
     let key = |row: u32| RowKey::of([&row.to_le_bytes()[..]].into_iter());

@@ -1,5 +1,5 @@
--- Settings of every session: what others commit is seen as it comes, whatever the database's default is, and a client
--- that has gone without a word is noticed within two minutes, so that its locks are let go.
+-- Settings of every session. Each statement sees what other sessions have committed, whatever the database's
+-- default isolation is. The server detects a dead client within two minutes and releases its locks.
 -- Locks nothing. May be run again.
 SET default_transaction_isolation = 'read committed';
 SET tcp_keepalives_idle = 60;

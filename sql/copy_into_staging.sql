@@ -1,4 +1,4 @@
--- Streams rows into a staging table; the file's name is its default. FREEZE is allowed since this transaction has created the
--- table, and spares a second visit to every row.
--- Locks: the staging table, which nobody else knows. May be run again, and then adds the rows again.
+-- Streams rows into a staging table, where the file's name is a column default. FREEZE is allowed because this
+-- transaction created the table, and saves a second visit to every row.
+-- Locks: the staging table, which no other session can see. May be run again, but then adds the rows again.
 COPY {{ staging }} ({{ file_columns }}) FROM STDIN (FORMAT binary, FREEZE)

@@ -1,4 +1,5 @@
--- The staged rows less the distinct keys among them; if $1 is not NULL, only the keys $1 can be there more than once.
+-- Counts the staged rows minus the distinct keys among them. If $1 is not NULL, only the keys in $1 can occur more
+-- than once, and the query counts only these.
 -- Locks nothing. May be run again.
 SELECT count(key) - count(DISTINCT key)
 FROM (

@@ -1,4 +1,4 @@
--- How many staged rows have a key that the target does not hold, in the places that merge.sql looks at.
+-- Counts the staged rows whose key the target does not hold. The parameters bound the search as in merge.sql.
 -- Locks nothing. May be run again.
 SELECT count(*)
 FROM {{ staging }} AS staged

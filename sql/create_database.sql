@@ -1,3 +1,3 @@
--- Creates the embedded server's database. Not to be run again: it fails where the database exists.
--- Locks: the template against connections, while it is copied.
+-- Creates the embedded server's database. Cannot be run again: it fails if the database exists.
+-- Locks: the template database against connections, while it is copied.
 CREATE DATABASE {{ database }}

@@ -1,7 +1,8 @@
--- Creates the partition for rows of months that were never loaded, in the schema that will hold the months too: what people
--- look at beside the table is the table alone. The index lets a query for one month skip the rest; it takes a few kilobytes.
--- The replica identity lets rows move on to their month even where a publication covers all tables.
--- Locks: the new table, which nobody else knows. Not to be run again: it fails if the partition exists.
+-- Creates the default partition, for rows of months that were never loaded. It is in the schema that also holds
+-- the partitions of the months, so that users see only the table itself in the table's schema. The index lets a
+-- query for one month skip the rest, and takes a few kilobytes. The replica identity lets rows move to their
+-- month's partition even if a publication covers all tables.
+-- Locks: the new table, which no other session can see. Cannot be run again: it fails if the partition exists.
 {% if creates_schema %}
 CREATE SCHEMA {{ schema }};
 COMMENT ON SCHEMA {{ schema }} IS 'the months of partitioned tables, added by taxi';

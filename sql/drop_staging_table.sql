@@ -1,2 +1,3 @@
--- Locks: the staging table, which nobody else knows. Not to be run again.
+-- Drops a staging table.
+-- Locks: the staging table, which no other session can see. Cannot be run again.
 DROP TABLE {{ staging }}

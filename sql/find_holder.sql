@@ -1,4 +1,5 @@
--- Who holds the advisory lock named $1: the session, and its run where it has begun one. Locks nothing.
+-- Finds the session that holds the advisory lock named $1, and its run if it has begun one.
+-- Locks nothing. May be run again.
 SELECT holder.pid, runs.run_id, runs.host, runs.pid, runs.started_at
 FROM pg_locks AS holder
 LEFT JOIN taxi_etl.runs ON runs.server_pid = holder.pid AND runs.status = 'running'

@@ -1,5 +1,5 @@
--- The column by whose ranges the table $1 (a quoted name) is partitioned, quoted; the table's schema and name; and whether the
--- schema for its partitions exists. No row if the table is not partitioned by ranges of one column.
+-- For a table $1 (a quoted name) that is partitioned by ranges of one column, returns that column (quoted), the
+-- table's schema and name, and whether the schema for its partitions exists. Returns no row for any other table.
 -- Locks nothing. May be run again.
 SELECT
     quote_ident(attname),

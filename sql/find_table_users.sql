@@ -1,5 +1,5 @@
--- The sessions that keep the load of the session $2 from attaching a partition to the table $1 (a quoted name): those that use its
--- default partition, or change the table.
+-- Lists the sessions that keep the load in session $2 from attaching a partition to the table $1 (a quoted name):
+-- sessions that use its default partition, or that change the table.
 -- Locks nothing. May be run again.
 SELECT DISTINCT pid, usename::text, application_name
 FROM pg_partitioned_table

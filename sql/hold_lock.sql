@@ -1,3 +1,3 @@
--- Takes the advisory lock named $1 for the session, which the server lets go when that ends, however it does.
--- Returns whether it was free. May be run again: it is counted.
+-- Tries to take the advisory lock named $1 for the session, and returns whether it was free.
+-- Locks: the advisory lock, until the session ends, however it ends. May be run again: the lock is counted.
 SELECT pg_try_advisory_lock(hashtextextended($1, 0))

@@ -1,6 +1,7 @@
--- What decides how a load's rows reach the table $1 (a quoted name): whether it is partitioned by ranges of the column $2; the
--- partition that overlaps the time from $3 to before $4, and whether their bounds are equal; where a partition for that time
--- would be, named after the table and $5, and what keeps this role from creating it; triggers, rules and policies.
+-- Returns what decides how a load's rows reach the table $1 (a quoted name): whether it is partitioned by ranges
+-- of the column $2; the partition that overlaps the period from $3 (inclusive) to $4 (exclusive), and whether the
+-- bounds are equal; the schema and name of a new partition for that period (the table's name followed by $5), and
+-- what may prevent this role from creating it; triggers, rules and policies.
 -- Locks nothing. May be run again.
 WITH target AS (
     SELECT
@@ -32,7 +33,7 @@ WITH target AS (
     WHERE ends IS NOT NULL
         AND coalesce(ends[1]::timestamp, '-infinity') < $4 AND coalesce(ends[2]::timestamp, 'infinity') > $3
 ), home AS (
-    -- beside the default partition, or beside the table
+    -- the schema of the default partition, else of the table
     SELECT coalesce((SELECT relnamespace FROM partitions WHERE bound = 'DEFAULT'), target.relnamespace) AS oid FROM target
 )
 SELECT
@@ -49,7 +50,7 @@ SELECT
     ARRAY(
         SELECT DISTINCT tgname::text FROM pg_trigger
         WHERE tgrelid IN (SELECT target.oid UNION SELECT relid FROM pg_partition_tree(target.oid))
-            -- of INSERT or DELETE, and not disabled
+            -- fires on INSERT or DELETE, and is not disabled
             AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & (4 | 8) <> 0
         ORDER BY 1
     ) AS triggers,

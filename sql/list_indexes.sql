@@ -1,5 +1,5 @@
--- The statements that create the indexes of the target $1 on the staging table $2 (quoted names); without those of primary keys
--- and the like, which ATTACH creates.
+-- Lists the statements that create the indexes of the target $1 on the staging table $2 (quoted names). Indexes of
+-- constraints, such as primary keys, are left out, because ATTACH creates them.
 -- Locks nothing. May be run again.
 WITH indexes AS (
     SELECT

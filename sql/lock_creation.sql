@@ -1,3 +1,3 @@
--- Makes two runs that create tables at once do so one after the other: CREATE ... IF NOT EXISTS may still collide.
+-- Serializes runs that create tables at the same time, because CREATE ... IF NOT EXISTS may still collide.
 -- Locks: an advisory lock of its own, until the transaction ends. May be run again.
 SELECT pg_advisory_xact_lock(hashtextextended('taxi_etl: create tables', 0))

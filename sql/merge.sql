@@ -1,8 +1,9 @@
--- Inserts the staged rows whose key the target does not hold, and updates nothing. Rows that repeat a key among themselves are
--- all inserted. A key is made of its row's time, among others, so a match has the same time: the target is read anywhere if
--- $1, else from $2 to before $3, at the times $4, from $5 to $6 and, if $7, where there is no time. What is NULL drops out
--- when the statement is planned, and with it the partitions that cannot hold a match.
--- Locks: the target against changes of its shape (ROW EXCLUSIVE). May be run again, and then finds every row matched.
+-- Inserts the staged rows whose key the target does not hold, and updates nothing. Staged rows that repeat a key
+-- are all inserted. A key includes the row's time, so a match has the same time. This bounds the search in the
+-- target: any row if $1, else rows dated from $2 (inclusive) to $3 (exclusive), at one of the times $4, from $5 to
+-- $6 (both inclusive) and, if $7, rows without a time. The planner drops the conditions whose parameters are NULL,
+-- and skips the partitions that cannot hold a match.
+-- Locks: the target against schema changes (ROW EXCLUSIVE). May be run again, and then finds every row matched.
 MERGE INTO {{ table }} AS target
 USING {{ staging }} AS staged
 ON target.{{ key_column }} = staged.{{ key_column }}

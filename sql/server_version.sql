@@ -1,2 +1,2 @@
--- The server's version; that it answers at all is what "ready" means. Locks nothing.
+-- The server's version. A server that answers this query is ready. Locks nothing. May be run again.
 SHOW server_version

@@ -1,5 +1,6 @@
--- Settings of the load's transaction: hash joins, with memory for the keys of a large month, since a planner without statistics
--- may take nested loops for cheap and sorts for cheaper than a hash table; no compiling of statements that run once.
+-- Settings of the load's transaction. Joins are hash joins, with memory for the keys of a large month: without
+-- statistics, the planner may estimate that nested loops are cheap, and that sorts are cheaper than a hash table.
+-- JIT compilation is off, because each statement runs once.
 -- Locks nothing. May be run again.
 SET LOCAL work_mem = '96MB';
 SET LOCAL jit = off;

@@ -1,2 +1,2 @@
--- The number of this session, as others see it in pg_stat_activity and pg_locks. Locks nothing.
+-- The server process id of this session, as in pg_stat_activity and pg_locks. Locks nothing. May be run again.
 SELECT pg_backend_pid()

@@ -1,4 +1,6 @@
-//! The command line: types only.
+//! The command line: its types and its help texts.
+//!
+//! The first paragraph of a doc comment is what `-h` prints; `--help` prints all of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,26 +20,35 @@ use crate::report::LogFormat;
 use crate::report::output::Output;
 use crate::transform::reject;
 
-/// Loads the NYC taxi CSVs into PostgreSQL.
+/// Loads the NYC taxi files into PostgreSQL
+///
+/// A load is all or nothing, and a file that is already loaded is skipped. The target is your own database, if you
+/// name one with --database-url, or else an embedded PostgreSQL server, which taxi starts when it is needed.
 #[derive(Debug, Parser)]
-#[command(name = "taxi", version, about, after_help = exit_codes(), disable_help_subcommand = true)]
+#[command(name = "taxi", version, after_help = exit_codes(), disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand to run.
     #[command(subcommand)]
     pub command: Command,
-    /// The embedded server's settings.
+    /// Settings of the embedded server.
     #[command(flatten)]
     pub server: ServerArgs,
 }
 
-/// The embedded server's settings.
+/// Settings of the embedded server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedded server")]
 pub struct ServerArgs {
-    /// Directory of the embedded server [default: the platform's data directory; as root /var/lib/taxi-etl]
+    /// Directory of the embedded server [default: the user's data directory; as root, /var/lib/taxi-etl]
+    ///
+    /// It holds the server's data, log, socket, settings and password, and the downloaded build of PostgreSQL.
     #[arg(long, global = true, value_name = "DIR", env = "TAXI_HOME")]
     pub home: Option<PathBuf>,
-    /// Directory of postgres, initdb and pg_ctl, or "download" for the pinned build [default: search]
+    /// Directory of postgres, initdb and pg_ctl, or "download" to use the pinned build [default: search]
+    ///
+    /// By default, taxi searches PATH and the usual installation directories for PostgreSQL 15 or later, and
+    /// downloads a pinned build if it finds none. With "download", it uses the pinned build even if a server is
+    /// installed.
     #[arg(
         long,
         global = true,
@@ -47,7 +58,9 @@ pub struct ServerArgs {
         hide_default_value = true
     )]
     pub postgres_bin: Choice,
-    /// Base address of the pinned build
+    /// Base URL to download the pinned build from
+    ///
+    /// The SHA-256 of the download is always checked.
     #[arg(long, global = true, value_name = "URL", env = "TAXI_POSTGRES_MIRROR", default_value = RELEASES, hide_env_values = true)]
     pub postgres_mirror: String,
 }
@@ -56,33 +69,86 @@ pub struct ServerArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Load one month
+    ///
+    /// A month that is already loaded, and has not changed at the source since, is skipped.
+    #[command(after_long_help = examples(&[
+        "taxi load --taxi yellow --year 2021 --month 1",
+        "taxi load --taxi green --year 2019 --month 12 --database-url postgresql://localhost/trips",
+    ]))]
     Load(LoadArgs),
-    /// Load what is missing of a range of months
+    /// Load the missing months of a range, or run a flow for the dates of a trigger
+    ///
+    /// The command loads the months that are missing or have changed at the source, and skips the others. It is
+    /// safe to run it again and again. With FLOW and --trigger, the command runs the flow once for each date of
+    /// the trigger.
+    #[command(after_long_help = examples(&[
+        "taxi backfill --taxi all --from 2019-01 --to 2021-07",
+        "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to 2020-12-31",
+    ]))]
     Backfill(BackfillArgs),
     /// Run a flow
+    ///
+    /// The flow is a YAML file in Kestra's syntax. "taxi validate" checks that taxi supports everything in it.
+    #[command(after_long_help = examples(&[
+        "taxi run flow.yaml --input taxi=green --input year=2020 --input month=03",
+        "taxi run flow.yaml --trigger monthly --trigger-date 2020-03-01",
+    ]))]
     Run(FlowRunArgs),
-    /// Check flows, and run nothing
+    /// Check flows without running them
+    ///
+    /// Each error is printed with its line and column.
+    #[command(after_long_help = examples(&["taxi validate flow.yaml", "taxi validate flows/*.yaml"]))]
     Validate(ValidateArgs),
-    /// Draw a flow
+    /// Draw a flow as a tree or as a Mermaid flowchart
+    #[command(after_long_help = examples(&["taxi show flow.yaml", "taxi show flow.yaml --as mermaid"]))]
     Show(ShowArgs),
     /// Print the next dates of a flow's triggers, and crontab lines for them
+    #[command(after_long_help = examples(&["taxi triggers flow.yaml", "taxi triggers flow.yaml --count 12"]))]
     Triggers(TriggersArgs),
     /// Print the JSON Schema of flows, for editors
+    ///
+    /// Save the schema as taxi.json, and put "# yaml-language-server: $schema=taxi.json" at the top of a flow: the
+    /// editor then completes and checks the flow.
+    #[command(after_long_help = examples(&["taxi schema > taxi.json"]))]
     Schema(OutputArgs),
-    /// List the runs, or show one
+    /// List the recorded runs, or show one run
+    #[command(after_long_help = examples(&[
+        "taxi runs --taxi yellow --status failed",
+        "taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c",
+    ]))]
     Runs(RunsArgs),
-    /// Compare the target's rows by file with the ledger and with what was published
+    /// Compare the rows of each file in the target with the ledger and with the published counts
+    ///
+    /// The command ends with exit code 67 if they differ.
+    #[command(after_long_help = examples(&[
+        "taxi verify --taxi green --year 2020",
+        "taxi verify --taxi all --year 2020 --month 3",
+    ]))]
     Verify(VerifyArgs),
-    /// Look for what stands in the way of a load, and change nothing
+    /// Check everything that a load needs, and change nothing
+    ///
+    /// Each problem is printed with a fix, if taxi knows one.
+    #[command(after_long_help = examples(&[
+        "taxi doctor",
+        "taxi doctor --taxi yellow --database-url postgresql://localhost/trips",
+    ]))]
     Doctor(DoctorArgs),
-    /// Bring the embedded server up and print its URL
+    /// Start the embedded server and print its URL
+    ///
+    /// The URL contains the password, so any client can use it. The server runs until "taxi down" stops it.
+    #[command(after_long_help = examples(&["taxi up", "taxi up --output json"]))]
     Up(OutputArgs),
-    /// Print the embedded server's state and URL
+    /// Print the state and the URL of the embedded server
+    #[command(after_long_help = examples(&["taxi status", "taxi status --output json"]))]
     Status(OutputArgs),
-    /// Stop the embedded server; its data stays
+    /// Stop the embedded server and keep its data
+    #[command(after_long_help = examples(&["taxi down"]))]
     Down(OutputArgs),
-    /// Open psql on the embedded server, bringing it up first
-    #[command(disable_help_flag = true)]
+    /// Open psql on the embedded server, which is started first if it is not running
+    #[command(disable_help_flag = true, after_long_help = examples(&[
+        "taxi psql",
+        "taxi psql -c 'SELECT count(*) FROM yellow_tripdata'",
+    ]))]
     Psql {
         /// Arguments for psql
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -90,16 +156,16 @@ pub enum Command {
     },
 }
 
-/// What `taxi load` takes.
+/// Arguments of `taxi load`.
 #[derive(Args, Debug)]
 pub struct LoadArgs {
-    /// The taxi type: yellow or green
+    /// Taxi type: yellow or green
     #[arg(long)]
     pub taxi: String,
-    /// The year; not with `--month previous`
+    /// Year of the month; leave it out with --month previous
     #[arg(long)]
     pub year: Option<u16>,
-    /// The month, 1 to 12, or "previous" for the one before this
+    /// Month, 1 to 12, or "previous" for the month before the current one
     #[arg(long)]
     pub month: MonthOfYear,
     /// How to load.
@@ -107,30 +173,34 @@ pub struct LoadArgs {
     pub run: RunArgs,
 }
 
-/// What `taxi run` takes.
+/// Arguments of `taxi run`.
 #[derive(Args, Debug)]
 pub struct FlowRunArgs {
-    /// The flow's file
+    /// File of the flow
     pub flow: PathBuf,
-    /// An input, as NAME=VALUE
+    /// Input of the flow; repeat the option for each input
     #[arg(long = "input", short, value_name = "NAME=VALUE")]
     pub inputs: Vec<Pair>,
-    /// A label, as NAME=VALUE
+    /// Label of the run; repeat the option for each label
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub labels: Vec<Pair>,
-    /// Run as this trigger does: with its inputs, for the last of its dates
+    /// Run the flow as this trigger does: with its inputs, for its latest date
+    ///
+    /// Inputs given with --input replace those of the trigger, and --trigger-date replaces the date.
     #[arg(long, value_name = "ID")]
     pub trigger: Option<String>,
-    /// The date to run for, as trigger.date: 2020-03-01, or with time and zone
+    /// Date to run the flow for, trigger.date in expressions: 2020-03-01, or with time and zone
     #[arg(long, value_name = "DATE")]
     pub trigger_date: Option<Day>,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
-    /// How long to wait for another run, or for a locked table: 90, 90s, 5m
+    /// Maximum time to wait for another run or for a locked table: 90, 90s, 5m
+    ///
+    /// A number without a unit is in seconds. When the time is over, the command ends with exit code 75.
     #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::lock_timeout)]
     pub lock_timeout: Duration,
-    /// How much the source is borne with.
+    /// Timeout and retry settings for the source.
     #[command(flatten)]
     pub patience: PatienceArgs,
     /// How to report.
@@ -138,7 +208,7 @@ pub struct FlowRunArgs {
     pub delivery: DeliveryArgs,
 }
 
-/// A date as it is typed.
+/// A date on the command line.
 #[derive(Clone, Debug)]
 pub struct Day(pub jiff::Zoned);
 
@@ -150,7 +220,7 @@ impl std::str::FromStr for Day {
     }
 }
 
-/// A name and a value as they are typed.
+/// A name and a value on the command line.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The name.
@@ -168,46 +238,46 @@ impl std::str::FromStr for Pair {
     }
 }
 
-/// What `taxi validate` takes.
+/// Arguments of `taxi validate`.
 #[derive(Args, Debug)]
 pub struct ValidateArgs {
-    /// The flows' files
-    #[arg(required = true)]
+    /// Files of the flows
+    #[arg(required = true, value_name = "FLOW")]
     pub flows: Vec<PathBuf>,
     /// How to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
-/// How `taxi show` draws.
+/// How `taxi show` draws a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum View {
-    /// As a tree.
+    /// A tree in plain text.
     #[default]
     Tree,
-    /// As a Mermaid flowchart.
+    /// A Mermaid flowchart.
     Mermaid,
 }
 
-/// What `taxi show` takes.
+/// Arguments of `taxi show`.
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// The flow's file
+    /// File of the flow
     pub flow: PathBuf,
-    /// How to draw it
-    #[arg(long = "as", value_enum, default_value_t)]
+    /// Format of the drawing
+    #[arg(long = "as", value_enum, default_value_t, value_name = "FORMAT")]
     pub view: View,
     /// How to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
-/// What `taxi triggers` takes.
+/// Arguments of `taxi triggers`.
 #[derive(Args, Debug)]
 pub struct TriggersArgs {
-    /// The flow's file
+    /// File of the flow
     pub flow: PathBuf,
-    /// How many dates to print of each
+    /// Number of dates to print for each trigger
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub count: usize,
     /// How to print the result.
@@ -215,41 +285,48 @@ pub struct TriggersArgs {
     pub output: OutputArgs,
 }
 
-/// What `taxi backfill` takes.
+/// Arguments of `taxi backfill`.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("what").args(["flow", "taxi"]).required(true))]
 pub struct BackfillArgs {
-    /// A flow's file, to be run for the dates of its trigger, instead of months to load
+    /// File of a flow to run for the dates of its trigger, instead of loading months
     #[arg(requires = "trigger")]
     pub flow: Option<PathBuf>,
-    /// The taxi type: yellow, green or all
+    /// Taxi type: yellow, green or all
     #[arg(long)]
     pub taxi: Option<String>,
-    /// The trigger of the flow
+    /// Trigger of the flow
     #[arg(long, value_name = "ID", requires = "flow")]
     pub trigger: Option<String>,
-    /// An input of the flow, as NAME=VALUE
+    /// Input of the flow; repeat the option for each input
     #[arg(long = "input", short, value_name = "NAME=VALUE", requires = "flow")]
     pub inputs: Vec<Pair>,
-    /// A label of the flow's runs, as NAME=VALUE
+    /// Label of the flow's runs; repeat the option for each label
     #[arg(long = "label", value_name = "NAME=VALUE", requires = "flow")]
     pub labels: Vec<Pair>,
-    /// The first month, like 2019-01, or date
+    /// First month, like 2019-01; for a flow also a date, like 2019-01-31
     #[arg(long, value_name = "MONTH|DATE")]
     pub from: First,
-    /// The last month, or date, or "latest": the month before this, of dates the last
+    /// Last month or date, which is part of the range, or "latest"
+    ///
+    /// For months, "latest" is the month before the current one: months at the end of the range that the source
+    /// does not have yet are then reported and are not a failure. For a flow, "latest" is the current time.
     #[arg(long, value_name = "MONTH|DATE")]
     pub to: Last,
-    /// Months or dates to run side by side; a month takes two connections and up to 40 MB
+    /// Number of months or dates to run side by side
+    ///
+    /// Each month needs two database connections and up to 40 MB of memory.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub jobs: u8,
-    /// Print what would be done, and do nothing
+    /// Dry run: print what would be done, and change nothing
     #[arg(long)]
     pub plan: bool,
-    /// Begin no further month or date once one has failed, or is not there
+    /// Start no further month or date after one fails or is not published
     #[arg(long)]
     pub fail_fast: bool,
-    /// Only the n-th month or date of the range, counted from 0
+    /// Run only the N-th month or date of the range, counted from 0
+    ///
+    /// Kubernetes sets the environment variable in each pod of an Indexed Job.
     #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
     pub index: Option<usize>,
     /// How to load.
@@ -257,28 +334,34 @@ pub struct BackfillArgs {
     pub run: RunArgs,
 }
 
-/// What a command that loads takes.
+/// Arguments of the commands that load months.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Directory or address that holds yellow/ and green/ [default: the course's release address]
+    /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
+    ///
+    /// The file of January 2021, for example, is yellow/yellow_tripdata_2021-01.csv.gz.
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
     pub source: Option<String>,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseArgs,
-    /// Load even what is loaded already
+    /// Load files even if they are already loaded
     #[arg(long)]
     pub force: bool,
-    /// What to do with a file that is loaded, where the source has another by now
-    #[arg(long, value_enum, default_value_t)]
+    /// What to do if the file has changed at the source since it was loaded
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     pub if_loaded: IfLoaded,
-    /// How many rows of a file may be left out where they do not fit; they are kept in taxi_etl.rejects
+    /// Maximum number of rows of a file to leave out because they do not fit the table
+    ///
+    /// The load stores these rows in the table taxi_etl.rejects. It fails at the first row above the maximum.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MOST)))]
     pub max_rejects: u32,
-    /// How long to wait for another run of the same month, or for a locked table: 90, 90s, 5m
+    /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
+    ///
+    /// A number without a unit is in seconds. When the time is over, the command ends with exit code 75.
     #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::lock_timeout)]
     pub lock_timeout: Duration,
-    /// How much the source is borne with.
+    /// Timeout and retry settings for the source.
     #[command(flatten)]
     pub patience: PatienceArgs,
     /// How to report.
@@ -286,30 +369,38 @@ pub struct RunArgs {
     pub delivery: DeliveryArgs,
 }
 
-/// How much a source is borne with.
+/// Timeout and retry settings for the source.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct PatienceArgs {
-    /// How long a source may be silent: 90, 90s, 5m
+    /// Idle timeout of requests to the source: 90, 90s, 5m
+    ///
+    /// A number without a unit is in seconds. A server that sends less than 1 KiB per second counts as idle.
     #[arg(long, value_name = "TIME", env = "TAXI_SOURCE_TIMEOUT", default_value = config::DEFAULT_SILENCE, value_parser = config::silence)]
     pub source_timeout: Duration,
-    /// How often a source that fails is asked again, without it having sent a fair piece of the file
+    /// Number of retries after a failed request (the count restarts after every 64 KiB received)
+    ///
+    /// Failures that a retry cannot fix, like 404 or 403, are not retried.
     #[arg(long, value_name = "N", env = "TAXI_RETRIES", default_value = config::DEFAULT_RETRIES, value_parser = config::retries)]
     pub retries: u32,
 }
 
-/// How a command that runs something reports.
+/// How a command that loads files or runs a flow reports.
 #[derive(Args, Debug)]
 pub struct DeliveryArgs {
     /// How to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Write no log, and no text on success
+    /// Print only errors
+    ///
+    /// With --output json or --output kestra, the result is printed too.
     #[arg(long, short)]
     pub quiet: bool,
-    /// How to write the log on stderr
+    /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", env = "TAXI_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// The exit code where there was nothing to do, instead of 0
+    /// Exit code if there was nothing to do, instead of 0
+    ///
+    /// It lets an orchestrator show the run as skipped: for example Airflow, with 99.
     #[arg(long, value_name = "CODE")]
     pub skip_exit_code: Option<u8>,
     /// Where orchestrators look for the result.
@@ -320,26 +411,35 @@ pub struct DeliveryArgs {
 /// Where orchestrators look for the result.
 #[derive(Args, Clone, Debug)]
 pub struct OrchestratorArgs {
-    /// Airflow's folder for results; where there is none, nothing is written
+    /// Airflow directory for task results (XCom); skipped if it does not exist
+    ///
+    /// The command writes its result as JSON to return.json in this directory.
     #[arg(long, value_name = "DIR", env = "TAXI_XCOM_DIR", default_value = "/airflow/xcom")]
     pub xcom_dir: PathBuf,
-    /// Kubernetes' file for the last words; where there is none, nothing is written
+    /// Kubernetes termination-message file; skipped if it does not exist
     #[arg(long, value_name = "FILE", env = "TAXI_TERMINATION_LOG", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
 }
 
-/// Which database.
+/// Which database to use.
 #[derive(Args, Clone, Debug)]
 pub struct DatabaseArgs {
-    /// An existing database instead of the embedded server
+    /// URL of an existing database to use instead of the embedded server
+    ///
+    /// The server must be PostgreSQL 15 or later. Without a URL, PGHOST, PGHOSTADDR or PGSERVICE can select a
+    /// database too. Other users of the machine can read the command line: put a password into DATABASE_URL,
+    /// PGPASSWORD or the file ~/.pgpass instead.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// How long a given database may not answer at all: 90, 90s, 5m
+    /// Maximum time that the database may be unresponsive: 90, 90s, 5m
+    ///
+    /// A number without a unit is in seconds. A statement may take longer, as long as the server accepts new
+    /// sessions. The option has no effect on the embedded server.
     #[arg(long, value_name = "TIME", env = "TAXI_DATABASE_TIMEOUT", default_value = config::DEFAULT_SILENCE, value_parser = config::silence)]
     pub database_timeout: Duration,
 }
 
-/// What `taxi runs` takes.
+/// Arguments of `taxi runs`.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
@@ -349,10 +449,10 @@ pub struct RunsArgs {
     /// Only runs of this taxi type
     #[arg(long)]
     pub taxi: Option<String>,
-    /// Only runs that stand so
+    /// Only runs with this status
     #[arg(long, value_enum)]
     pub status: Option<Status>,
-    /// No more than the latest N
+    /// Maximum number of runs to list, latest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
     /// The database.
@@ -364,7 +464,7 @@ pub struct RunsArgs {
 }
 
 impl RunsArgs {
-    /// How to print the result, of the list or of the one run.
+    /// How to print the result, which is the list or one run.
     pub fn output(&self) -> &OutputArgs {
         match &self.show {
             Some(RunsCommand::Show { output, .. }) => output,
@@ -373,12 +473,13 @@ impl RunsArgs {
     }
 }
 
-/// What `taxi runs` does besides listing.
+/// The subcommands of `taxi runs`.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
     /// Show one run: inputs, source, counts, phases, error, log
+    #[command(after_long_help = examples(&["taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c"]))]
     Show {
-        /// The run, as the list and the summaries name it
+        /// ID of the run, as "taxi runs" and "taxi load" print it
         run_id: Uuid,
         /// The database.
         #[command(flatten)]
@@ -389,16 +490,16 @@ pub enum RunsCommand {
     },
 }
 
-/// What `taxi verify` takes.
+/// Arguments of `taxi verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// The taxi type: yellow, green or all
+    /// Taxi type: yellow, green or all
     #[arg(long)]
     pub taxi: String,
-    /// The year
+    /// Year to verify
     #[arg(long)]
     pub year: u16,
-    /// The month, 1 to 12; all of the year without
+    /// Month to verify, 1 to 12 [default: all months of the year]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
     pub month: Option<u8>,
     /// The database.
@@ -409,13 +510,13 @@ pub struct VerifyArgs {
     pub output: OutputArgs,
 }
 
-/// What `taxi doctor` takes.
+/// Arguments of `taxi doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// The taxi type whose table and file are looked for: yellow, green or all
+    /// Taxi type whose table and file to check: yellow, green or all
     #[arg(long, default_value = "all")]
     pub taxi: String,
-    /// Directory or address that holds yellow/ and green/ [default: the course's release address]
+    /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
     pub source: Option<String>,
     /// The database.
@@ -429,9 +530,13 @@ pub struct DoctorArgs {
 /// How a command prints its result.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct OutputArgs {
-    /// How to print the result on stdout
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the result on stdout
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Output,
+}
+
+fn examples(commands: &[&str]) -> String {
+    format!("Examples:\n  {}", commands.join("\n  "))
 }
 
 fn exit_codes() -> String {

@@ -1,4 +1,4 @@
-//! The settings of one invocation: what was typed, else the environment, else the default; resolved once.
+//! Resolves the settings of one invocation once: from the command line, else the environment, else the default.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::extract::source::Source;
 use crate::extract::transfer::Patience;
 use crate::load::{IfLoaded, Options};
 
-/// The database of `--database-url` or `DATABASE_URL`, else the one that libpq's variables name; `None` is taxi's own, and an
-/// empty URL as good as none.
+/// Returns the database of `--database-url` or `DATABASE_URL`, else the one that libpq's environment variables
+/// name. `None` means taxi's embedded server. An empty URL counts as not given.
 pub fn database(args: &DatabaseArgs) -> Result<Option<Settings>> {
     let url = args.database_url.as_deref().filter(|url| !url.is_empty());
     let is_given = url.is_some() || environment::names_a_database();
@@ -21,16 +21,16 @@ pub fn database(args: &DatabaseArgs) -> Result<Option<Settings>> {
     Ok(settings.map(|settings| settings.with_silence(args.database_timeout)))
 }
 
-/// The base of `--source` or `TAXI_SOURCE`, without a slash at its end; `None` leaves the pipeline's default.
+/// Returns the base of `--source` or `TAXI_SOURCE`, without a trailing slash. `None` keeps the pipeline's default.
 pub fn source_base(source: Option<&str>) -> Result<Option<String>> {
     let Some(given) = source.filter(|base| !base.is_empty()) else { return Ok(None) };
     Source::parse(given)?;
     let base = given.trim_end_matches('/');
-    // "/" is a directory too
+    // the root directory "/" must not become empty
     Ok(Some(if base.is_empty() { "/." } else { base }.to_owned()))
 }
 
-/// How to load, with what cannot be meant refused.
+/// Returns the load options. Refuses options that contradict each other.
 pub fn options(args: &RunArgs) -> Result<Options> {
     if args.force && args.if_loaded == IfLoaded::Skip {
         return Err(Error::new(Kind::Usage, "--force and --if-loaded skip contradict each other"));
@@ -39,26 +39,26 @@ pub fn options(args: &RunArgs) -> Result<Options> {
     Ok(Options { force: args.force, if_loaded: args.if_loaded, lock_timeout: args.lock_timeout, patience })
 }
 
-/// How much the source is borne with.
+/// Returns the timeout and retry settings for the source.
 pub fn patience(args: &PatienceArgs) -> Patience {
     Patience { silence: args.source_timeout, retries: args.retries }
 }
 
-/// How long to wait for a lock, where nothing else is said.
+/// Default lock timeout.
 pub const DEFAULT_LOCK_TIMEOUT: &str = "60s";
 
-/// How long a source, or a database, may be silent, where nothing else is said.
+/// Default idle timeout of a source and of a database.
 pub const DEFAULT_SILENCE: &str = "60s";
-/// How often a source that fails is asked again, where nothing else is said.
+/// Default number of retries after a failed request to the source.
 pub const DEFAULT_RETRIES: &str = "5";
 const MOST_RETRIES: u32 = 100;
 
-/// The time to wait for a lock, as it is typed; the default where it is empty.
+/// Parses a lock timeout. An empty text means the default.
 pub fn lock_timeout(text: &str) -> Result<Duration, String> {
     duration(if text.is_empty() { DEFAULT_LOCK_TIMEOUT } else { text })
 }
 
-/// The time that somebody may be silent, as it is typed; the default where it is empty.
+/// Parses an idle timeout. An empty text means the default.
 pub fn silence(text: &str) -> Result<Duration, String> {
     match duration(if text.is_empty() { DEFAULT_SILENCE } else { text })? {
         Duration::ZERO => Err("nobody answers in no time".to_owned()),
@@ -66,7 +66,7 @@ pub fn silence(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How often to ask again, as it is typed; the default where it is empty.
+/// Parses a number of retries. An empty text means the default.
 pub fn retries(text: &str) -> Result<u32, String> {
     let count = if text.is_empty() { DEFAULT_RETRIES } else { text }.parse().ok();
     count
@@ -74,7 +74,7 @@ pub fn retries(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("this is no number up to {MOST_RETRIES}"))
 }
 
-/// A time as it is typed: seconds, or like `90s`, `5m`, `1h 30m`, `PT5M`.
+/// Parses a duration: a number of seconds, or a text such as `90s`, `5m`, `1h 30m` or `PT5M`.
 fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));

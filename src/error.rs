@@ -1,54 +1,54 @@
-//! What can go wrong, and the exit code that says so.
+//! Errors and their exit codes.
 //!
-//! An [`Error`] is one link of a chain: its own text names the thing that failed and never repeats its cause,
-//! which stands behind it as `source`. The chain is printed once, by [`crate::report::failure`].
+//! An [`Error`] is one link of a chain: its message names the thing that failed and never repeats the cause, which
+//! it keeps as its `source`. [`crate::report::failure`] prints the chain once.
 //!
-//! The exit codes follow `sysexits.h`, so that they do not collide with a shell's (126 and up) or with the
-//! plain 1 and 2 that any program may end with; a run that a signal has ended says so as a shell would.
+//! The exit codes follow `sysexits.h`, so that they do not collide with those of a shell (126 and up) or with 1
+//! and 2, which any program may return. A run that a signal stopped returns the code that a shell reports for it.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
 
-/// The result of everything here that can fail.
+/// The result of a fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kinds of failure a caller can tell apart, each with an exit code of its own.
+/// The kinds of failure that a caller can tell apart, each with its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The command line asks for something that does not exist.
+    /// The arguments of the command line are invalid.
     Usage,
-    /// The source's bytes are not what they should be.
+    /// The source's file is damaged, or a row does not fit the table.
     Data,
     /// The month does not exist at the source.
     NotPublished,
     /// The target, the ledger and the published counts do not agree.
     Mismatch,
-    /// A server cannot be reached, or broke off.
+    /// A server is unreachable, or the connection broke.
     Unreachable,
     /// A bug in this program.
     Internal,
-    /// A task of a flow failed: a command of its own accord, or because the flow says so.
+    /// A task of a flow failed: its command failed, or the flow contains a task that fails on purpose.
     TaskFailed,
-    /// A task of a flow took longer than it may.
+    /// A task of a flow exceeded its timeout.
     TimedOut,
-    /// A local disk, or the database server's, refuses to write.
+    /// A disk of this machine or of the database server is full or failed.
     Io,
-    /// Another run, or another session, holds what this one needs.
+    /// Another run or session holds a lock that this run needs.
     LockHeld,
     /// The database server is older than PostgreSQL 15.
     ServerTooOld,
-    /// A name, a password or a permission was refused.
+    /// The user name or password was rejected, or a permission is missing.
     Authentication,
-    /// A setting, a pipeline or the target's tables do not fit.
+    /// A setting, a flow or the target's table definition is invalid.
     Configuration,
-    /// SIGINT, as from Ctrl-C.
+    /// SIGINT stopped the run, as Ctrl-C does.
     Interrupted,
-    /// SIGTERM, as from an orchestrator.
+    /// SIGTERM stopped the run, as an orchestrator does.
     Terminated,
 }
 
 impl Kind {
-    /// Every kind, in the order of their exit codes.
+    /// Every kind, in the order of the exit codes.
     pub const ALL: [Self; 15] = [
         Self::Usage,
         Self::Data,
@@ -83,7 +83,7 @@ impl Kind {
             Self::ServerTooOld => 76,
             Self::Authentication => 77,
             Self::Configuration => 78,
-            // as a shell reports a process that the signal has ended
+            // 128 and the signal's number, as a shell reports it
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -110,28 +110,30 @@ impl Kind {
         }
     }
 
-    /// One line for people: when this code is returned.
+    /// One line for people: when a command returns this code.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Usage => "the command line asks for something that does not exist",
-            Self::Data => "the file is damaged, or a row of it is not what the table takes",
-            Self::NotPublished => "the source has no such month",
-            Self::Mismatch => "verify found rows missing or too many",
-            Self::Unreachable => "the source or the database cannot be reached, or broke off",
+            Self::Usage => "invalid command line: an argument, or a combination of arguments",
+            Self::Data => "invalid data: the file is damaged, or a row does not fit the table",
+            Self::NotPublished => "the source does not have the month",
+            Self::Mismatch => "verify found missing or extra rows",
+            Self::Unreachable => "the source or the database is unreachable or disconnected",
             Self::Internal => "a bug in taxi",
-            Self::TaskFailed => "a task of a flow failed: its command did, or the flow says so",
+            Self::TaskFailed => "a task of a flow failed",
             Self::TimedOut => "a task of a flow took longer than its timeout",
-            Self::Io => "a disk is full or refuses to write, here or at the database server",
+            Self::Io => "a disk is full or failed, on this machine or on the database server",
             Self::LockHeld => "another run loads the same month, or a table is locked",
             Self::ServerTooOld => "the database server is older than PostgreSQL 15",
-            Self::Authentication => "a password or a permission was refused",
-            Self::Configuration => "a setting, a pipeline or the target's tables do not fit",
+            Self::Authentication => "a password was rejected, or a permission is missing",
+            Self::Configuration => {
+                "invalid configuration: a setting, a flow, or the target's table definition"
+            }
             Self::Interrupted => "cancelled by SIGINT",
             Self::Terminated => "cancelled by SIGTERM",
         }
     }
 
-    /// Whether the same command may well succeed if it is run again in a while, with nothing else changed.
+    /// Whether the same command may succeed later with nothing else changed.
     pub const fn is_worth_retrying(self) -> bool {
         match self {
             Self::Unreachable | Self::TimedOut | Self::LockHeld | Self::Interrupted | Self::Terminated => {
@@ -151,7 +153,7 @@ impl Kind {
     }
 }
 
-/// A failure: its kind, what failed, why, and where we know it what to do.
+/// A failure: its kind, what failed, why, and a hint if we know the fix.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -164,38 +166,38 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure of `kind`; `message` is a lower-case fragment that names the thing.
+    /// A failure of this `kind`. The `message` is a lower-case fragment that names the thing that failed.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None, hint: None, is_of_task: false }
     }
 
-    /// The same failure with what caused it.
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The same failure with what to do about it.
+    /// Adds a hint: what the user can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same, known to name the task that has failed.
+    /// Marks the error as one whose message names the failed task.
     #[must_use]
     pub fn of_task(mut self) -> Self {
         self.is_of_task = true;
         self
     }
 
-    /// Whether it names the task that has failed.
+    /// Whether the message names the failed task.
     pub fn is_of_task(&self) -> bool {
         self.is_of_task
     }
 
-    /// A local file or folder that `action` (`"write"`, `"create"`) failed on.
+    /// A failed `action` (`"write"`, `"create"`) on a local file or folder.
     pub fn file(action: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         let kind = match cause.kind() {
             ErrorKind::PermissionDenied
@@ -209,12 +211,12 @@ impl Error {
         Self::new(kind, format!("cannot {action} {}", path.display())).because(cause)
     }
 
-    /// Which kind of failure this is.
+    /// The kind of the failure.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What the user can do about it, where we know.
+    /// What the user can do, if we know it.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }

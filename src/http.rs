@@ -1,4 +1,4 @@
-//! The one HTTP client: for the source's months and for the server's binaries.
+//! The single HTTP client, used for source files, the server's binaries and the downloads of a flow.
 
 use std::error::Error as StdError;
 use std::sync::OnceLock;
@@ -11,13 +11,13 @@ use reqwest::{Client, Method, Response, StatusCode};
 use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a server may be silent, before its answer or in the middle of it, where nothing else is said; the transfer as
-/// a whole may take as long as it needs.
+/// Default idle timeout: the longest wait for a response, or for more bytes of its body. The transfer as a whole
+/// has no time limit.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
 static CLIENT: OnceLock<Client> = OnceLock::new();
 
-/// The client: it follows redirects, honours the proxy variables, keeps connections.
+/// Returns the shared client. It follows redirects, honours the proxy variables and reuses connections.
 fn client() -> Result<Client> {
     match CLIENT.get() {
         Some(client) => Ok(client.clone()),
@@ -26,7 +26,7 @@ fn client() -> Result<Client> {
 }
 
 fn make_client() -> Result<Client> {
-    // No other provider can have been installed: this is the one place that does.
+    // This is the only place that installs a provider, so the call cannot fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .user_agent(concat!("taxi-etl/", env!("CARGO_PKG_VERSION")))
@@ -39,12 +39,12 @@ fn make_client() -> Result<Client> {
         })
 }
 
-/// Starts a GET of `address` and checks the status of the answer.
+/// Sends a GET request for `address` and checks the status of the response.
 pub async fn get(address: &str, headers: HeaderMap) -> Result<Response> {
     accept(address, send(Method::GET, address, headers, SILENCE).await?)
 }
 
-/// Sends a request and returns whatever is answered within `silence`.
+/// Sends a request and returns the response, whatever its status. Fails if there is none within `silence`.
 pub async fn send(method: Method, address: &str, headers: HeaderMap, silence: Duration) -> Result<Response> {
     let failed = |kind| Error::new(kind, format!("cannot reach {}", redact(address)));
     let answer = client()?.request(method, address).headers(headers).send();
@@ -58,7 +58,7 @@ pub async fn send(method: Method, address: &str, headers: HeaderMap, silence: Du
     }
 }
 
-/// The next bytes of an answer's body, which come within `silence`; `None` at the end.
+/// Returns the next bytes of a response's body, or `None` at the end. Fails if none arrive within `silence`.
 pub async fn chunk(response: &mut Response, address: &str, silence: Duration) -> Result<Option<Bytes>> {
     match tokio::time::timeout(silence, response.chunk()).await {
         Ok(read) => read.map_err(|cause| broken_off(address).because(cause.without_url())),
@@ -66,7 +66,7 @@ pub async fn chunk(response: &mut Response, address: &str, silence: Duration) ->
     }
 }
 
-/// Whether a certificate was refused, which no second attempt mends.
+/// Whether the server's certificate was refused, which a retry cannot fix.
 fn is_of_certificate(cause: &reqwest::Error) -> bool {
     let mut link: Option<&(dyn StdError + 'static)> = Some(cause);
     while let Some(error) = link {
@@ -79,13 +79,13 @@ fn is_of_certificate(cause: &reqwest::Error) -> bool {
     false
 }
 
-/// Refuses an answer that is no success.
+/// Returns `response` if its status is a success, otherwise an error.
 pub fn accept(address: &str, response: Response) -> Result<Response> {
     let status = response.status();
     if status.is_success() { Ok(response) } else { Err(refusal(address, status)) }
 }
 
-/// The failure that an answer of this `status` is.
+/// The error for a response with this status.
 pub fn refusal(address: &str, status: StatusCode) -> Error {
     let kind = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Kind::NotPublished,
@@ -98,7 +98,7 @@ pub fn refusal(address: &str, status: StatusCode) -> Error {
     Error::new(kind, format!("{} answered {status}", redact(address)))
 }
 
-/// Whether the same request may well be answered otherwise in a while.
+/// Whether the status is transient: the same request may succeed later.
 pub fn is_passing(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
@@ -107,15 +107,15 @@ pub fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// The failure of a transfer that had begun.
+/// The error for a transfer that broke off after it had begun.
 pub fn broken_off(address: &str) -> Error {
     Error::new(Kind::Unreachable, format!("the download of {} broke off", redact(address)))
 }
 
-/// An address as it may be shown and recorded: without user, password, and the signature in its query.
+/// The address without user, password and query (which may hold a signature), for messages and the ledger.
 pub fn redact(address: &str) -> String {
     let Ok(mut url) = url::Url::parse(address) else { return redact_unreadable(address) };
-    // both refuse only addresses that cannot have a user anyway
+    // these calls fail only for addresses that cannot have a user
     let _ = url.set_username("");
     let _ = url.set_password(None);
     if url.query().is_some() {
@@ -124,7 +124,7 @@ pub fn redact(address: &str) -> String {
     url.into()
 }
 
-/// What no parser reads is shown without all that could be a user, a password or a query.
+/// Redacts an address that cannot be parsed: removes everything that could be a user, a password or a query.
 fn redact_unreadable(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.rsplit_once('@').map_or(rest, |(_, behind)| behind);

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first ends what is under way in good order, the second at once.
+//! SIGINT and SIGTERM: the first signal cancels the current work cleanly, the second ends the process immediately.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Kind, Result};
 
-/// Tells when a signal has come. Clones are of the same signal.
+/// Reports when a signal has arrived. Clones report the same signal.
 #[derive(Clone, Debug)]
 pub struct Interrupt(watch::Receiver<Option<Kind>>);
 
 impl Interrupt {
-    /// Takes the two signals over from now on.
+    /// Installs the handlers for both signals.
     pub fn listen() -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|cause| Error::new(Kind::Io, "cannot listen for signals").because(cause))
@@ -30,7 +30,7 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
-    /// The same, which also comes when `limit` has passed.
+    /// Returns an interrupt that is also raised when `limit` has passed.
     #[must_use]
     pub fn limited(&self, limit: Duration) -> Self {
         let (sender, receiver) = watch::channel(None);
@@ -39,7 +39,7 @@ impl Interrupt {
             let kind = tokio::select! {
                 signal = outer.wait() => signal.kind(),
                 () = tokio::time::sleep(limit) => Kind::TimedOut,
-                // nobody waits any more
+                // all receivers were dropped
                 () = sender.closed() => return,
             };
             sender.send_replace(Some(kind));
@@ -47,10 +47,10 @@ impl Interrupt {
         Self(receiver)
     }
 
-    /// Waits until a signal has come, for good if none does.
+    /// Waits until a signal arrives. Never returns if none does.
     pub async fn wait(&self) -> Error {
         let mut receiver = self.0.clone();
-        // who sends lives as long as there is anything to be told
+        // cannot fail here: the sender is not dropped before it has sent, unless all receivers are gone
         let _ = receiver.wait_for(Option::is_some).await;
         match self.raised() {
             Some(error) => error,
@@ -58,17 +58,17 @@ impl Interrupt {
         }
     }
 
-    /// What `work` comes to, or the signal that came first; then the work is dropped.
+    /// Returns the result of `work`. If a signal arrives first, drops `work` and returns the signal's error.
     pub async fn or<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             error = self.wait() => Err(error),
-            // what fails because a signal reached its child processes too has not failed
+            // a signal also reaches child processes: if the work fails because of that, report the signal
             result = work => result.map_err(|error| self.raised().unwrap_or(error)),
         }
     }
 
-    /// Waits, unless a signal comes first.
+    /// Sleeps for `wait`. Returns an error if a signal arrives first.
     pub async fn sleep(&self, wait: Duration) -> Result<()> {
         let asleep = async {
             tokio::time::sleep(wait).await;
@@ -77,7 +77,7 @@ impl Interrupt {
         self.or(asleep).await
     }
 
-    /// The signal that has come, if one has.
+    /// The error for the signal that has arrived, if any.
     pub fn raised(&self) -> Option<Error> {
         let kind = (*self.0.borrow())?;
         Some(Error::new(kind, format!("{}, before the work was done", kind.meaning())))

@@ -1,13 +1,13 @@
-//! Loads the NYC taxi CSVs into PostgreSQL: the library behind the `taxi` command.
+//! Loads the NYC taxi CSV files into PostgreSQL: the library behind the `taxi` command.
 //!
 //! ```text
-//! provision ──► extract ───────────────► transform ──► load ────────────────────────────► report
-//! bring the     download .csv.gz,        md5 row key   COPY into new staging tables,      rows, phases,
-//! target up     gunzip, parse records    per record    MERGE into the target,             progress, JSON,
-//! first                                                ledger row in the same transaction run history
+//! provision ──► extract ───────────────► transform ──► load ───────────────────────────► report
+//! bring the     download .csv.gz,        md5 row key   COPY into an empty staging table,  rows, phases,
+//! target up     gunzip, parse records    per record    then ATTACH it as the month's      progress, JSON,
+//! first                                                partition, or MERGE it             run history
 //! ```
 //!
-//! [`pipeline`] says what is loaded where, [`commands`] ties it to the command line.
+//! [`pipeline`] defines which files are loaded into which tables. [`commands`] implements the subcommands.
 
 pub mod cli;
 pub mod commands;

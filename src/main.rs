@@ -1,4 +1,4 @@
-//! `taxi`: parse, run, print the error, end with its exit code.
+//! `taxi`: parses the arguments, runs the command, prints an error, and returns the exit code.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(commands::run(cli));
-            // a thread that waits for a silent source is not waited for
+            // do not wait for a thread that is blocked on an idle source
             runtime.shutdown_background();
             code.into()
         }
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the command line asks for cannot be known where it is not understood: but that a program reads the result, it can.
+/// Returns the exit code of a usage error. The arguments could not be parsed, but `--output json` can still be
+/// recognized, and then the error is printed as JSON too.
 fn refuse(error: &clap::Error) -> u8 {
     let arguments: Vec<String> = std::env::args().collect();
     let json = arguments.windows(2).any(|pair| pair == ["--output", "json"])
@@ -40,7 +41,7 @@ fn refuse(error: &clap::Error) -> u8 {
     let said = error.to_string();
     let refusal = Error::new(Kind::Usage, said.lines().next().unwrap_or_default());
     if json {
-        // a closed stdout leaves the exit code
+        // if stdout is closed, the exit code still reports the error
         let _ = report::output::write_line(&End::failed(refusal).json);
     }
     Kind::Usage.exit_code()

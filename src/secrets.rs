@@ -1,22 +1,24 @@
-//! Secrets that a flow reads, and that nobody else is to see.
+//! Secrets that a flow reads. They are masked wherever they could be shown or recorded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What stands where a secret would.
+/// Replacement text for a secret.
 const MASK: &str = "******";
 
-/// A line of a secret that is shorter tells nothing: a bracket is one in every JSON.
+/// Minimum length in bytes for a single line of a secret to be masked. Shorter lines reveal nothing: a lone
+/// bracket is a line of nearly every JSON document.
 const SHORTEST_LINE: usize = 4;
 
-/// The secrets that were read so far.
+/// The secrets read so far. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Arc<Mutex<Vec<String>>>);
 
 impl Secrets {
-    /// The secret of a name: `SECRET_<NAME>` of the environment, in base64 as Kestra has it, else `<NAME>` as it is.
+    /// Reads the secret `name` from the environment: `SECRET_<NAME>`, which is base64 as in Kestra, otherwise the
+    /// variable `name` in plain text.
     pub fn read(&self, name: &str) -> Result<String, String> {
         let encoded = format!("SECRET_{}", name.to_uppercase());
         let value = match (std::env::var(&encoded), std::env::var(name)) {
@@ -35,27 +37,27 @@ impl Secrets {
         Ok(value)
     }
 
-    /// Takes a text for a secret, too.
+    /// Adds a text to the secrets, so that it is masked too.
     pub fn keep(&self, secret: &str) {
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // its lines, too: a log shows them one by one
+        // add each line too: a log shows them one at a time
         let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
         for part in lines.chain([secret]).filter(|part| !part.is_empty()) {
             if !secrets.iter().any(|known| known == part) {
                 secrets.push(part.to_owned());
             }
         }
-        // one that contains another is hidden first
+        // longest first: a secret that contains another is masked as a whole
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// The text without them.
+    /// Returns `text` with every secret masked.
     pub fn hide(&self, text: &str) -> String {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), MASK))
     }
 
-    /// The value with none of them in its texts and keys.
+    /// Returns `value` with every secret masked in its strings, keys and numbers.
     pub fn hide_in(&self, value: &serde_json::Value) -> serde_json::Value {
         use serde_json::Value;
         match value {

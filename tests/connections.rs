@@ -217,15 +217,15 @@ fn passwords_in_addresses_are_not_repeated() {
 }
 
 #[test]
-fn a_role_with_the_least_rights_of_the_readme_loads() {
+fn a_role_with_the_least_rights_of_the_docs_loads() {
     let database = Database::new("little_rights");
     let source = testdata();
     let source = source.to_str().unwrap();
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
     json(&database.load("green", 2020, 3, source).output().unwrap());
     database.sql("TRUNCATE yellow_tripdata, green_tripdata; DELETE FROM taxi_etl.runs");
-    let readme = include_str!("../README.md").split("### The least rights").nth(1).unwrap();
-    database.sql(readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap());
+    let docs = include_str!("../docs/configuration.md").split("### The least rights").nth(1).unwrap();
+    database.sql(docs.split("```sql\n").nth(1).unwrap().split("```").next().unwrap());
     database.sql("ALTER ROLE loader PASSWORD 'loader'");
     let url = format!("postgresql://loader:loader@{}", database.url.split_once('@').unwrap().1);
     for (taxi, year, month) in [("yellow", 2021, 1), ("green", 2020, 3)] {

@@ -1,12 +1,17 @@
-//! The README's transcript is what the program prints, and its tables are what the program has.
+//! The transcript of the docs is what the program prints, and their tables are what the program has.
 
 use crate::support::{Database, OwnServer, TAXI, json, testdata};
 
 const README: &str = include_str!("../README.md");
+const GETTING_STARTED: &str = include_str!("../docs/getting-started.md");
+const COMMANDS: &str = include_str!("../docs/commands.md");
+const CONFIGURATION: &str = include_str!("../docs/configuration.md");
+const OPERATIONS: &str = include_str!("../docs/operations.md");
+const RUN_HISTORY: &str = include_str!("../docs/run-history.md");
 
-/// The commands of the README's transcript with what each prints.
+/// The commands of the transcript with what each prints.
 fn transcript() -> Vec<(String, Vec<String>)> {
-    let block = README.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = GETTING_STARTED.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
     let mut commands: Vec<(String, Vec<String>)> = Vec::new();
     for line in block.lines() {
         match line.strip_prefix("$ ") {
@@ -36,7 +41,7 @@ fn the_transcript_is_what_the_commands_print() {
     let commands = transcript();
     assert!(commands.len() >= 3, "{commands:?}");
     for (command, expected) in commands {
-        // the README builds with cargo; here the program is built already
+        // the docs build with cargo; here the program is built already
         let command = command.replace("cargo run --quiet --release --", "taxi");
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &format!("{command} 2>&1")]).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -57,7 +62,7 @@ fn the_exit_codes_are_those_of_the_program() {
     for kind in taxi_etl::error::Kind::ALL {
         let retry = if kind.is_worth_retrying() { "yes" } else { "no" };
         let row = format!("| {} | {} | {} | {retry} |", kind.exit_code(), kind.name(), kind.meaning());
-        assert!(README.contains(&row), "missing: {row}");
+        assert!(OPERATIONS.contains(&row), "missing: {row}");
     }
 }
 
@@ -67,13 +72,14 @@ fn every_command_and_setting_is_described() {
     let cli = taxi_etl::cli::Cli::command();
     for command in cli.get_subcommands() {
         let name = format!("`taxi {}", command.get_name());
-        assert!(README.contains(&name), "missing: {name}");
+        assert!(COMMANDS.contains(&name), "missing: {name}");
         for argument in command.get_arguments().chain(cli.get_arguments()) {
             let names = argument.get_long().map(|long| format!("`--{long}"));
             let variable = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
             for name in names.into_iter().chain(variable) {
+                let is_described = [COMMANDS, CONFIGURATION].iter().any(|doc| doc.contains(&name));
                 assert!(
-                    name.contains("--help") || name.contains("--version") || README.contains(&name),
+                    name.contains("--help") || name.contains("--version") || is_described,
                     "missing: {name}"
                 );
             }
@@ -85,13 +91,39 @@ fn every_command_and_setting_is_described() {
 fn every_column_of_the_ledger_is_described() {
     let database = Database::new("ledger_columns");
     json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
-    let section = README.split("## Run history").nth(1).unwrap().split("\n## ").next().unwrap();
     let columns = "SELECT DISTINCT attname FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped \
                    AND attrelid IN ('taxi_etl.runs'::regclass, 'taxi_etl.task_runs'::regclass, \
                    'taxi_etl.rejects'::regclass)";
     for column in database.sql(columns) {
-        assert!(section.contains(&format!("`{}`", column[0])), "missing: {}", column[0]);
+        assert!(RUN_HISTORY.contains(&format!("`{}`", column[0])), "missing: {}", column[0]);
     }
-    let query = section.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let query = RUN_HISTORY.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(database.sql(query)[0][1..], ["succeeded", "1", "3001"]);
+}
+
+#[test]
+fn links_within_the_docs_lead_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for file in docs.chain([root.join("README.md")]) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            if link.starts_with("http") {
+                continue;
+            }
+            let target = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link}", file.display());
+            let headings =
+                if heading.is_empty() { String::new() } else { std::fs::read_to_string(&target).unwrap() };
+            let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            let is_there = headings.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+            assert!(heading.is_empty() || is_there, "{}: {link}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert!(README.lines().count() <= 160, "the README has {} lines", README.lines().count());
 }

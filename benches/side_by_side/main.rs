@@ -1,4 +1,5 @@
-//! `taxi load` beside everything else that does its job, in one run: interleaved, a fresh target each, medians.
+//! Compares `taxi load` with the other ways to do the same job, in one run: interleaved, with a fresh target for
+//! each loader, reported as medians.
 //!
 //! `cargo bench --bench side_by_side -- --help` lists the options. Prints a table to stderr and one JSON object to stdout.
 
@@ -26,14 +27,14 @@ use month::Month;
 use rivals::{Loader, Timed};
 use server::Server;
 
-/// Times taxi against other loaders: interleaved, a fresh database for each, medians.
+/// Compares the time of taxi with other loaders: interleaved, a fresh database for each, medians.
 #[derive(Parser)]
 #[command(name = "cargo bench --bench side_by_side --")]
 struct Args {
-    /// Load 100,000 rows once instead of 1,370,000 three times: shows that the benchmark works
+    /// Load 100,000 rows once instead of 1,370,000 rows three times, to check that the benchmark works
     #[arg(long)]
     short: bool,
-    /// Measure only these parts; all of them take half an hour
+    /// Measure only these parts (all parts take half an hour)
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
     /// Passed by cargo
@@ -43,17 +44,17 @@ struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// One month, by each loader, on taxi's settings and on stock settings
+    /// One month with each loader, on a server with taxi's settings and on one with stock settings
     Month,
-    /// Peak memory of months of two sizes
+    /// Peak memory for months of two sizes
     Memory,
     /// 24 months, one after the other
     Growth,
-    /// One month by flows
+    /// One month, loaded by flows
     Flow,
     /// Backfills with several jobs
     Backfill,
-    /// What a load takes besides its phases
+    /// Time that a load spends outside its phases
     Overhead,
 }
 
@@ -86,7 +87,7 @@ const SHORT: Scale = Scale {
 
 fn main() {
     let args = Args::parse();
-    // a test run of all targets must not measure
+    // without `--bench`, this is a test run of all targets, which must not measure
     if !args.bench {
         return;
     }
@@ -120,7 +121,7 @@ fn main() {
     println!("{}", serde_json::to_string(&results).unwrap());
 }
 
-/// One month into an empty target, and again into the loaded one, by each loader in turn.
+/// Loads one month into an empty target, and again into the loaded one, with each loader in turn.
 fn one_month(
     server: &Server,
     scale: &Scale,
@@ -147,7 +148,7 @@ fn one_month(
     let median_of = |what: &str| times.get(what).map(|seconds| median(seconds));
     for what in times.keys() {
         let seconds = median_of(what).unwrap_or_default();
-        // each against what does the same: a first load, or one more
+        // compare first loads with first loads, and repeated loads with repeated loads
         let ours =
             median_of(if what.ends_with("again") { "taxi, again" } else { "taxi" }).unwrap_or_default();
         eprintln!("  {what:<28} {seconds:>7.2} s   taxi / this {:.2}", ours / seconds);
@@ -162,7 +163,7 @@ fn one_month(
     }
 }
 
-/// Month after month into one target.
+/// Loads month after month into one target.
 fn growth(server: &Server, scale: &Scale, months: &Path, address: &str, results: &mut BTreeMap<String, f64>) {
     eprintln!("\n{} months into one table, seconds each:", scale.growth_months);
     for loader in [Loader::Taxi, Loader::Reference] {
@@ -175,14 +176,16 @@ fn growth(server: &Server, scale: &Scale, months: &Path, address: &str, results:
         }
         let line: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.1}")).collect();
         eprintln!("  {:<10} {}", loader.name(), line.join(" "));
-        // the machine's noise is larger than a month's growth: the first three against the last three
+        // the machine's noise is larger than the growth per month, so compare the first three months with the last
+        // three
         let edge = 3;
         let ratio = median(&seconds[seconds.len() - edge..]) / median(&seconds[..edge]);
         results.insert(format!("growth: {}, last / first", loader.name()), ratio);
     }
 }
 
-/// One month by a flow of shell and SQL, and by the built-in pipeline as a flow and as `taxi load`.
+/// Loads one month with a flow of shell and SQL tasks, and with the built-in pipeline, as a flow and as `taxi
+/// load`.
 fn flows(server: &Server, scale: &Scale, months: &Path, address: &str, results: &mut BTreeMap<String, f64>) {
     let month = Month::nth(0, scale.rows);
     let file = month.write(months);
@@ -224,10 +227,11 @@ fn flows(server: &Server, scale: &Scale, months: &Path, address: &str, results: 
     }
 }
 
-/// What a connection to a distant site may carry.
+/// Possible bandwidths of a connection to a distant server.
 const LIMITS_BYTES_PER_SECOND: [u64; 2] = [5_000_000, 1_000_000];
 
-/// Backfills with one job and with several, in turn: from a source without a limit, and from ones that limit each connection.
+/// Runs backfills with one job and with several jobs, in turn: from a source without a bandwidth limit, and from
+/// sources that limit each connection.
 fn backfills(server: &Server, scale: &Scale, months: &Path, results: &mut BTreeMap<String, f64>) {
     let longest = scale.backfill_months.max(scale.limited_months);
     (0..longest).for_each(|index| _ = Month::nth(index, scale.rows).write(months));
@@ -262,7 +266,7 @@ fn backfills(server: &Server, scale: &Scale, months: &Path, results: &mut BTreeM
     }
 }
 
-/// The process's peak for months of two sizes.
+/// Measures the peak memory of the process for months of two sizes.
 fn memory(server: &Server, scale: &Scale, results: &mut BTreeMap<String, f64>) {
     eprintln!("\npeak memory of taxi:");
     for rows in [Some(scale.rows), scale.large_rows].into_iter().flatten() {
@@ -277,7 +281,7 @@ fn memory(server: &Server, scale: &Scale, results: &mut BTreeMap<String, f64>) {
     }
 }
 
-/// What a load costs besides its phases, and `--help`.
+/// Measures the time that a load spends outside its phases, and the time of `--help`.
 fn overhead(months: &Path, results: &mut BTreeMap<String, f64>) {
     let server = Server::start(false);
     let month = Month::nth(0, SHORT.rows);

@@ -1,8 +1,8 @@
-//! Months of invented yellow trips, shaped like the published ones, the same at every call.
+//! Generates months of yellow trips, shaped like the published ones. Every call generates the same rows.
 //!
-//! Trips stand in the order of their pickup with some jitter; the last twentieth is a block of its own with empty
-//! cells; a few pickups lie years or a day outside the month; amounts are written like `.20`, `8` and `11.8`; lines
-//! end in CR LF. 1.37 million rows make about 25 MB gzipped and 120 MB of CSV.
+//! Trips are ordered by pickup time, with some jitter. The last 5 % of the rows are a separate block with empty
+//! cells. A few pickups lie outside the month, by eleven years or by less than an hour. Amounts are written like
+//! `.20`, `8` and `11.8`. Lines end in CRLF. 1.37 million rows make about 25 MB gzipped and 120 MB of CSV.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -34,7 +34,7 @@ impl Month {
         format!("yellow_tripdata_{}-{:02}.csv", self.year, self.month)
     }
 
-    /// Writes the gzipped file below `base`, laid out as a source, unless it is there.
+    /// Writes the gzipped file below `base`, in the folder layout of a source, unless the file exists.
     pub fn write(&self, base: &Path) -> PathBuf {
         let path = base.join("yellow").join(format!("{}.gz", self.filename()));
         if !path.exists() {
@@ -91,7 +91,7 @@ impl Month {
     }
 }
 
-/// An amount as the files write it: `.20`, `8`, `11.8`.
+/// An amount, formatted as in the published files: `.20`, `8`, `11.8`.
 struct Cents(u32);
 
 impl std::fmt::Display for Cents {

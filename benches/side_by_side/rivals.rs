@@ -1,4 +1,5 @@
-//! What does the job today, each as its users run it: whole processes, from the gzipped file to the last commit.
+//! The loaders to compare. Each one runs as its users run it: as whole processes, from the gzipped file to the
+//! last commit.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,11 +10,11 @@ use crate::month::{HEADER, Month};
 
 pub const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
 
-/// How long a process took and what it needed.
+/// Time and memory that a process took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timed {
     pub seconds: f64,
-    /// The sum of the phases that taxi reports.
+    /// Sum of the phases that taxi reports, in seconds.
     pub phases: f64,
     pub peak_kib: u64,
 }
@@ -21,7 +22,7 @@ pub struct Timed {
 #[derive(Clone, Copy, Debug)]
 pub enum Loader {
     Taxi,
-    /// Into a table that the reference flow has made.
+    /// Taxi, into a plain table as the reference flow creates it.
     TaxiPlain,
     Reference,
     BareCopy,
@@ -35,7 +36,7 @@ const COLUMNS: &str = "vendorid text, tpep_pickup_datetime timestamp, tpep_dropo
     improvement_surcharge double precision, total_amount double precision, congestion_surcharge double precision";
 
 impl Loader {
-    /// Those that can run here; the others say why not.
+    /// Returns the loaders that can run here. Prints why the others cannot.
     pub fn available() -> Vec<Self> {
         let mut loaders = vec![Self::Taxi, Self::TaxiPlain, Self::Reference, Self::BareCopy];
         match &*DUCKDB_PYTHON {
@@ -55,7 +56,8 @@ impl Loader {
         }
     }
 
-    /// Loads the same month once more, so that all rows have a match; `None` of loaders for which that is not timed.
+    /// Loads the same month again, so that all rows have a match. Returns `None` for loaders where this is not
+    /// measured.
     pub fn load_again(self, url: &str, address: &str, file: &Path, month: &Month) -> Option<Timed> {
         match self {
             Self::Taxi => Some(taxi(url, address, month, &["--force"])),
@@ -64,7 +66,7 @@ impl Loader {
         }
     }
 
-    /// Loads `month` into the database behind `url`: taxi from `address`, the others from the `file`.
+    /// Loads `month` into the database at `url`. Taxi reads from `address`, the other loaders read the `file`.
     pub fn load(self, url: &str, address: &str, file: &Path, month: &Month) -> Timed {
         match self {
             Self::Taxi => taxi(url, address, month, &[]),
@@ -89,7 +91,7 @@ fn taxi(url: &str, address: &str, month: &Month, options: &[&str]) -> Timed {
     Timed { phases, ..timed }
 }
 
-/// `taxi backfill` of the months from one to another.
+/// Runs `taxi backfill` for the months `from` to `to`.
 pub fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -> Timed {
     let name = |month: &Month| format!("{}-{:02}", month.year, month.month);
     let mut command = Command::new(TAXI);
@@ -100,7 +102,7 @@ pub fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -
     timed
 }
 
-/// `taxi run` of a flow of this repository for a yellow month; `programs` come before others on the search path.
+/// Runs `taxi run` with a flow of this repository for a yellow month. The folder `programs` comes first in `PATH`.
 pub fn flow(url: &str, flow: &str, arguments: &[String], programs: &Path) -> Timed {
     let mut command = Command::new(TAXI);
     command
@@ -133,7 +135,8 @@ fn run_taxi(command: &mut Command, url: &str) -> (Timed, serde_json::Value) {
     (Timed { seconds, peak_kib, ..Timed::default() }, result)
 }
 
-/// The course's flow: unzip to a file, COPY into the staging table, UPDATE of key and name, MERGE.
+/// Runs the steps of the course's flow: unzip to a file, COPY into the staging table, UPDATE the key and the file
+/// name, MERGE.
 fn reference(url: &str, file: &Path, month: &Month) -> Timed {
     create_tables(url);
     let csv = file.with_extension("");
@@ -156,7 +159,8 @@ fn reference(url: &str, file: &Path, month: &Month) -> Timed {
     Timed { seconds: unzipped.seconds + loaded.seconds, ..Timed::default() }
 }
 
-/// The floor that everyone quotes: the unzipped columns into an empty table, no key, no merge.
+/// Measures the lower bound that is usually quoted: COPY of the unzipped file into an empty table, without a key
+/// and without a merge.
 fn bare_copy(url: &str, file: &Path) -> Timed {
     let csv = file.with_extension("");
     time(
@@ -190,7 +194,7 @@ fn psql(url: &str) -> Command {
     command
 }
 
-/// Runs a command that must succeed.
+/// Measures a command, which must succeed.
 pub fn time(command: &mut Command) -> Timed {
     let began = Instant::now();
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -199,7 +203,8 @@ pub fn time(command: &mut Command) -> Timed {
     Timed { seconds, ..Timed::default() }
 }
 
-/// A Python with the two packages, made once below the target folder.
+/// The Python interpreter of a virtual environment with the two packages. The environment is created once, below
+/// the target folder.
 static DUCKDB_PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("duckdb");
     let python = environment.join("bin/python");

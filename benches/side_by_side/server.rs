@@ -1,4 +1,4 @@
-//! The embedded server that all loaders share, with taxi's settings or with PostgreSQL's own.
+//! The embedded server that all loaders share, with taxi's settings or with PostgreSQL's defaults.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tokio_postgres::NoTls;
 
 use crate::rivals::TAXI;
 
-/// PostgreSQL's defaults of what taxi's settings change.
+/// PostgreSQL's defaults for the settings that taxi changes.
 const STOCK: [(&str, &str); 7] = [
     ("wal_level", "replica"),
     ("max_wal_senders", "10"),
@@ -52,7 +52,8 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The URL of a new, empty database; the one before it goes, and what it left to be written is written.
+    /// Returns the URL of a new, empty database. Drops the previous one, and runs a CHECKPOINT to flush what it
+    /// left to be written.
     pub fn fresh_database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         self.sql(&self.url, &format!("DROP DATABASE IF EXISTS bench_{}", number.saturating_sub(1)));

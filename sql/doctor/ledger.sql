@@ -1,5 +1,6 @@
--- What the role may do with the ledger; NULL of what is not there. Asks the catalog for the tables, since to look a name up
--- in a schema takes a right on it. Locks nothing.
+-- The role's rights on the ledger; NULL for objects that do not exist. Finds the tables in the catalog, because a
+-- lookup by name needs a right on the schema.
+-- Locks nothing. May be run again.
 WITH schema AS (SELECT oid FROM pg_namespace WHERE nspname = 'taxi_etl'),
 ledger AS (SELECT relname, oid FROM pg_class WHERE relnamespace = (SELECT oid FROM schema) AND relkind = 'r')
 SELECT

@@ -1,4 +1,5 @@
--- Who the session is to the server, and what the server is. Locks nothing.
+-- The session's user, database and encryption, and the server's version, state and clock.
+-- Locks nothing. May be run again.
 SELECT
     current_user::text AS user_name,
     current_database()::text AS database_name,
@@ -7,5 +8,5 @@ SELECT
     extract(epoch FROM clock_timestamp())::float8 AS clock,
     (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS encrypted,
     (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS protocol,
-    -- no row for a role that may not know
+    -- no row if the role may not read this setting
     (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory

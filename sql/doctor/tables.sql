@@ -1,4 +1,5 @@
--- What the role may do with the target $1 (a quoted name) in the schema $2; NULL of what is not there. Locks nothing.
+-- The role's rights on the target $1 (a quoted name) in the schema $2; NULL for a table that does not exist.
+-- Locks nothing. May be run again.
 SELECT
     coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = $2), false) AS may_create_tables,
     coalesce(

@@ -1,4 +1,5 @@
--- Whether an index of the whole table $1 (a quoted name) begins with its column $2. Locks nothing.
+-- Whether the table $1 (a quoted name) has an index of all its rows that begins with the column $2.
+-- Locks nothing. May be run again.
 SELECT EXISTS (
     SELECT FROM pg_index
     JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]

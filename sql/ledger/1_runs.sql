@@ -1,5 +1,5 @@
--- Version 1 of the run history: one row a run.
--- Locks: nothing that exists. May be run again: what exists is left as it is.
+-- Version 1 of the run history: one row per run.
+-- Locks: nothing that exists. May be run again: existing objects are not changed.
 CREATE SCHEMA IF NOT EXISTS taxi_etl;
 
 CREATE TABLE IF NOT EXISTS taxi_etl.runs (

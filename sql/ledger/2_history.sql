@@ -1,6 +1,6 @@
--- Version 2: runs are recorded when they begin, with the process that runs them and what it said; how a run ends may be
--- that it is cancelled, or lost with its process.
--- Locks: the history, until the transaction ends. Not to be run again: the version says that it was.
+-- Version 2: a run is recorded when it begins, with its process and its log. A run may also end as cancelled, or
+-- as lost if its process was killed.
+-- Locks: the run history, until the transaction ends. Must not be run again: the recorded version prevents it.
 ALTER TABLE taxi_etl.runs
     DROP CONSTRAINT runs_status_check,
     ADD CONSTRAINT runs_status_check CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'lost')),

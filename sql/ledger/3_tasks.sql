@@ -1,5 +1,5 @@
--- Version 3: runs of flows, with their tasks.
--- Locks: the history, until the transaction ends. Not to be run again: the version says that it was.
+-- Version 3: flow runs, with their tasks.
+-- Locks: the run history, until the transaction ends. Must not be run again: the recorded version prevents it.
 ALTER TABLE taxi_etl.runs
     DROP CONSTRAINT runs_status_check,
     ADD CONSTRAINT runs_status_check

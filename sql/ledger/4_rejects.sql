@@ -1,6 +1,7 @@
--- Version 4: the rows that a load left out; and the order of the runs, whatever the clocks say.
--- Locks: the history, until the transaction ends; first and at once, so that a load of an older version is waited for and
--- not met halfway. Not to be run again: the version says that it was.
+-- Version 4: the rows that a load rejected, and an order of the runs that does not depend on clocks.
+-- Locks: the run history, until the transaction ends. The lock is taken first, so that the upgrade waits for a
+-- load of an older version, and does not collide with it halfway. Must not be run again: the recorded version
+-- prevents it.
 LOCK TABLE taxi_etl.runs IN ACCESS EXCLUSIVE MODE;
 
 CREATE TABLE taxi_etl.rejects (

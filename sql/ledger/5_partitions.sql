@@ -1,6 +1,7 @@
--- Version 5: loads no longer need the times of rows outside of their month.
--- Locks: the history, until the transaction ends; first and at once, so that a load of an older version is waited for and
--- not met halfway. Not to be run again: the version says that it was.
+-- Version 5: loads no longer need the times of out-of-period rows.
+-- Locks: the run history, until the transaction ends. The lock is taken first, so that the upgrade waits for a
+-- load of an older version, and does not collide with it halfway. Must not be run again: the recorded version
+-- prevents it.
 LOCK TABLE taxi_etl.runs IN ACCESS EXCLUSIVE MODE;
 
 ALTER TABLE taxi_etl.runs DROP COLUMN stray_times;

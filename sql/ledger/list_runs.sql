@@ -1,6 +1,7 @@
--- The latest runs, no more than $4: of the taxi type $1, that stand as $2, or the one $3; each may be NULL for any. A run under
--- way whose process is gone is lost, though nobody has written that down yet.
--- Locks nothing.
+-- Lists the latest runs, at most $4: only those of the taxi type $1, with the status $2 and with the id $3, where
+-- NULL means any. A run that is recorded as running is lost if its process is gone, even if no run has marked it
+-- yet.
+-- Locks nothing. May be run again.
 WITH listed AS (
     SELECT
         runs.*,

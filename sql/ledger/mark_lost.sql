@@ -1,4 +1,4 @@
--- Marks the runs that began and whose process is gone: those under way of no run that is alive.
+-- Marks runs as lost that are recorded as running but whose process is gone: their advisory locks are free.
 -- Locks: the advisory locks of these runs and their rows, until the transaction ends. May be run again.
 WITH gone AS MATERIALIZED (
     SELECT run_id FROM taxi_etl.runs

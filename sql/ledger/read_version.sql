@@ -1,2 +1,2 @@
--- The version of the ledger's tables. Locks nothing.
+-- The version of the ledger's tables. Locks nothing. May be run again.
 SELECT version FROM taxi_etl.ledger_version

@@ -1,4 +1,4 @@
-//! `taxi backfill`: what is missing of a range of months.
+//! `taxi backfill`: loads the missing files of a range of months.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::report::output::End;
 use crate::report::summary::{Outcome, Summary};
 use crate::report::table;
 
-/// Loads the range, or says what it would do.
+/// Loads the range, or prints the planned actions.
 pub async fn run(
     args: BackfillArgs,
     provisioner: &Provisioner,
@@ -61,7 +61,7 @@ pub async fn run(
     conclude(ended, to_latest, interrupt.raised())
 }
 
-/// The plans of the range, the taxi types one after the other.
+/// The plans of the range, one taxi type after the other.
 fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
     let flow = Flow::builtin(load::PIPELINE)?;
@@ -109,7 +109,7 @@ struct Conclusion {
     error: Option<Failure>,
 }
 
-/// `raised` is the signal that has come, if one has.
+/// Sums up the results of all plans. `raised` is the signal that interrupted the backfill, if there was one.
 fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result<End> {
     let tolerated = if to_latest { not_published_yet(&ended) } else { vec![false; ended.len()] };
     let (summaries, errors): (Vec<Summary>, Vec<Option<Error>>) = ended.into_iter().unzip();
@@ -144,8 +144,8 @@ fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result
     Ok(End::new(&conclusion, text)?.with_error(error).with_files(summaries))
 }
 
-/// Which files are those at the end of their taxi type's range that the source does not have yet. Where it has none at
-/// all, it is not the publisher who is late.
+/// Marks the files that the source does not have yet: the unpublished months at the end of each taxi type's range.
+/// If no month of a taxi type is published, none is marked: a late publisher is then not the cause.
 fn not_published_yet(ended: &[Ended]) -> Vec<bool> {
     let missing = |(summary, _): &Ended| summary.status == Outcome::NotPublished;
     let groups = ended.chunk_by(|(one, _), (other, _)| one.taxi == other.taxi);
@@ -179,7 +179,7 @@ fn text(conclusion: &Conclusion) -> String {
     format!("{table}\n{counted}")
 }
 
-/// What a backfill would do.
+/// The planned actions of a backfill.
 #[derive(Serialize)]
 struct Forecast {
     status: &'static str,

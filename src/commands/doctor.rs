@@ -1,4 +1,4 @@
-//! `taxi doctor`: what stands in the way of a load, and what to do about it.
+//! `taxi doctor`: checks what could prevent a load, and suggests a fix for each problem.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::provision::Provisioner;
 use crate::report::failure::Failure;
 use crate::report::output::End;
 
-/// The month that is looked for at the source: the testdata have it, and the course's site.
+/// The month whose file is requested from the source. The test data and the course's site both have it.
 const MONTH: (u16, u8) = (2021, 1);
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ struct Diagnosis {
     error: Option<Failure>,
 }
 
-/// Looks at everything that a load needs, and changes nothing.
+/// Checks everything that a load needs, without changing anything.
 pub async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<End> {
     let flow = Flow::builtin(load::PIPELINE)?;
     let base = config::source_base(args.source.as_deref())?;

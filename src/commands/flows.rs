@@ -1,4 +1,4 @@
-//! `taxi validate`, `taxi show`, `taxi triggers`, `taxi schema`: what can be said of a flow without running it.
+//! `taxi validate`, `taxi show`, `taxi triggers`, `taxi schema`: commands that read a flow without running it.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ struct Found {
     message: String,
 }
 
-/// Reads each flow, and says what is wrong with it.
+/// Reads each flow and reports its faults.
 pub fn validate(files: &[PathBuf]) -> Result<End> {
     let mut checked = Vec::new();
     let mut said = Vec::new();
@@ -105,7 +105,7 @@ struct Upcoming {
     crontab: Vec<String>,
 }
 
-/// The next dates of each trigger, and the lines for cron that stand for it.
+/// The next dates of each trigger, and its equivalent crontab lines.
 pub fn triggers(args: &TriggersArgs) -> Result<End> {
     let flow = Flow::read(&args.flow)?;
     let now = Zoned::now();
@@ -131,8 +131,8 @@ pub fn triggers(args: &TriggersArgs) -> Result<End> {
     })
 }
 
-/// The lines for cron, which knows less of what may stand in an expression. A zone holds for all lines behind it, so where one
-/// trigger has one, each says its own.
+/// The crontab lines of a trigger. cron does not support all of a trigger's expression syntax. A `CRON_TZ` line
+/// applies to all lines after it, so if any trigger of the flow has a time zone, every trigger sets its own.
 fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
     if trigger.disabled {
         return Vec::new();
@@ -141,7 +141,7 @@ fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
         return vec!["# cron knows no L, W or #: run it from 'taxi backfill' or an orchestrator".to_owned()];
     }
     let path = std::path::absolute(flow).unwrap_or_else(|_| flow.to_owned());
-    // a % begins a new line for cron
+    // cron turns an unescaped % into a newline
     let path = path.display().to_string().replace('\'', "'\\''").replace('%', "\\%");
     let line = format!("{} taxi run --quiet '{path}' --trigger {}", trigger.cron.text, trigger.id.0);
     let zone = trigger.zone();

@@ -1,4 +1,4 @@
-//! `taxi load`: one month through the built-in pipeline.
+//! `taxi load`: loads one month with the built-in pipeline.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::report::Report;
 use crate::report::output::End;
 use crate::report::summary::Summary;
 
-/// The pipeline that loads a month.
+/// The built-in pipeline that loads one month.
 pub const PIPELINE: &str = "postgres_taxi";
 
-/// Plans the load, connects, runs the plan; returns the summary.
+/// Plans the load, connects, runs the plan and returns the summary.
 pub async fn run(
     args: LoadArgs,
     provisioner: &Provisioner,

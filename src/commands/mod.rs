@@ -1,4 +1,4 @@
-//! The subcommands: settings resolved, the stages called, the result handed on.
+//! The subcommands. Each one resolves its settings, calls the stages and returns the command output.
 
 mod backfill;
 mod doctor;
@@ -19,7 +19,7 @@ use crate::orchestrator::Delivery;
 use crate::provision::Provisioner;
 use crate::report::output::End;
 
-/// Runs the command, prints what it came to, and returns the exit code.
+/// Runs the command, prints its output and returns the exit code.
 pub async fn run(cli: Cli) -> u8 {
     let mut delivery = Delivery::new(&cli.command);
     let end = match delivery.open() {

@@ -1,4 +1,4 @@
-//! `taxi psql`: the client that comes with the server, connected to it.
+//! `taxi psql`: runs the psql client that comes with the embedded server, connected to that server.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +11,7 @@ use crate::provision::binaries::Binaries;
 use crate::report::Report;
 use crate::report::output::End;
 
-/// Brings the server up and becomes psql.
+/// Starts the server if it is not running, then replaces this process with psql.
 pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
     let up = provisioner.up(report).await?;
     let psql = find(&up.binaries).ok_or_else(|| {
@@ -19,7 +19,7 @@ pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Repo
         Error::new(Kind::Configuration, text)
             .hint("install PostgreSQL's client, or connect with the URL of 'taxi status'")
     })?;
-    // in the environment and not among the arguments, which every user of the machine can read
+    // the connection goes into the environment: every user of the machine can read a process's arguments
     let mut command = Command::new(&psql);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
         command.env_remove(name); // meant for another server

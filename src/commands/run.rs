@@ -1,4 +1,4 @@
-//! `taxi run`: a flow, once.
+//! `taxi run`: runs a flow once.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::report::output::End;
 use crate::report::table;
 use crate::secrets::Secrets;
 
-/// Reads the flow, runs it; returns what came of it.
+/// Reads the flow, runs it and returns its summary.
 pub async fn run(
     args: FlowRunArgs,
     provisioner: Provisioner,
@@ -34,7 +34,8 @@ pub async fn run(
     Ok(End::new(&summary, text)?.with_error(error).with_files(summary.loads))
 }
 
-/// What the command line asks for: with a trigger its inputs, and the last of its dates where none is given.
+/// The run that the command line requests. With a trigger, its inputs apply, and its latest date if no date is
+/// given.
 fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
     let mut inputs = Vec::new();
     let mut trigger_date = args.trigger_date.as_ref().map(|date| date.0.clone());

@@ -1,4 +1,4 @@
-//! `taxi runs`: the run history, as a list or one run in full.
+//! `taxi runs`: the run history as a list, or one run in detail.
 
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
@@ -21,9 +21,9 @@ use crate::report::log::Line;
 use crate::report::output::End;
 use crate::report::table;
 
-/// Columns of the time line.
+/// Width of the timeline, in columns.
 const WIDTH: usize = 40;
-/// Rejected rows that are shown as text.
+/// Maximum number of rejected rows in the text output.
 const REJECTS_SHOWN: usize = 100;
 
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct Runs {
     runs: Vec<Recorded>,
 }
 
-/// Lists the runs, or shows one.
+/// Lists the runs, or shows one run.
 pub async fn run(args: RunsArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
     if let Some(RunsCommand::Show { run_id, database, .. }) = args.show {
         return show(run_id, &database, provisioner, report).await;
@@ -43,7 +43,7 @@ pub async fn run(args: RunsArgs, provisioner: &Provisioner, report: &dyn Report)
         }
         None => Vec::new(),
     };
-    // a list is for looking over: each run's own view has its log
+    // the list leaves the logs out: 'taxi runs show' prints the log of one run
     runs.iter_mut().for_each(|run| run.log.clear());
     End::new(&Runs { runs }, |list| {
         if list.runs.is_empty() {
@@ -132,7 +132,7 @@ fn text(run: &Recorded) -> String {
         .error
         .as_ref()
         .map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default()));
-    // of a flow its tasks have the logs
+    // the log of a flow is in its tasks
     let logs = if run.tasks.is_empty() { log(&run.log) } else { task_logs(&run.tasks) };
     let sections = [
         Some(table::text(None, facts, &[])),
@@ -145,7 +145,7 @@ fn text(run: &Recorded) -> String {
     sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
-/// The rows that were left out; all of many are for JSON.
+/// The rejected rows as a table, up to `REJECTS_SHOWN`; the JSON output has all of them.
 fn rejected(rejects: &[Rejected]) -> Option<String> {
     let rows = rejects.iter().take(REJECTS_SHOWN).map(|reject| {
         let column = reject.column.clone().unwrap_or_default();
@@ -159,7 +159,7 @@ fn rejected(rejects: &[Rejected]) -> Option<String> {
     (!rejects.is_empty()).then(|| format!("rejected rows\n{table}{more}"))
 }
 
-/// Something that took its time.
+/// One bar of the timeline.
 struct Span {
     name: String,
     note: String,
@@ -167,7 +167,7 @@ struct Span {
     to: Timestamp,
 }
 
-/// The phases of a run; the last may end with it.
+/// The phases of a run. A phase without an end event ends when the run ends.
 fn phases(run: &Recorded) -> Vec<Span> {
     let ends = |line: &&Line| matches!(line.event.as_str(), "phase_ended" | "phase_failed");
     let end_of = |began: &Line| {
@@ -182,7 +182,7 @@ fn phases(run: &Recorded) -> Vec<Span> {
     began.filter_map(span).collect()
 }
 
-/// The task runs, those below others indented.
+/// The task runs; nested ones are indented.
 fn tasks(tasks: &[Task]) -> Vec<Span> {
     let span = |task: &Task| {
         let mut name = task.task_id.clone();
@@ -199,13 +199,13 @@ fn tasks(tasks: &[Task]) -> Vec<Span> {
             ..=1 => task.status.clone(),
             attempts => format!("{}, {attempts} attempts", task.status),
         };
-        // of one that its process did not see the end of, what is known is that it began
+        // if the process died during the task, only its start is known
         Span { name, note, from: task.started_at, to: task.finished_at.unwrap_or(task.started_at) }
     };
     tasks.iter().map(span).collect()
 }
 
-/// Each as a bar where it lies in time.
+/// A table with one bar per span, placed by its start and end time.
 fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
     let first = spans.iter().map(|span| span.from).min()?;
     let last = spans.iter().map(|span| span.to).max()?;
@@ -213,7 +213,7 @@ fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
     let whole = seconds(first, last).max(f64::EPSILON);
     let rows = spans.into_iter().map(|Span { name, note, from, to }| {
         let (offset, length) = (seconds(first, from), seconds(from, to));
-        // a clock that was set back makes no bar longer than the line
+        // keep the bar within the timeline even if the clock was set back
         let column = |seconds: f64| ((seconds / whole * WIDTH as f64).round() as usize).min(WIDTH);
         let start = column(offset).min(WIDTH - 1);
         let bar = "█".repeat(column(offset + length).saturating_sub(start).max(1));
@@ -222,7 +222,7 @@ fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
     Some(format!("{title}\n{}", table::text(None, rows, &[2])))
 }
 
-/// What each task has said, and why it failed.
+/// The log of each task, including why it failed.
 fn task_logs(tasks: &[Task]) -> Option<String> {
     let spoken = tasks.iter().filter(|task| !task.log.is_empty());
     let text = |task: &Task| {

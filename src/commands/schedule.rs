@@ -1,4 +1,4 @@
-//! `taxi backfill FLOW`: the dates of a trigger.
+//! `taxi backfill FLOW`: runs a flow for a range of a trigger's dates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ struct Conclusion {
     error: Option<Failure>,
 }
 
-/// Runs the flow for each of the dates, or says which they are.
+/// Runs the flow for each date, or lists the dates in a dry run.
 pub async fn run(
     args: &BackfillArgs,
     path: &Path,
@@ -93,7 +93,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         let takes_one = flow.inputs.iter().any(|input| input.id.0 == "source");
         match takes_one {
             true => inputs.push(("source".to_owned(), source.clone())),
-            // what the environment says may be meant for others
+            // a value from the environment may be meant for other commands
             false if std::env::var("TAXI_SOURCE").is_ok_and(|known| known == *source) => {}
             false => {
                 return Err(usage(

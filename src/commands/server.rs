@@ -1,11 +1,11 @@
-//! `taxi up`, `taxi status`, `taxi down`: the embedded server by hand.
+//! `taxi up`, `taxi status`, `taxi down`: manual control of the embedded server.
 
 use crate::error::Result;
 use crate::provision::{Provisioner, State, Status};
 use crate::report::Report;
 use crate::report::output::End;
 
-/// Brings the server up and returns its URL.
+/// Starts the server and returns its URL.
 pub async fn up(provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
     let up = provisioner.up(report).await?;
     End::new(&up.status, |status| status.database_url.clone().unwrap_or_default())

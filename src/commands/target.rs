@@ -1,4 +1,4 @@
-//! The database that a command works on: the given one, or the embedded server's, brought up first.
+//! The database that a command uses: the given one, or the embedded server, which is started first.
 
 use tokio_postgres::Client;
 
@@ -10,7 +10,7 @@ use crate::load::sessions::Sessions;
 use crate::provision::{Provisioner, State};
 use crate::report::Report;
 
-/// The database to load into, with the ledger's tables in it, and a first pair of sessions.
+/// Opens the database to load into: upgrades the ledger's tables and opens the first pair of sessions.
 pub async fn open(
     database: Option<Settings>,
     provisioner: &Provisioner,
@@ -25,7 +25,8 @@ pub async fn open(
     Ok((settings, sessions))
 }
 
-/// A session to look around in, with what it leads to; `None` where the embedded server was never created, so that there is nothing to see.
+/// Opens one session for a command that only reads, and returns the settings with it. `None` if the embedded
+/// server was never created: there is nothing to read then.
 pub async fn look(
     database: Option<Settings>,
     provisioner: &Provisioner,

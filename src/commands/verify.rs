@@ -1,4 +1,4 @@
-//! `taxi verify`: whether the target holds what was loaded, and what was loaded is what was published.
+//! `taxi verify`: checks that the target holds what was loaded, and that what was loaded is what was published.
 
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -27,7 +27,7 @@ struct Verified {
     error: Option<Failure>,
 }
 
-/// Compares, file by file.
+/// Compares the row counts of the target, the ledger and the publisher, file by file.
 pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
     let flow = Flow::builtin(load::PIPELINE)?;
     let numbers = args.month.map_or(1..=12, |month| month..=month);

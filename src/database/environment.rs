@@ -1,5 +1,5 @@
-//! What libpq takes from outside of the connection string: a service file, the environment, a password file; in this order,
-//! each only for what was not given before.
+//! Connection parameters from outside the connection string, as libpq reads them: the service file, the
+//! environment, then the password file. Each source fills only parameters that are not set yet.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::parameters::Parameters;
 use crate::error::{Error, Kind, Result};
 
-/// The environment's variables and the parameters that they stand for.
+/// The environment variables and the parameters that they set.
 const VARIABLES: [(&str, &str); 20] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
@@ -31,10 +31,10 @@ const VARIABLES: [(&str, &str); 20] = [
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
     ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
 ];
-/// Those that say which database is meant, and not only how to reach it.
+/// The variables that select a database, rather than how to connect to it.
 const CHOOSING: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGSERVICE"];
 
-/// Where to look for files of the user's own; a process may have no home.
+/// The user's home directory; a process may have none.
 fn home() -> Option<PathBuf> {
     dirs::home_dir()
 }
@@ -43,17 +43,17 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the environment names a database.
+/// Whether the environment selects a database.
 pub fn names_a_database() -> bool {
     CHOOSING.iter().any(|name| variable(name).is_some())
 }
 
-/// A file of the user's own that libpq looks for.
+/// The path of a file in `~/.postgresql`, where libpq looks for certificates and keys.
 pub fn own_file(name: &str) -> Option<PathBuf> {
     home().map(|home| home.join(".postgresql").join(name))
 }
 
-/// Adds what was not given; returns what the user should know if the server wants a password.
+/// Fills the parameters that are not set. Returns a hint for the user if a password file was not used.
 pub fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
     let service = parameters.get("service").map(str::to_owned).or_else(|| variable("PGSERVICE"));
     if let Some(service) = service {
@@ -85,7 +85,7 @@ pub fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
     }
 }
 
-/// Adds what a service file says of a service: the user's own, else the system's.
+/// Adds a service's parameters from the first service file that defines it: the user's, then the system's.
 fn add_service(parameters: &mut Parameters, service: &str) -> Result<()> {
     let given = parameters.get("servicefile").map(str::to_owned).or_else(|| variable("PGSERVICEFILE"));
     let system = variable("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".to_owned());
@@ -136,13 +136,13 @@ fn read_service(text: &str, service: &str, path: &Path) -> Result<Option<Vec<(St
     Ok(found)
 }
 
-/// Adds the password that a password file has for the first of the hosts.
+/// Adds the password that the password file holds for the first host.
 fn add_password(parameters: &mut Parameters) -> Result<Option<String>> {
     let given = parameters.get("passfile").map(PathBuf::from);
     let Some(path) = given.or_else(|| home().map(|home| home.join(".pgpass"))) else { return Ok(None) };
     let Ok(metadata) = fs::metadata(&path) else { return Ok(None) };
     if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
-        // as libpq does: it is not used
+        // libpq ignores such a file, too
         return Ok(Some(format!(
             "{} was not used, since others may read it: chmod 600 {}",
             path.display(),
@@ -154,7 +154,7 @@ fn add_password(parameters: &mut Parameters) -> Result<Option<String>> {
         parameters.get(name).and_then(|list| list.split(',').next()).filter(|one| !one.is_empty())
     };
     let host = first("host").or(first("hostaddr")).unwrap_or("localhost");
-    // a socket's folder that is the default one counts as this machine
+    // the default socket directories count as localhost
     let host = if host.starts_with("/var/run/postgresql") || host == "/tmp" { "localhost" } else { host };
     let user = parameters.get("user").unwrap_or_default();
     let wanted = [host, first("port").unwrap_or("5432"), parameters.get("dbname").unwrap_or(user), user];
@@ -165,7 +165,7 @@ fn add_password(parameters: &mut Parameters) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// The password of a line `host:port:database:user:password` that fits.
+/// The password of a line `host:port:database:user:password`, if the line matches `wanted`.
 fn password_of(line: &str, wanted: [&str; 4]) -> Option<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.chars();
@@ -177,7 +177,7 @@ fn password_of(line: &str, wanted: [&str; 4]) -> Option<String> {
             (one, field) => field.push(one),
         }
     }
-    // a star that was escaped is taken for one, too: nobody is called so
+    // an escaped star counts as a wildcard, too: no real name is a single star
     let [host, port, database, user, password] = <[String; 5]>::try_from(fields).ok()?;
     let fits = [host, port, database, user]
         .iter()

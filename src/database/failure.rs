@@ -1,10 +1,10 @@
-//! Which kind of failure a database error is.
+//! Maps database errors to error kinds, with a hint where the fix is known.
 
 use tokio_postgres::Error as Cause;
 
 use crate::error::{Error, Kind};
 
-/// The failure of a statement; `what` says what it was for, naming the table.
+/// The error of a failed statement. `what` says what the statement was for and names the table.
 pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = Error::new(kind_of(&cause), what);
     let error = match sqlstate(&cause) {
@@ -13,17 +13,17 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
         Some("23514") if is_of_no_partition(&cause) => {
             error.hint("the table needs a default partition for rows dated outside of its others")
         }
-        Some("42501") => error.hint("the README has the least rights that a role needs, as SQL"),
+        Some("42501") => error.hint("docs/configuration.md has the least rights that a role needs, as SQL"),
         _ => error,
     };
     error.because(cause)
 }
 
-/// The failure to connect to `address`.
+/// The error of a failed connection to `address`.
 pub fn connecting(address: &str, cause: Cause) -> Error {
     let said = chain(&cause);
     let kind = match kind_of(&cause) {
-        // the driver's own refusals: a password that is needed and not given, no channel binding
+        // errors of the driver itself: a missing password, no channel binding
         Kind::Internal if said.contains("password") || said.contains("authentication error") => {
             Kind::Authentication
         }
@@ -58,23 +58,23 @@ pub fn connecting(address: &str, cause: Cause) -> Error {
     }
 }
 
-/// Whether it is TLS that has failed, and not the connection below it or the server above.
+/// Whether the TLS handshake failed, rather than the TCP connection or the PostgreSQL session.
 pub fn is_of_tls(cause: &Cause) -> bool {
     chain(cause).contains("TLS handshake")
 }
 
-/// Whether a statement gave up because it had waited for a lock for too long.
+/// Whether a statement failed because it waited too long for a lock.
 pub fn is_lock_timeout(cause: &Cause) -> bool {
     sqlstate(cause) == Some("55P03")
 }
 
-/// Whether a statement failed only because of what another session did at the same moment: a deadlock, or a row that came into
-/// the default partition before its month's partition did.
+/// Whether a statement failed only because of a concurrent session: a deadlock, or a row that entered the default
+/// partition before its month's partition was attached.
 pub fn is_overtaken(cause: &Cause) -> bool {
     matches!(sqlstate(cause), Some("40P01")) || is_of_no_partition(cause)
 }
 
-/// Whether a row's partition is what is wrong with it, and not a constraint that somebody has declared.
+/// Whether a row does not fit its partition, rather than violating a declared CHECK constraint.
 fn is_of_no_partition(cause: &Cause) -> bool {
     cause.as_db_error().is_some_and(|error| error.code().code() == "23514" && error.constraint().is_none())
 }
@@ -83,7 +83,7 @@ fn sqlstate(cause: &Cause) -> Option<&str> {
     cause.code().map(|state| state.code())
 }
 
-/// The kind by SQLSTATE (PostgreSQL's appendix A); without one, the connection itself failed.
+/// The error kind for the SQLSTATE (PostgreSQL's appendix A). Without a SQLSTATE, the connection itself failed.
 fn kind_of(cause: &Cause) -> Kind {
     let Some(state) = sqlstate(cause) else {
         let broken = cause.is_closed() || has_io_cause(cause);
@@ -92,7 +92,7 @@ fn kind_of(cause: &Cause) -> Kind {
     match (&state[..2], state) {
         _ if is_of_no_partition(cause) => Kind::Configuration,
         ("28", _) | (_, "42501") => Kind::Authentication,
-        // unlike its class: the user's own statement_timeout
+        // unlike the rest of class 57: caused by the user's own statement_timeout
         (_, "57014") => Kind::Configuration,
         (_, "55P03") => Kind::LockHeld,
         ("08" | "40" | "57", _) | (_, "53300" | "25P03") => Kind::Unreachable,
@@ -111,11 +111,11 @@ fn has_io_cause(cause: &Cause) -> bool {
         }
         link = error.source();
     }
-    // the driver's time limit is no I/O error
+    // the driver's own timeout is not an I/O error
     chain(cause).contains("timed out")
 }
 
-/// All that an error and its causes say.
+/// The messages of an error and of all its causes.
 fn chain(cause: &Cause) -> String {
     let mut said = cause.to_string();
     let mut link = std::error::Error::source(cause);

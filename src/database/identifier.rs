@@ -9,7 +9,7 @@ pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Quotes a value for a statement that takes no parameters: `it's` becomes `E'it''s'`, a backslash stands twice.
+/// Quotes a value for a statement that takes no parameters: `it's` becomes `E'it''s'`. Backslashes are doubled.
 pub fn literal(value: &str) -> String {
     format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
@@ -46,12 +46,12 @@ impl TableName {
         }
     }
 
-    /// The table of these very names.
+    /// The table with exactly these names, without case folding.
     pub fn of(schema: &str, name: &str) -> Self {
         Self { parts: vec![schema.to_owned(), name.to_owned()] }
     }
 
-    /// The schema, the default one where none is named.
+    /// The schema; `public` if the name has none.
     pub fn schema(&self) -> &str {
         match self.parts.as_slice() {
             [schema, _] => schema,
@@ -59,7 +59,7 @@ impl TableName {
         }
     }
 
-    /// The name as a statement takes it.
+    /// The quoted name, for use in a statement.
     pub fn quoted(&self) -> String {
         self.parts.iter().map(|part| quote(part)).collect::<Vec<_>>().join(".")
     }
@@ -73,7 +73,7 @@ pub fn column(text: &str) -> Result<String> {
     }
 }
 
-/// The text up to the closing quote, and what stands behind it.
+/// The text up to the closing quote, and the rest after the quote.
 fn read_quoted(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut rest = text;
@@ -91,7 +91,7 @@ fn read_quoted(text: &str) -> Option<(String, &str)> {
 }
 
 impl fmt::Display for TableName {
-    /// The name as messages show it.
+    /// The unquoted name, for messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.parts.join("."))
     }

@@ -1,13 +1,13 @@
-//! Connection parameters by libpq's names, as a URL or a `key=value` string gives them.
+//! Parses connection parameters, under libpq's names, from a URL or a `key=value` string.
 //!
-//! Refused: a name that libpq does not have, or whose meaning is not to be had here. Errors name the fault, never the text: it
-//! may hold a password.
+//! Refused: names that libpq does not know, and parameters that are not supported here. Errors name the fault and
+//! never quote the text, which may hold a password.
 
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Kind, Result};
 
-/// The names that are understood, in libpq's spelling.
+/// The supported parameters, in libpq's spelling, except that libpq's `keepalives_count` is `keepalives_retries`.
 const NAMES: [&str; 25] = [
     "host",
     "hostaddr",
@@ -36,7 +36,7 @@ const NAMES: [&str; 25] = [
     "tcp_user_timeout",
 ];
 
-/// Parameters, each given once.
+/// Connection parameters; each name occurs once.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters(Vec<(String, String)>);
 
@@ -55,25 +55,25 @@ impl Parameters {
         }
     }
 
-    /// A parameter's value, if it has one.
+    /// The value of a parameter, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sets a parameter, unless it is set.
+    /// Sets a parameter, unless it is set already.
     pub fn fill(&mut self, name: &str, value: impl Into<String>) {
         if self.get(name).is_none() {
             self.0.push((name.to_owned(), value.into()));
         }
     }
 
-    /// Sets a parameter that a user has named.
+    /// Sets a parameter that the user gave, and replaces an earlier value. Refuses unsupported names.
     pub fn add(&mut self, name: &str, value: String) -> Result<()> {
         let (name, value) = match (name, value.as_str()) {
-            // as JDBC's addresses say it
+            // JDBC's spelling
             ("ssl", "true") => ("sslmode", "require".to_owned()),
             ("ApplicationName", _) => ("application_name", value),
-            // there is nothing to be chosen here
+            // these values ask for what the connection does anyway
             ("client_encoding", "UTF8" | "utf8" | "UTF-8" | "auto")
             | ("gssencmode", "disable" | "prefer") => return Ok(()),
             ("keepalives_count", _) => ("keepalives_retries", value),
@@ -82,7 +82,7 @@ impl Parameters {
         if !NAMES.contains(&name) {
             return Err(unreadable(format!("the parameter {name} is not supported")));
         }
-        // as libpq has it, the last one counts
+        // the last value wins, as in libpq
         self.0.retain(|(known, _)| known != name);
         self.0.push((name.to_owned(), value));
         Ok(())
@@ -99,7 +99,7 @@ fn unreadable(why: impl Into<String>) -> Error {
 fn parse_address(address: &str) -> Result<Parameters> {
     let mut parameters = Parameters::default();
     let (place, query) = address.split_once('?').unwrap_or((address, ""));
-    // an @ in a password that was not escaped is of the password
+    // an unescaped @ in a password belongs to the password
     let (credentials, place) =
         place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
     let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
@@ -148,7 +148,7 @@ fn decode(text: &str) -> Result<String> {
     }
 }
 
-/// Reads `name = value`, with `'…'` around what has white space, and `\` before what would mean something.
+/// Reads `name = value` pairs. A value with white space is quoted as `'…'`; `\` escapes a special character.
 fn parse_pairs(text: &str) -> Result<Parameters> {
     let mut parameters = Parameters::default();
     let mut rest = text.trim_start();

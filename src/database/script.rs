@@ -1,12 +1,12 @@
-//! A script of SQL: its statements, and values for the names in them.
+//! SQL scripts: splits a script into statements, and binds values to the `:name` placeholders in them.
 
-/// The statements of a script, without the semicolons between them. Quoted texts and names, dollar quotes and comments are
-/// taken as PostgreSQL takes them, with `standard_conforming_strings` on.
+/// Splits a script into statements, without their semicolons. Literals, quoted names, dollar quotes and comments
+/// are read as PostgreSQL reads them with `standard_conforming_strings` on.
 pub fn statements(script: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let (mut start, mut at) = (0, 0);
     let mut has_words = false;
-    // a function's body may be written with BEGIN ATOMIC … END, and holds semicolons then
+    // a function body written as BEGIN ATOMIC … END contains semicolons
     let mut depth = 0_u32;
     let mut previous_word = String::new();
     while at < script.len() {
@@ -29,7 +29,7 @@ pub fn statements(script: &str) -> Vec<&str> {
         let is_space = token.trim().is_empty();
         let is_comment = token.starts_with("--") || token.starts_with("/*");
         has_words |= !is_space && !is_comment && token != ";";
-        // E'…' has nothing between the two
+        // in E'…', nothing separates the E and the quote
         if !is_space || previous_word.len() == 1 {
             word.clone_into(&mut previous_word);
         }
@@ -40,8 +40,8 @@ pub fn statements(script: &str) -> Vec<&str> {
     statements
 }
 
-/// The statement with values in place of their names, as in `WHERE year = :year`. They are put in as literals, so that they stay
-/// data whatever they hold; a name that has no value is left as it is, since `:` means other things too.
+/// Replaces names, as in `WHERE year = :year`, with their values. Values are inserted as literals, so that they
+/// remain data whatever they contain. A name without a value stays as it is, because `:` has other meanings.
 pub fn bind(statement: &str, values: &[(String, String)]) -> String {
     let mut bound = String::with_capacity(statement.len());
     let (mut at, mut previous) = (0, "");
@@ -61,7 +61,7 @@ pub fn bind(statement: &str, values: &[(String, String)]) -> String {
     bound
 }
 
-/// A text as a literal, whatever `standard_conforming_strings` says.
+/// Quotes a text as a literal that is correct whatever `standard_conforming_strings` is.
 fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     match quoted.contains('\\') {
@@ -70,7 +70,7 @@ fn literal(text: &str) -> String {
     }
 }
 
-/// The next token: a quoted text, a comment, a word, or one character else.
+/// The next token: a quoted text, a comment, a word, `::`, or else a single character.
 fn token<'a>(text: &'a str, previous_word: &str) -> &'a str {
     let word = word(text);
     let length = match text.chars().next() {
@@ -86,14 +86,14 @@ fn token<'a>(text: &'a str, previous_word: &str) -> &'a str {
     &text[..length]
 }
 
-/// The word that the text begins with; `$` may stand in it, but not first.
+/// The word at the start of the text. `$` may occur in a word, but not as its first character.
 fn word(text: &str) -> &str {
     let starts = text.starts_with(|one: char| one.is_alphabetic() || one == '_');
     let end = text.find(|one: char| !(one.is_alphanumeric() || one == '_' || one == '$'));
     if starts { &text[..end.unwrap_or(text.len())] } else { "" }
 }
 
-/// The length of a block comment, which may hold others.
+/// The length in bytes of a block comment, which may be nested.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0_u32;
     let mut at = 0;
@@ -115,14 +115,14 @@ fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-/// The length of what is in quotes, quotes included.
+/// The length in bytes of a quoted text, including its quotes.
 fn quoted(text: &str, quote: char, escapes: bool) -> usize {
     let mut skip = false;
     for (index, one) in text.char_indices().skip(1) {
         match one {
             _ if skip => skip = false,
             '\\' if escapes => skip = true,
-            // a quote that is doubled begins the next piece, which has no gap to this one
+            // a doubled quote ends this token and starts the next one directly after it
             one if one == quote => return index + 1,
             _ => {}
         }
@@ -130,7 +130,7 @@ fn quoted(text: &str, quote: char, escapes: bool) -> usize {
     text.len()
 }
 
-/// The length of `$tag$ … $tag$`.
+/// The length in bytes of `$tag$ … $tag$`, if the text starts with a dollar quote.
 fn dollar_quoted(text: &str) -> Option<usize> {
     let tag_end = text[1..].find('$')? + 2;
     let tag = &text[..tag_end];

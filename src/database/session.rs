@@ -1,4 +1,4 @@
-//! One session: connected, of a server new enough, ready for statements.
+//! Opens and ends sessions, refuses servers that are too old, and watches whether the server still answers.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use super::statement;
 use super::tls::Mode;
 use crate::error::{Error, Kind, Result};
 
-/// The oldest major version with MERGE.
+/// The oldest supported major version: the first with MERGE.
 pub const OLDEST_MAJOR: u32 = 15;
 
-/// How often a server that is starting is asked again.
+/// Interval between attempts to connect to a server that is starting.
 const STARTING_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Connects and refuses a server that is too old, before any statement is sent. One that is starting is waited for.
+/// Connects, waiting for a server that is starting. Refuses a server that is too old before it sends a statement.
 pub async fn connect(settings: &Settings) -> Result<Client> {
     let address = settings.address();
     let opening = async {
@@ -56,16 +56,16 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     Ok(opened.client)
 }
 
-/// Waits until the server has not answered for as long as it may be silent.
+/// Returns once the server has not answered for the whole idle timeout.
 ///
-/// A statement may take as long as it needs, and a server that hangs, or a proxy before it, keeps connections open: so whether it
-/// is there is asked by sessions of their own.
+/// A statement may run as long as it needs, and a server that hangs, or a proxy in front of it, keeps connections
+/// open. So this function opens new sessions to check whether the server still answers.
 async fn lost(settings: &Settings) -> Error {
     let silence = settings.silence();
     let mut answered = Instant::now();
     while answered.elapsed() < silence {
         tokio::time::sleep(silence / 4).await;
-        // one of several hosts may be dead; a refusal is an answer
+        // one of several hosts may be down; an error from the server counts as an answer
         match tokio::time::timeout(silence * settings.places().len() as u32, open(settings)).await {
             Ok(Err(Failed::Database(cause))) if cause.code().is_none() => {}
             Ok(_) => answered = Instant::now(),
@@ -76,17 +76,17 @@ async fn lost(settings: &Settings) -> Error {
     Error::new(Kind::Unreachable, text).because(Lost).hint("--database-timeout waits longer")
 }
 
-/// The server is not to be heard of.
+/// The cause of the error if the server no longer answers.
 #[derive(Debug, thiserror::Error)]
 #[error("new sessions are not answered either")]
 struct Lost;
 
-/// Whether `error` says that the server has fallen silent, so that its sessions are of no use any more.
+/// Whether `error` says that the server no longer answers, so that its sessions are useless.
 pub fn is_lost(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.is::<Lost>())
 }
 
-/// What `work` on sessions comes to, unless the server falls silent meanwhile.
+/// Runs `work` on sessions, and fails if the server stops answering in the meantime.
 pub async fn attended<T>(settings: &Settings, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
@@ -95,20 +95,20 @@ pub async fn attended<T>(settings: &Settings, work: impl Future<Output = Result<
     }
 }
 
-/// A session, and what the server said of itself.
+/// A new session, with the version and the encoding that the server reported.
 struct Opened {
     client: Client,
     version: String,
     encoding: String,
 }
 
-/// Why there is no session.
+/// Why a session could not be opened.
 enum Failed {
     Settings(Error),
     Database(tokio_postgres::Error),
 }
 
-/// Opens a session in the ways that the mode allows, one after the other.
+/// Opens a session, with or without TLS, trying the options that the mode allows in order.
 async fn open(settings: &Settings) -> Result<Opened, Failed> {
     let with = |mode| {
         let mut config = settings.config().clone();
@@ -120,7 +120,7 @@ async fn open(settings: &Settings) -> Result<Opened, Failed> {
         Ok(connector) => open_with(with(mode), connector).await,
         Err(error) => Err(Failed::Settings(error)),
     };
-    // the server's rules may be of one kind of connection only
+    // the server's pg_hba.conf may allow only TLS connections, or only plain ones
     let is_refused =
         |cause: &tokio_postgres::Error| cause.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     match settings.mode() {
@@ -133,7 +133,7 @@ async fn open(settings: &Settings) -> Result<Opened, Failed> {
             Err(Failed::Database(cause)) if !is_refused(&cause) && !failure::is_of_tls(&cause) => {
                 Err(Failed::Database(cause))
             }
-            // who names a certificate means it to be used
+            // a user who names a client certificate wants it to be used
             Err(Failed::Settings(error)) if settings.tls().certificate.is_some() => {
                 Err(Failed::Settings(error))
             }
@@ -152,12 +152,12 @@ where
     let (client, connection) = config.connect(tls).await.map_err(Failed::Database)?;
     let said = |name, default: &str| connection.parameter(name).unwrap_or(default).to_owned();
     let (version, encoding) = (said("server_version", ""), said("server_encoding", "UTF8"));
-    // Its end shows in the statement under way: nothing is lost with the handle.
+    // A broken connection shows as an error of the running statement, so the task's handle is not needed.
     tokio::spawn(connection);
     Ok(Opened { client, version, encoding })
 }
 
-/// Asks the server to cancel what a session does; says nothing where that fails.
+/// Asks the server to cancel a session's current statement; ignores failures.
 pub async fn cancel(settings: &Settings, token: &CancelToken) {
     let _ = match (settings.mode(), settings.tls().connector()) {
         (Mode::Require | Mode::VerifyCa | Mode::VerifyFull, Ok(connector)) => {
@@ -167,19 +167,19 @@ pub async fn cancel(settings: &Settings, token: &CancelToken) {
     };
 }
 
-/// Sets a new session up.
+/// Applies the settings of `sql/connection.sql` to a new session.
 pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(CONNECTION).await
 }
 
 const CONNECTION: &str = include_str!("../../sql/connection.sql");
 
-/// Ends what sessions do, and the sessions, which the server knows by these numbers; returns a new one.
+/// Cancels the statements of sessions, terminates the sessions by their server process ids, and returns a new one.
 ///
-/// To cancel is not enough: a request may come between two statements, and hit none or the wrong one.
+/// Cancelling alone is not enough: the request may arrive between two statements, and hit none or the wrong one.
 pub async fn terminate(settings: &Settings, tokens: &[CancelToken], numbers: &[i32]) -> Result<Client> {
     for token in tokens {
-        // where the server cannot be reached, connecting will say so
+        // if the server cannot be reached, connecting reports it
         cancel(settings, token).await;
     }
     let client = connect(settings).await?;
@@ -189,14 +189,15 @@ pub async fn terminate(settings: &Settings, tokens: &[CancelToken], numbers: &[i
     Ok(client)
 }
 
-/// The number by which others see the session.
+/// The session's server process id, by which other sessions see it.
 pub async fn number(client: &Client) -> Result<i32> {
     let query = statement::render("session_number.sql", &minijinja::context! {})?;
     let row = client.query_one(&query, &[]).await;
     Ok(row.map_err(|cause| failure::statement("cannot ask for the session's number", cause))?.get(0))
 }
 
-/// Row keys are of the server's bytes: only where those are the file's are they the same.
+/// Refuses encodings other than UTF8 and SQL_ASCII. A row key is a hash of bytes: taxi's keys equal the server's
+/// only if the server stores the bytes of the file.
 fn check_encoding(encoding: &str, address: &str) -> Result<()> {
     match encoding {
         "UTF8" | "SQL_ASCII" => Ok(()),

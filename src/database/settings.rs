@@ -1,7 +1,8 @@
-//! Which database to connect to, and how: as the user and libpq's own places say it.
+//! Which database to connect to, and how.
 //!
-//! In: connection strings, and for a database that is given the environment, the service file and the password file. Out: the
-//! driver's settings. Refused: what neither we nor the driver have, rather than ignoring it.
+//! In: a connection string; for the user's database also the environment, the service file and the password file.
+//! Out: settings for the driver. Refused: parameters that neither taxi nor the driver supports, rather than
+//! ignoring them.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,32 +17,33 @@ use super::tls::{Mode, Roots, Tls};
 use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// For the server to greet, authenticate and begin the session, once it is connected.
+/// Time for the server to authenticate the user and start the session, after the connection is open.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a server may not answer at all, where nothing else is said; and how long what was sent may go unconfirmed.
+/// The default idle timeout: how long the server may not answer at all. Also how long sent data may stay
+/// unacknowledged (`tcp_user_timeout`).
 pub const SILENCE: Duration = Duration::from_secs(60);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// The settings of one connection; they hold the password and never print it.
+/// The settings of one connection. They hold the password and never print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     config: Config,
     tls: Tls,
     silence: Duration,
-    /// What the user should know if the server refuses them.
+    /// A hint to show if authentication fails.
     advice: Option<String>,
 }
 
 impl Settings {
-    /// Reads a database URL that stands for itself: nothing is taken from the environment.
+    /// Reads a complete database URL: nothing is taken from the environment.
     pub fn parse(url: &str) -> Result<Self> {
         Self::parse_with(url, None, None)
     }
 
-    /// The same; the user and the password may stand beside it.
+    /// Like [`Self::parse`], with an optional user and password that replace those of the URL.
     pub fn parse_with(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self> {
         let mut parameters = Parameters::parse(url)?;
         for (name, value) in [("user", user), ("password", password)] {
@@ -52,7 +54,8 @@ impl Settings {
         Self::of(&parameters, None)
     }
 
-    /// The database of a URL, or of the environment alone, completed as libpq does.
+    /// Reads an optional database URL, and completes it from the environment, the service file and the password
+    /// file as libpq does.
     pub fn complete(url: Option<&str>) -> Result<Self> {
         let mut parameters = url.map(Parameters::parse).transpose()?.unwrap_or_default();
         let advice = environment::complete(&mut parameters)?;
@@ -103,7 +106,7 @@ impl Settings {
         let seconds = |count: i32| Duration::from_secs(count.max(0).unsigned_abs().into());
         config.connect_timeout(match number("connect_timeout")? {
             None => CONNECT_TIMEOUT,
-            // as libpq has it: for ever, which is a year here
+            // libpq waits without limit; here, the limit is a year
             Some(..=0) => Duration::from_secs(365 * 86_400),
             Some(count) => seconds(count),
         });
@@ -116,7 +119,7 @@ impl Settings {
         config.keepalives_retries(retries);
         match number("tcp_user_timeout")? {
             None => _ = config.tcp_user_timeout(SILENCE),
-            // as libpq has it: the system's own
+            // as in libpq: the system's default
             Some(..=0) => {}
             Some(milliseconds) => {
                 config.tcp_user_timeout(Duration::from_millis(milliseconds.unsigned_abs().into()));
@@ -150,7 +153,7 @@ impl Settings {
             file => Roots::File(PathBuf::from(file)),
         });
         let mode = match parameters.get("sslmode") {
-            // a certificate of whoever a public CA knows proves nothing without its name
+            // a certificate from a public CA proves nothing unless its host name is checked
             None if root == Some(Roots::System) => Mode::VerifyFull,
             None => Mode::Prefer,
             Some(text) => Mode::of(text).ok_or_else(|| {
@@ -162,24 +165,24 @@ impl Settings {
         Ok(Self { config, tls, silence: SILENCE, advice })
     }
 
-    /// How the connection is kept from others' eyes.
+    /// The TLS settings of the connection.
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// How much is asked of the connection; a socket of this machine needs nothing.
+    /// The TLS mode to use; a Unix socket needs no TLS.
     pub(super) fn mode(&self) -> Mode {
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
         let hosts = self.config.get_hosts();
         if !hosts.is_empty() && hosts.iter().all(is_socket) { Mode::Disable } else { self.tls.mode }
     }
 
-    /// What the user should know if the server refuses them.
+    /// A hint to show if authentication fails.
     pub(super) fn advice(&self) -> Option<&str> {
         self.advice.as_deref()
     }
 
-    /// The parts of a database at one host, for programs that take them one by one.
+    /// The parts of the URL, for programs that take them separately. `None` unless there is exactly one TCP host.
     pub fn parts(&self) -> Option<Parts<'_>> {
         let [Host::Tcp(host)] = self.config.get_hosts() else { return None };
         let user = self.config.get_user()?;
@@ -193,12 +196,12 @@ impl Settings {
         })
     }
 
-    /// How much is asked of the connection, by libpq's name.
+    /// The TLS mode, by libpq's name.
     pub fn ssl_mode(&self) -> &'static str {
         self.tls.mode.name()
     }
 
-    /// Where the server may be, in the order of the attempts.
+    /// The addresses of the server, in the order in which they are tried.
     pub fn places(&self) -> Vec<Place> {
         let ports = self.config.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -215,7 +218,7 @@ impl Settings {
         (0..hosts.len().max(addresses.len())).filter_map(place).collect()
     }
 
-    /// Whether the server is on this machine, as far as its address tells.
+    /// Whether the server is on this machine, judging by its address: a socket, `localhost` or a loopback address.
     pub fn is_local(&self) -> bool {
         self.places().iter().all(|place| match place {
             Place::Socket(_) => true,
@@ -225,31 +228,31 @@ impl Settings {
         })
     }
 
-    /// The driver's form.
+    /// The driver's configuration.
     pub(super) fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How long connecting may take in all.
+    /// The total timeout for connecting, over all hosts.
     pub(super) fn answer_timeout(&self) -> Duration {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) as u32;
         let connecting = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         (connecting + GREETING_TIMEOUT.min(self.silence)) * hosts
     }
 
-    /// How long the server may not answer at all.
+    /// The idle timeout: how long the server may not answer at all.
     pub fn silence(&self) -> Duration {
         self.silence
     }
 
-    /// The same of a server that may be silent for so long.
+    /// The same settings with another idle timeout.
     #[must_use]
     pub fn with_silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
     }
 
-    /// `host:port/database` as messages may show it; several hosts are joined by commas.
+    /// The address as `host:port/database`, safe to show in messages; several hosts are joined by commas.
     pub fn address(&self) -> String {
         let name = |host: &Host| match host {
             Host::Tcp(name) => name.clone(),
@@ -268,28 +271,28 @@ impl Settings {
     }
 }
 
-/// Where a server may be.
+/// An address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A socket of this machine.
+    /// A Unix socket on this machine.
     Socket(PathBuf),
     /// A host and a port.
     Tcp(String, u16),
 }
 
-/// The parts of a database's address.
+/// The parts of a database URL.
 pub struct Parts<'a> {
-    /// The host.
+    /// The host name or IP address.
     pub host: &'a str,
-    /// The port.
+    /// The port number.
     pub port: u16,
-    /// The user.
+    /// The user name.
     pub user: &'a str,
     /// The user's password.
     pub password: &'a str,
-    /// The database.
+    /// The database name.
     pub database: &'a str,
-    /// How much is asked of the connection, by libpq's name.
+    /// The TLS mode, by libpq's name.
     pub ssl_mode: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! The statements of `sql/`, embedded in the binary. Names are put in as quoted identifiers, values as parameters.
+//! The statements of `sql/`, embedded in the binary. Names become quoted identifiers; values become parameters.
 
 use include_dir::{Dir, include_dir};
 use minijinja::{Environment, UndefinedBehavior, Value};
@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 
 static SQL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sql");
 
-/// The text of `sql/<name>`, its placeholders filled with `identifiers`, which are quoted already.
+/// The text of `sql/<name>`, with its placeholders filled from `identifiers`, which are quoted already.
 pub fn render(name: &str, identifiers: &Value) -> Result<String> {
     let text = SQL
         .get_file(name)

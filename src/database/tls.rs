@@ -1,13 +1,13 @@
-//! Connections that nobody else can read, with libpq's meaning of `sslmode`:
+//! TLS, with libpq's meaning of `sslmode`:
 //!
 //! | mode | the connection | the server's certificate |
 //! |---|---|---|
 //! | `disable` | plain | |
-//! | `allow` | plain, TLS if that is refused | not looked at |
-//! | `prefer` | TLS, plain if that is refused | not looked at |
-//! | `require` | TLS | not looked at, unless there is a root certificate |
-//! | `verify-ca` | TLS | of a CA that is known |
-//! | `verify-full` | TLS | the same, for the name of the host |
+//! | `allow` | plain, or TLS if the server refuses that | not checked |
+//! | `prefer` | TLS, or plain if the server refuses that | not checked |
+//! | `require` | TLS | checked only if there is a root certificate |
+//! | `verify-ca` | TLS | must be signed by a trusted CA |
+//! | `verify-full` | TLS | must also name the host |
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -26,34 +26,34 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::environment;
 use crate::error::{Error, Kind, Result};
 
-/// How much is asked of a connection.
+/// The TLS mode of a connection (`sslmode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Plain.
+    /// Plain only.
     Disable,
-    /// Plain, TLS if that is refused.
+    /// Plain, or TLS if the server refuses that.
     Allow,
-    /// TLS, plain if that is refused.
+    /// TLS, or plain if the server refuses that.
     Prefer,
-    /// TLS.
+    /// TLS. The server's certificate is checked only if there is a root certificate.
     Require,
-    /// TLS with a server whose CA is known.
+    /// TLS. The server's certificate must be signed by a trusted CA.
     VerifyCa,
-    /// The same, whose certificate is for the host.
+    /// Like [`Mode::VerifyCa`], and the certificate must also name the host.
     VerifyFull,
 }
 
 impl Mode {
-    /// Every mode, the one that asks for least first.
+    /// All modes, from the weakest to the strictest.
     const ALL: [Self; 6] =
         [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
 
-    /// The mode by libpq's name.
+    /// The mode that libpq calls `text`.
     pub fn of(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == text)
     }
 
-    /// libpq's name for it.
+    /// libpq's name of the mode.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Disable => "disable",
@@ -66,30 +66,30 @@ impl Mode {
     }
 }
 
-/// The certificates of the CAs that are known.
+/// The source of the trusted CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roots {
-    /// Those of the system.
+    /// The CA certificates of the system.
     System,
-    /// Those of a file.
+    /// The CA certificates in a PEM file.
     File(PathBuf),
 }
 
-/// How a connection is kept from others' eyes.
+/// The TLS settings of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// How much is asked.
+    /// The required encryption and checks.
     pub mode: Mode,
-    /// The known CAs, where they are named.
+    /// The trusted CAs, if the user named them.
     pub roots: Option<Roots>,
-    /// The client's certificate.
+    /// The file of the client's certificate.
     pub certificate: Option<PathBuf>,
-    /// Its key.
+    /// The file of the client's key.
     pub key: Option<PathBuf>,
 }
 
 impl Tls {
-    /// What makes connections of it.
+    /// Builds the TLS connector for the driver.
     pub fn connector(&self) -> Result<MakeRustlsConnect> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let own_root = environment::own_file("root.crt").filter(|path| path.exists());
@@ -130,7 +130,7 @@ impl Tls {
         Ok(MakeRustlsConnect::new(config))
     }
 
-    /// The client's certificate and key; those of the user's own folder where none are named.
+    /// Reads the client's certificate and key: the named files, else those in `~/.postgresql`, if they exist.
     fn own(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
         let own = |name| environment::own_file(name).filter(|path: &PathBuf| path.exists());
         let Some(certificate) = self.certificate.clone().or_else(|| own("postgresql.crt")) else {
@@ -142,7 +142,7 @@ impl Tls {
                 .hint("sslkey (or PGSSLKEY) names it; else it is ~/.postgresql/postgresql.key")
         })?;
         let metadata = fs::metadata(&key).map_err(|cause| Error::file("read", &key, cause))?;
-        // root's may be read by a group, as libpq allows
+        // a key that root owns may be readable by its group, as in libpq
         let others = if metadata.uid() == 0 { 0o027 } else { 0o077 };
         if metadata.mode() & others != 0 {
             let text = format!("others may read the key {}", key.display());
@@ -180,7 +180,7 @@ fn system() -> Result<Vec<CertificateDer<'static>>> {
 
 fn store(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    // among the system's are some that no parser takes
+    // some of the system's certificates cannot be parsed
     let (added, _) = store.add_parsable_certificates(certificates.iter().cloned());
     match added == 0 && !certificates.is_empty() {
         true => Err(Error::new(Kind::Configuration, "the root certificate is none that is understood")),
@@ -188,13 +188,13 @@ fn store(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     }
 }
 
-/// Holds the server's certificate against what is known, as far as the mode asks.
+/// Checks the server's certificate against the trusted CAs, as far as the mode requires.
 #[derive(Debug)]
 struct Verifier {
     checks_chain: bool,
     checks_name: bool,
     roots: RootCertStore,
-    /// A server's own certificate may be among them, signed by itself.
+    /// The trusted certificates. The server's own, self-signed certificate may be one of them.
     known: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }

@@ -1,4 +1,4 @@
-//! The database: the way there, who we are to it, what it lets us do, and what is in it.
+//! Checks the database: the network, the login, the role's rights, the ledger and the target tables.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::load::target::{self, MergeReason, Route};
 use crate::load::{schema, tables};
 
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Clocks that differ by more are worth a word.
+/// A larger difference between the clocks is a warning.
 const CLOCK_TOLERANCE_SECONDS: f64 = 5.0;
 
-/// Looks at the database that the `jobs` would load into.
+/// Checks the database that the `jobs` would load into.
 pub async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) {
     if !reach(settings, findings).await {
         return;
@@ -35,12 +35,12 @@ pub async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) 
     };
     let looked = session::attended(settings, look(&client, settings, jobs, findings)).await;
     if let Err(error) = looked {
-        let fix = "let the role read the catalog and use the tables' schema: the README has the least rights as SQL";
+        let fix = "let the role read the catalog and use the tables' schema: docs/configuration.md has the least rights as SQL";
         findings.fail(if session::is_lost(&error) { "session" } else { "rights" }, &error, fix);
     }
 }
 
-/// Which part of beginning a session has failed.
+/// The name of the check that failed while the session was opened.
 fn stage(error: &Error) -> &'static str {
     let said = crate::report::failure::line(error);
     match error.kind() {
@@ -52,7 +52,7 @@ fn stage(error: &Error) -> &'static str {
     }
 }
 
-/// Whether one of the hosts can be reached.
+/// Whether at least one of the hosts can be reached.
 async fn reach(settings: &Settings, findings: &mut Findings) -> bool {
     let mut failed = Vec::new();
     let mut some_reached = false;
@@ -192,7 +192,7 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
         ("may_write_runs", "SELECT, INSERT and UPDATE on taxi_etl.runs"),
         ("may_read_version", "SELECT on taxi_etl.ledger_version"),
     ] {
-        // NULL of a table that is not there
+        // NULL if the table does not exist
         if row.get::<_, Option<bool>>(column) == Some(false) {
             missing_right(NAME, right, findings);
             return Ok(());
@@ -288,7 +288,7 @@ async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> R
 
 fn missing_right(name: &str, right: &str, findings: &mut Findings) {
     let error = Error::new(Kind::Authentication, format!("the role lacks {right}"));
-    findings.fail(name, &error, "let the owner grant it: the README has the least rights as SQL");
+    findings.fail(name, &error, "let the owner grant it: docs/configuration.md has the least rights as SQL");
 }
 
 async fn query(

@@ -1,4 +1,4 @@
-//! The room on a disk of this machine.
+//! Checks the free space on a disk of this machine.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use nix::sys::statvfs::statvfs;
 use super::Findings;
 use crate::error::{Error, Kind};
 
-/// A month takes about 300 MB in the target, and as much again in its log and staging.
+/// A month takes about 300 MB in the target, and as much again in WAL and staging.
 const ENOUGH_BYTES: u64 = 2 << 30;
 const TOO_LITTLE_BYTES: u64 = 256 << 20;
 
-/// Looks at the disk that `path` is on, or will be.
+/// Checks the disk that `path` is on, or will be on.
 pub fn check(path: &Path, findings: &mut Findings) {
     const NAME: &str = "disk";
     let Some(existing) = path.ancestors().find(|path| path.exists()) else {

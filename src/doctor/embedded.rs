@@ -1,4 +1,4 @@
-//! The embedded server: whether it runs, and if not, whether it could.
+//! Checks whether the embedded server is running and, if not, whether it can be started.
 
 use nix::unistd::{AccessFlags, access};
 
@@ -11,7 +11,7 @@ use crate::provision::{Provisioner, State, cluster};
 
 const NAME: &str = "embedded server";
 
-/// Looks at it; how to connect, where it runs.
+/// Checks the embedded server. Returns how to connect to it if it is running.
 pub async fn check(provisioner: &Provisioner, findings: &mut Findings) -> Option<Settings> {
     match look(provisioner, findings).await {
         Ok(running) => running,

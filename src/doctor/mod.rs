@@ -1,7 +1,7 @@
-//! What stands in the way of a load, found out without changing anything.
+//! Finds what would make a load fail, without changing anything.
 //!
-//! In: where rows would come from and go to. Out: checks, in the order in which a load would stumble over them, each with
-//! what to do about it.
+//! In: the source and the target of a load. Out: checks, in the order in which a load would hit the problems, each
+//! with its fix.
 
 pub mod database;
 pub mod disk;
@@ -13,30 +13,30 @@ use serde::Serialize;
 use crate::error::{Error, Kind};
 use crate::report::failure;
 
-/// How a check turned out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As it should be.
+    /// There is no problem.
     Ok,
-    /// A load works, and could do so better or may not for long.
+    /// A load works, but it could work better, or it may soon fail.
     Warning,
     /// A load will fail.
     Failed,
 }
 
-/// Something that was looked at.
+/// One check and its result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// What.
+    /// What was checked.
     pub name: String,
-    /// How it turned out.
+    /// Whether there is a problem.
     pub level: Level,
-    /// What was found.
+    /// What the check found.
     pub message: String,
-    /// What to do about it.
+    /// How to fix the problem.
     pub fix: Option<String>,
-    /// Which kind of failure a load would end with.
+    /// The kind of error that a load would fail with.
     #[serde(skip)]
     pub kind: Option<Kind>,
 }
@@ -59,7 +59,7 @@ impl Findings {
         self.note(name, Level::Warning, message, Some(fix), None);
     }
 
-    /// A load would fail as this `error` says; `fix` is for one that does not say what to do.
+    /// Adds a failed check: a load would fail with this `error`. `fix` is used if the error has no hint.
     pub fn fail(&mut self, name: impl Into<String>, error: &Error, fix: &str) {
         let fix = error.advice().unwrap_or(fix).to_owned();
         self.note(name, Level::Failed, failure::line(error), Some(&fix), Some(error.kind()));

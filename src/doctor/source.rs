@@ -1,4 +1,4 @@
-//! The source: whether it can be reached, and has what is looked for.
+//! Checks whether the source can be reached and has the files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use crate::report::{Quiet, Report};
 
 const PATIENCE: Patience = Patience { silence: Duration::from_secs(15), retries: 0 };
 
-/// Looks for a file of each taxi type; whether a month is published is not the doctor's business, that none is there may be.
+/// Looks for a file of each taxi type. A month that is not published is no problem; a source with none of the
+/// files is a warning.
 pub async fn check(files: &[(String, &Source)], findings: &mut Findings) {
     let report: Arc<dyn Report> = Arc::new(Quiet);
     let mut missing = Vec::new();

@@ -1,4 +1,4 @@
-//! What is known of a file before its first byte, and what was received of it.
+//! The description of a file that a source gives before the first byte, and the totals of the bytes received.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -7,21 +7,21 @@ use reqwest::header::{
 };
 use sha2::Sha256;
 
-/// What a source says of a file before its first byte.
+/// What a source announces about a file before its first byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// The file's length in bytes, where it is announced.
+    /// The file's length in bytes, if announced.
     pub length_bytes: Option<u64>,
     /// The web server's `ETag`.
     pub etag: Option<String>,
-    /// `Last-Modified` as the web server wrote it, or the file's modification time.
+    /// `Last-Modified` as the web server sent it, or the modification time of a local file.
     pub last_modified: Option<String>,
-    /// The file's SHA-256 in lower-case hex, where the web server says it (`Repr-Digest`, RFC 9530).
+    /// The file's SHA-256 in lower-case hex, if the web server sends it (`Repr-Digest`, RFC 9530).
     pub sha256: Option<String>,
 }
 
 impl Description {
-    /// What an answer's headers say.
+    /// Reads the description from response headers.
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
@@ -32,9 +32,10 @@ impl Description {
         }
     }
 
-    /// Whether both say that they are of the same file: by `ETag`, else by length and modification time.
+    /// Whether both describe the same file. Compares the `ETag` if both have one, otherwise length and
+    /// modification time.
     pub fn is_of_same_file(&self, other: &Self) -> bool {
-        // as If-None-Match compares (RFC 9110): a weak one is as good
+        // weak comparison, as for If-None-Match (RFC 9110)
         let tag = |etag: &str| etag.trim_start_matches("W/").to_owned();
         match (&self.etag, &other.etag) {
             (Some(one), Some(another)) => tag(one) == tag(another),
@@ -47,7 +48,7 @@ impl Description {
         }
     }
 
-    /// The headers that ask for the file only if it is another.
+    /// The headers of a conditional request: the server sends the file only if it differs from this one.
     pub fn conditions(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let (name, value) = match (&self.etag, &self.last_modified) {
@@ -62,17 +63,17 @@ impl Description {
     }
 }
 
-/// The SHA-256 of a list of digests, like `sha-256=:…:`.
+/// Extracts the SHA-256 from a list of digests like `sha-256=:…:`.
 fn sha256_of(digests: &str) -> Option<String> {
     let named = digests.split(',').find_map(|digest| digest.trim().strip_prefix("sha-256=:"));
     BASE64_STANDARD.decode(named?.strip_suffix(':')?).ok().map(hex::encode)
 }
 
-/// What was received of a file so far.
+/// The bytes of a file received so far, as length and digest.
 #[derive(Clone, Default)]
 pub struct Received {
-    /// How much it is.
+    /// Number of bytes received.
     pub length_bytes: u64,
-    /// Its digest.
+    /// Running SHA-256 of these bytes.
     pub sha256: Sha256,
 }

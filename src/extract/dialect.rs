@@ -1,17 +1,17 @@
-//! The CSV that the parser here and the server's `COPY … (FORMAT csv)` read alike; anything else is refused.
+//! Accepts only CSV that the parser here and the server's `COPY … (FORMAT csv)` read the same way.
 //!
-//! The two differ where a file is odd: the parser skips blank lines, takes any line end, reads a quote inside an
-//! unquoted cell as a letter and forgives one that is never closed, and it cannot tell `""` (to the server an
-//! empty text) from nothing (NULL). A row would be lost or altered without a word. So the raw bytes are scanned
-//! for those cases on their way, at some 5 GB/s where there are no quotes.
+//! The two differ on unusual files. The parser skips blank lines, accepts any line ending, reads a quote inside an
+//! unquoted cell as a literal character, and tolerates a quote that is never closed. It also cannot distinguish
+//! `""` (an empty string to the server) from an empty cell (NULL). A row would be lost or altered silently. The
+//! raw bytes are therefore scanned for these cases, at about 5 GB/s where there are no quotes.
 //!
-//! The longest line is bounded too, which bounds what the parser may buffer.
+//! The scan also limits the length of a line, which bounds the parser's buffer.
 
 use memchr::{memchr, memchr_iter, memchr3};
 
 use crate::error::{Error, Kind};
 
-/// The longest line a file may have; the longest of a real file has 160 bytes.
+/// Maximum length of a line. The longest line of a real file has 160 bytes.
 const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// The state of the scan between two chunks.
@@ -19,11 +19,11 @@ const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
 pub struct Dialect {
     place: Place,
     line_end: Option<LineEnd>,
-    /// Line ends passed so far.
+    /// Number of line ends so far.
     lines: u64,
     position: u64,
     line_start: u64,
-    /// Where the content of the quoted cell at hand begins.
+    /// Position at which the content of the current quoted cell begins.
     quoted_from: u64,
     previous: Option<u8>,
 }
@@ -43,7 +43,7 @@ enum LineEnd {
     CrLf,
 }
 
-/// An oddity, at a line.
+/// CSV that the parser and the server would read differently, with its line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct DialectError {
@@ -52,7 +52,7 @@ pub struct DialectError {
 }
 
 impl DialectError {
-    /// The failure of the file at `address`.
+    /// Converts this into an error that names the file by `address`.
     pub fn in_file(self, address: &str) -> Error {
         Error::new(Kind::Data, format!("{address}, line {}: {}", self.line, self.what))
     }
@@ -89,7 +89,7 @@ impl Dialect {
         Ok(())
     }
 
-    /// Ends the scan with the file.
+    /// Ends the scan: checks that the file does not end inside a quoted cell or a line ending.
     pub fn finish(&self) -> Result<(), DialectError> {
         match self.place {
             Place::Unquoted => Ok(()),
@@ -166,7 +166,7 @@ impl Dialect {
 mod tests {
     use super::*;
 
-    /// The refusal of `text`, which must not depend on how it is cut into chunks.
+    /// Returns the refusal of `text`, and asserts that it does not depend on the chunk boundaries.
     fn refusal(text: &str) -> Option<(u64, &'static str)> {
         let scan = |chunk_size: usize| {
             let mut dialect = Dialect::default();
@@ -214,7 +214,7 @@ mod tests {
             ("a,b\n\"\",1\n", 2, "quoted empty"),
         ] {
             let (at, why) = refusal(text).unwrap_or_else(|| panic!("accepted: {text:?}"));
-            // inside a quoted cell the line is the one reached, not the one begun
+            // inside a quoted cell, the error names the current line, not the line on which the cell begins
             assert!(at == line || text.contains("two"), "{text:?}: line {at}");
             assert!(why.contains(what), "{text:?}: {why}");
         }

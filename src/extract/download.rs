@@ -1,4 +1,5 @@
-//! The download: a body's bytes into a channel, counted, digested and held against the announced length.
+//! The download: sends a body's bytes into a channel, counts and hashes them, and checks their number against the
+//! announced length.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,18 +13,18 @@ use super::source::Body;
 use super::{CHANNEL_DEPTH, Chunk};
 use crate::error::{Error, Kind};
 
-/// What was downloaded in all.
+/// The totals of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Downloaded {
-    /// The bytes of the file as it came.
+    /// Number of bytes received, before decompression.
     pub length_bytes: u64,
     /// The file's SHA-256 in lower-case hex.
     pub sha256: String,
 }
 
-/// Starts to read `body` into the channel it returns, counting its bytes in `progress_bytes`.
+/// Starts a task that sends the bytes of `body` into the returned channel and counts them in `progress_bytes`.
 ///
-/// The task ends when the body does, or when nobody takes its bytes any more.
+/// The task ends at the end of the body, at the first error, or when the receiver is dropped.
 pub fn start(
     mut body: Body,
     progress_bytes: Arc<AtomicU64>,
@@ -41,7 +42,7 @@ pub fn start(
             };
             progress_bytes.store(body.received.length_bytes, Ordering::Relaxed);
             if sender.send(Ok(chunk)).await.is_err() {
-                break; // the stages behind have failed and say why
+                break; // a later stage failed and reports its own error
             }
         }
         let Received { length_bytes, sha256 } = body.received;

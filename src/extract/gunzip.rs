@@ -1,7 +1,9 @@
-//! The decompression, on a thread of its own: it is the one stage that blocks, and nearly a core's worth of work.
+//! Decompresses the file on a thread of its own: this is the only stage that blocks, and it uses nearly a full
+//! core.
 //!
-//! In: a channel of gzip bytes. Out: a channel of checked CSV bytes. Refused: what is not gzip, a file cut
-//! short, a wrong checksum, anything behind the last member, and CSV in another [dialect](super::dialect).
+//! In: a channel of gzip bytes. Out: a channel of checked CSV bytes. Refused: input that is not gzip, a truncated
+//! file, a wrong checksum, trailing bytes after the last member, and CSV in an unsupported
+//! [dialect](super::dialect).
 
 use std::io::{self, Read};
 
@@ -16,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 const CHUNK_SIZE_BYTES: usize = 128 * 1024;
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Starts to decompress `compressed`; `address` names the file in errors.
+/// Starts decompressing `compressed`. Errors name the file by `address`.
 pub fn start(compressed: mpsc::Receiver<Chunk>, address: String) -> mpsc::Receiver<Chunk> {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     tokio::task::spawn_blocking(move || {
@@ -39,16 +41,16 @@ fn decompress(compressed: mpsc::Receiver<Chunk>, address: &str, sender: &mpsc::S
         }
         dialect.check(&chunk).map_err(|error| error.in_file(address))?;
         if sender.blocking_send(Ok(chunk)).is_err() {
-            return Ok(()); // the stages behind have failed and say why
+            return Ok(()); // a later stage failed and reports its own error
         }
     }
 }
 
-/// Looks at the first bytes: a web page instead of a file is best named by what it is.
+/// Checks the magic number first, so that the error can say when the file looks like a web page.
 fn check_magic(input: &mut ChannelReader, address: &str) -> Result<()> {
     let mut start = input.fill().map_err(|cause| damaged(cause, address))?.to_vec();
     while (1..MAGIC.len()).contains(&start.len()) && MAGIC.starts_with(&start) {
-        // a first chunk of one byte
+        // the first chunk holds only one byte
         input.chunk = Bytes::new();
         let next = input.fill().map_err(|cause| damaged(cause, address))?.clone();
         if next.is_empty() {
@@ -87,7 +89,7 @@ fn read_chunk(decoder: &mut impl Read) -> io::Result<Bytes> {
     Ok(buffer.into())
 }
 
-/// The download's own failure where that is what stopped the decoder, else what is wrong with the bytes.
+/// Returns the download's own error if that stopped the decoder, otherwise an error about the damaged bytes.
 fn damaged(cause: io::Error, address: &str) -> Error {
     match cause.downcast::<Error>() {
         Ok(error) => error,
@@ -101,14 +103,14 @@ fn damaged(cause: io::Error, address: &str) -> Error {
     }
 }
 
-/// The channel as the decoder wants it.
+/// Adapts the channel to the [`Read`] trait that the decoder needs.
 struct ChannelReader {
     channel: mpsc::Receiver<Chunk>,
     chunk: Bytes,
 }
 
 impl ChannelReader {
-    /// The bytes at hand, the next chunk's if there are none; empty at the end.
+    /// Returns the unread bytes of the current chunk, or else of the next one. Empty at the end of the stream.
     fn fill(&mut self) -> io::Result<&Bytes> {
         while self.chunk.is_empty() {
             match self.channel.blocking_recv() {

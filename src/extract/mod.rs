@@ -1,4 +1,4 @@
-//! From a source to CSV records, in one forward pass and bounded memory:
+//! Reads CSV records from a source, in one forward pass and bounded memory:
 //!
 //! ```text
 //! source ─► transfer ───► download ─► gunzip ─► dialect ─► records
@@ -6,8 +6,8 @@
 //!           resumption    length                line ends
 //! ```
 //!
-//! Each arrow is a bounded channel. A failure travels down the same channels as the bytes, so the stage at the
-//! end meets the first thing that went wrong, not what came of it.
+//! The stages are connected by bounded channels. An error travels down the same channels as the bytes, so the last
+//! stage receives the first failure and not one of its consequences.
 
 pub mod description;
 pub mod dialect;
@@ -21,9 +21,9 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
-/// What flows from stage to stage.
+/// What one stage sends to the next: bytes, or the error that ended the stream.
 type Chunk = Result<Bytes, Error>;
 
-/// Chunks that may wait between two stages. With chunks of up to 256 KiB this bounds what is in flight to a few
-/// MiB; deeper channels were not faster.
+/// Number of chunks that can queue between two stages. With chunks of up to 256 KiB, this bounds the data in
+/// flight to a few MiB. Deeper channels were not faster.
 const CHANNEL_DEPTH: usize = 4;

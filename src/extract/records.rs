@@ -1,7 +1,7 @@
-//! The records of a CSV: its header once, then one record after the other, each with its line.
+//! Parses CSV: the header once, then one record after the other, each with its line number.
 //!
-//! In: checked CSV bytes. Out: cells. The width of a record is not judged here: a row that is too short is an
-//! error of that row, with its line.
+//! In: checked CSV bytes. Out: cells. This stage does not check the width of a record: a record that is too short
+//! is an error of that row, with its line.
 
 use std::io;
 
@@ -20,12 +20,12 @@ type ByteStream = std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>
 pub struct Records {
     reader: AsyncReader<StreamReader<ByteStream, Bytes>>,
     address: String,
-    /// Whether the parser counts a line only when it reads on, as it does where lines end in CR LF.
+    /// 1 if the parser counts a line end only when it reads on, as it does for CR LF; otherwise 0.
     line_lag: u64,
 }
 
 impl Records {
-    /// Reads from `csv`; `address` names the file in errors.
+    /// Reads from `csv`. Errors name the file by `address`.
     pub fn new(csv: mpsc::Receiver<Chunk>, address: String) -> Self {
         let stream = unfold(csv, async |mut channel| channel.recv().await.map(|chunk| (chunk, channel)));
         let stream: ByteStream = Box::pin(stream.map(|chunk| chunk.map_err(io::Error::other)));
@@ -37,7 +37,7 @@ impl Records {
         Self { reader, address, line_lag: 0 }
     }
 
-    /// The header; a file without one is refused.
+    /// Reads the header. A file without a header is refused.
     pub async fn header(&mut self) -> Result<ByteRecord> {
         let mut header = ByteRecord::new();
         if !self.read(&mut header).await? {
@@ -48,7 +48,7 @@ impl Records {
         Ok(header)
     }
 
-    /// Reads the next record into `record`; `false` at the end.
+    /// Reads the next record into `record`. Returns `false` at the end.
     pub async fn read(&mut self, record: &mut ByteRecord) -> Result<bool> {
         self.reader.read_byte_record(record).await.map_err(|error| match error.into_kind() {
             csv_async::ErrorKind::Io(cause) => match cause.downcast::<Error>() {
@@ -64,12 +64,12 @@ impl Records {
         record.position().map_or(0, |position| position.line() + self.line_lag)
     }
 
-    /// The bytes of CSV read so far.
+    /// Number of CSV bytes read so far.
     pub fn bytes_read(&self) -> u64 {
         self.reader.position().byte()
     }
 
-    /// The address of the file, as errors name it.
+    /// The file's address, as used in errors.
     pub fn address(&self) -> &str {
         &self.address
     }

@@ -1,7 +1,8 @@
-//! Where a file comes from: a directory or a web server, laid out as the course's release site is.
+//! The source of a file: a directory or a web server, laid out like the course's release site.
 //!
-//! In: the address that the pipeline rendered. Out: a stream of the file's raw bytes and what the source says of
-//! it. Refused: an answer that is no success, a length that does not hold, an address of another scheme.
+//! In: the address that the pipeline rendered. Out: a stream of the file's raw bytes, and the source's description
+//! of the file. Refused: a response status other than success, a body that does not have the announced length, an
+//! unknown URL scheme.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,13 +31,13 @@ pub enum Source {
     Http(String),
 }
 
-/// An opened file.
+/// A file opened for reading.
 pub struct Body {
-    /// What the source said of it.
+    /// The source's description of the file.
     pub description: Description,
-    /// The address as it may be shown.
+    /// The address without secrets, for messages.
     pub address: String,
-    /// What was read so far.
+    /// Length and digest of the bytes read so far.
     pub received: Received,
     content: Content,
 }
@@ -47,7 +48,8 @@ enum Content {
 }
 
 impl Source {
-    /// Reads an address: `http://` and `https://` are fetched, `file://` and all else is a path.
+    /// Parses an address. `http://` and `https://` addresses are fetched; `file://` addresses and plain paths are
+    /// local files. Other schemes are refused.
     pub fn parse(address: &str) -> Result<Self> {
         let Some((scheme, rest)) = address.split_once("://") else {
             return Ok(Self::File(PathBuf::from(address)));
@@ -69,7 +71,7 @@ impl Source {
         }
     }
 
-    /// The address as it may be shown and recorded.
+    /// The address without secrets, for messages and the ledger.
     pub fn address(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -77,7 +79,8 @@ impl Source {
         }
     }
 
-    /// Opens the file; its first byte is not read yet. A web server is borne with as `patience` says, and `report` is told.
+    /// Opens the file without reading its first byte. For a web server, `patience` sets the idle timeout and the
+    /// number of retries, and `report` receives a notice of each retry.
     pub async fn open(&self, patience: Patience, report: &Arc<dyn Report>) -> Result<Body> {
         match self {
             Self::File(path) => open_file(path).await,
@@ -89,9 +92,9 @@ impl Source {
         }
     }
 
-    /// Opens the file, unless it is the one `known`.
+    /// Opens the file, or returns `None` if it is still the file described by `known`.
     ///
-    /// A web server is asked once, with a condition: it sends no body where it has no other file.
+    /// A web server gets one conditional request. It sends no body if its file is still the same.
     pub async fn open_unless(
         &self,
         known: &Description,
@@ -118,7 +121,7 @@ impl Source {
         Body { description, address: self.address(), received: Received::default(), content }
     }
 
-    /// What the source says of the file, which is not opened.
+    /// Returns the source's description of the file without reading the content.
     pub async fn look(&self, patience: Patience, report: &Arc<dyn Report>) -> Result<Description> {
         match self {
             Self::File(path) => Ok(open_file(path).await?.description),
@@ -128,7 +131,7 @@ impl Source {
                 let may_be_of_the_method =
                     [StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
                 if may_be_of_the_method.contains(&response.status()) {
-                    // signed addresses are often good for GET alone; the body is not read
+                    // signed URLs are often valid for GET only; the body is not read
                     response = requests.ask(Method::GET, HeaderMap::new()).await?;
                 }
                 Ok(Description::of(http::accept(address, response)?.headers()))
@@ -138,7 +141,7 @@ impl Source {
 }
 
 async fn open_file(path: &Path) -> Result<Body> {
-    // looked at first: to open a pipe would wait for whoever writes to it
+    // check the metadata first: opening a named pipe would block until a writer opens it
     let metadata = tokio::fs::metadata(path).await.map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => missing_file(path, cause),
         _ => Error::file("read", path, cause),
@@ -159,7 +162,7 @@ async fn open_file(path: &Path) -> Result<Body> {
     Ok(Body { description, address, received: Received::default(), content })
 }
 
-/// A month that is not there, or a source directory that is not.
+/// Distinguishes a missing month from a missing source directory.
 fn missing_file(path: &Path, cause: std::io::Error) -> Error {
     let base = path.parent().and_then(Path::parent).unwrap_or(path);
     if base.as_os_str().is_empty() || base.is_dir() {
@@ -170,7 +173,7 @@ fn missing_file(path: &Path, cause: std::io::Error) -> Error {
 }
 
 impl Body {
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes, or `None` at the end of the file.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let chunk = match &mut self.content {
             Content::Http(transfer) => transfer.chunk(&self.received, &self.description).await?,

@@ -1,10 +1,11 @@
-//! A file from a web server as one stream of bytes. Where the connection breaks it goes on from that byte.
+//! Downloads a file from a web server as one stream of bytes. If the connection breaks, the download resumes at
+//! the same byte.
 //!
-//! Every attempt asks for the address as it was given, so that a redirect to a signed address is resolved anew. What is
-//! sent again is compared with what came before; a file that has changed meanwhile is an error of its own, since its
-//! rows may be on their way already.
+//! Every attempt requests the original address, so that a redirect to a signed URL is resolved again. Bytes that
+//! the server sends again are compared with those received before. A file that has changed in the meantime is a
+//! separate error, since some of its rows may already be on their way to the target.
 //!
-//! Attempts are counted: a server that breaks off without having sent a fair piece of the file has used one up.
+//! The number of retries is limited. The count restarts after every 64 KiB received.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,22 +23,23 @@ use crate::error::{Error, Kind, Result};
 use crate::http;
 use crate::report::{Report, failure};
 
-/// The first delay before another attempt; each is twice the one before it, and up to as much again by chance.
+/// Delay before the first retry. Each further delay is twice as long, and random jitter adds up to the same length
+/// again.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// The longest that a server may ask us to stay away.
+/// Upper limit for the delay that a server requests with `Retry-After`.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// What has to come before the attempts are counted anew.
+/// Number of bytes received after which the retry count restarts.
 const FAIR_PIECE_BYTES: u64 = 64 * 1024;
-/// Less is as good as silence.
+/// A slower transfer is treated as idle.
 const SLOWEST_BYTES_PER_SECOND: u64 = 1024;
 
-/// How much a web server is borne with.
+/// Timeout and retry settings for a web server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// How long it may be silent.
+    /// Idle timeout: the longest time without any data.
     pub silence: Duration,
-    /// How often it is asked again.
+    /// Number of retries after a failed request (the count restarts after every 64 KiB received).
     pub retries: u32,
 }
 
@@ -47,20 +49,20 @@ impl Default for Patience {
     }
 }
 
-/// The requests for one file.
+/// Sends and retries the requests for one file.
 pub struct Requests {
     address: String,
     patience: Patience,
     report: Arc<dyn Report>,
     delays: ExponentialBackoff,
-    /// Where the stream was when the attempts began to be counted.
+    /// Stream position at which the retry count last restarted.
     counted_from: u64,
-    /// What the server has asked for last.
+    /// The delay that the server requested with its last `Retry-After` header; zero if none is pending.
     retry_after: Duration,
 }
 
 impl Requests {
-    /// Requests for `address`; what is tried again is told to `report`.
+    /// Creates the requests for `address`. Each retry is announced to `report`.
     pub fn new(address: &str, patience: Patience, report: &Arc<dyn Report>) -> Self {
         Self {
             address: address.to_owned(),
@@ -72,7 +74,7 @@ impl Requests {
         }
     }
 
-    /// Asks until there is an answer that another attempt would not better.
+    /// Sends a request and retries it after transient failures.
     pub async fn ask(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
         loop {
             match self.attempt(method.clone(), headers.clone()).await {
@@ -87,13 +89,14 @@ impl Requests {
         if !http::is_passing(response.status()) {
             return Ok(response);
         }
-        // a date is possible too, and as good as nothing here
+        // the header may also hold a date, which is ignored here
         let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         self.retry_after = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_RETRY_AFTER);
         Err(http::refusal(&self.address, response.status()))
     }
 
-    /// Waits for the next attempt, or returns the `error` where there is none to be. `position` is how far the stream is.
+    /// Waits before the next attempt. Returns `error` if it must not be retried or no retries are left. `position`
+    /// is the current position in the stream.
     async fn wait(&mut self, error: Error, position: u64) -> Result<()> {
         if error.kind() != Kind::Unreachable || is_changed(&error) {
             return Err(error);
@@ -119,20 +122,20 @@ fn delays(patience: Patience) -> ExponentialBackoff {
     delays.with_max_times(patience.retries as usize).with_jitter().build()
 }
 
-/// A file on its way.
+/// A download in progress.
 pub struct Transfer {
     requests: Requests,
-    /// `None` once all has come.
+    /// `None` once the whole file has arrived.
     response: Option<Response>,
-    /// The file's length, as soon as the server has said it.
+    /// The file's length, once the server has announced it.
     length_bytes: Option<u64>,
-    /// What came with the last bytes that were sent again.
+    /// New bytes that arrived in the same chunk as the last repeated bytes.
     pending: Bytes,
     pace: Pace,
 }
 
 impl Transfer {
-    /// Goes on with the `response` to one of the `requests`, of the file that is described so.
+    /// Starts with `response`, the answer to one of the `requests` for the file in `description`.
     pub fn new(requests: Requests, response: Response, description: &Description) -> Self {
         let length_bytes = description.length_bytes;
         Self {
@@ -144,7 +147,8 @@ impl Transfer {
         }
     }
 
-    /// The next bytes of the file that is described so, behind those that were `received`; `None` at the end.
+    /// Returns the bytes that follow those already `received`, or `None` at the end of the file. If the stream has
+    /// to be resumed, `description` identifies the file.
     pub async fn chunk(&mut self, received: &Received, description: &Description) -> Result<Option<Bytes>> {
         loop {
             match self.read(received).await {
@@ -169,7 +173,7 @@ impl Transfer {
         }
     }
 
-    /// Makes up for `error`, or returns it.
+    /// Resumes the stream after `error`, or returns an error if that is not possible.
     async fn go_on(
         &mut self,
         mut error: Error,
@@ -189,7 +193,7 @@ impl Transfer {
         }
     }
 
-    /// Asks for what is missing; `None` where nothing is, but for the word that it was all.
+    /// Requests the missing bytes. Returns `None` if there are none: only the end of the stream had not arrived.
     async fn reopen(&mut self, received: &Received, description: &Description) -> Result<Option<Response>> {
         let from = received.length_bytes;
         let response = self.requests.attempt(Method::GET, range(from, description)).await?;
@@ -219,7 +223,7 @@ impl Transfer {
         }
     }
 
-    /// Passes over what was `received` before, and makes sure that it is the same.
+    /// Skips the bytes that were already `received`, and checks that they are the same.
     async fn skip(&mut self, mut response: Response, received: &Received) -> Result<Response> {
         let (mut sha256, mut left) = (Sha256::new(), received.length_bytes);
         while left > 0 {
@@ -238,8 +242,8 @@ impl Transfer {
     }
 }
 
-/// The headers that ask for a file from byte `from` on, if it is the one described. Without a strong validator all of it
-/// is asked for: a part could be another file's.
+/// The request headers for the bytes from `from` on, valid only for the described file. Without a strong
+/// validator, the whole file is requested: a part could belong to a different file.
 fn range(from: u64, description: &Description) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let validator = match &description.etag {
@@ -254,7 +258,7 @@ fn range(from: u64, description: &Description) -> HeaderMap {
     headers
 }
 
-/// Which part of a file an answer is, by its `Content-Range`.
+/// The part of a file that a response holds, from its `Content-Range` header.
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
     start: Option<u64>,
@@ -269,7 +273,8 @@ impl Part {
         Self { start, whole: whole.parse().ok() }
     }
 
-    /// Whether nothing says that it is another file's. Not every server looks at `If-Range`.
+    /// Returns `false` if the response shows that the part belongs to a different file. This check is needed
+    /// because not every server honours `If-Range`.
     fn is_of(self, headers: &HeaderMap, description: &Description, length_bytes: Option<u64>) -> bool {
         let same = |name, known: &Option<String>| {
             let said = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -281,7 +286,7 @@ impl Part {
     }
 }
 
-/// How fast bytes come while they are waited for.
+/// Measures the transfer rate over the time spent waiting for bytes.
 #[derive(Default)]
 struct Pace {
     waited: Duration,
@@ -289,7 +294,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// The next bytes of `response`; a drip that goes on for a whole silence breaks it off.
+    /// Returns the next bytes of `response`. Fails if the transfer was too slow for a whole idle timeout.
     async fn chunk(&mut self, response: &mut Response, requests: &Requests) -> Result<Option<Bytes>> {
         let silence = requests.patience.silence;
         let began = Instant::now();
@@ -308,7 +313,7 @@ impl Pace {
     }
 }
 
-/// The source has another file by now.
+/// The file changed at the source during the download.
 #[derive(Debug, thiserror::Error)]
 #[error("the source has another file by now")]
 struct Changed;
@@ -317,7 +322,7 @@ fn changed(address: &str) -> Error {
     http::broken_off(address).because(Changed)
 }
 
-/// Whether `error` says that the file changed while it was downloaded.
+/// Whether `error` means that the file changed during the download.
 pub fn is_changed(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.is::<Changed>())
 }

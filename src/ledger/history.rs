@@ -1,4 +1,4 @@
-//! What the ledger tells: what is loaded, which runs there were.
+//! Queries of the run history: which files are loaded, and which runs there were.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,20 +18,21 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::description::Description;
 use crate::report::log::Line;
 
-/// A file's last successful load.
+/// The last successful load of a file.
 #[derive(Clone, Debug)]
 pub struct Earlier {
-    /// The run.
+    /// The run's id.
     pub run_id: Uuid,
-    /// Where the file came from.
+    /// The address of the source.
     pub address: String,
-    /// Which file it was.
+    /// What the source announced about the file.
     pub description: Description,
-    /// How many rows of it the target held in the file's own month; unknown of runs by old versions of taxi.
+    /// How many of the file's rows, dated in its own month, the target held after the load. Unknown for runs by
+    /// old versions of taxi, and for files that have to be compared again.
     pub rows_in_period: Option<u64>,
 }
 
-/// The last successful load of the file into the table, if there was one.
+/// Returns the last successful load of the file into the table, if there was one.
 pub async fn latest_success(
     client: &impl GenericClient,
     table: &TableName,
@@ -53,7 +54,7 @@ pub async fn latest_success(
     }))
 }
 
-/// Notes which runs were killed: those under way of no process that is alive.
+/// Marks killed runs as lost: runs that are recorded as running, but whose process is gone.
 pub async fn mark_lost(client: &Client) -> Result<()> {
     let mark_lost = statement::render("ledger/mark_lost.sql", &minijinja::context! {})?;
     let marked = client.execute(&mark_lost, &[]).await;
@@ -61,7 +62,9 @@ pub async fn mark_lost(client: &Client) -> Result<()> {
     marked.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
-/// Forgets what the target holds of the other files of the table, where rows of them may have stood under this one's name.
+/// Clears `rows_in_period` of the table's other files if some of their rows matched: the target may have held
+/// those rows under this file's name, and this file's rows were replaced. The next load of the other files
+/// compares them again.
 pub async fn forget_matched(client: &impl GenericClient, table: &TableName, filename: &str) -> Result<()> {
     let forget = statement::render("ledger/forget_matched.sql", &minijinja::context! {})?;
     let forgotten = client.execute(&forget, &[&table.to_string(), &filename]).await;
@@ -69,18 +72,18 @@ pub async fn forget_matched(client: &impl GenericClient, table: &TableName, file
     forgotten.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
-/// What the ledger says of a file.
+/// What the ledger says about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// The rows that it held when it was loaded last.
+    /// How many rows the file had when it was last loaded.
     pub rows_read: u64,
-    /// How many of them were not rejected.
+    /// How many of these rows were not rejected.
     pub rows_staged: u64,
-    /// How many of them the target held then in the file's own month, where that is known.
+    /// How many of these rows, dated in the file's own month, the target held after that load, if known.
     pub rows_in_period: Option<u64>,
 }
 
-/// What the ledger says of these files in the table, by name; nothing of those never loaded.
+/// What the ledger says about these files in the table, by name, without files that were never loaded.
 pub async fn known(
     client: &mut Client,
     table: &TableName,
@@ -100,119 +103,119 @@ pub async fn known(
     Ok(rows.iter().map(|row| (row.get(0), known(row))).collect())
 }
 
-/// A run as the ledger has it.
+/// A run as recorded in the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct Recorded {
-    /// The run.
+    /// The run's id.
     pub run_id: Uuid,
-    /// How it stands; a run under way whose process is gone is lost.
+    /// The run's status. A run that is recorded as running is lost if its process is gone.
     pub status: String,
     /// The pipeline, with its namespace.
     pub pipeline: String,
-    /// Its inputs, without secrets.
+    /// The pipeline's inputs, without secrets.
     pub inputs: Value,
     /// Whether `--force` was given.
     pub forced: bool,
-    /// What was to be done with a file that had changed.
+    /// What to do if the file had changed (`--if-loaded`).
     pub if_loaded: Option<String>,
-    /// The file.
+    /// The file's name.
     pub filename: Option<String>,
     /// The target table.
     pub table: Option<String>,
-    /// Where the file came from.
+    /// The address of the source.
     pub source_address: Option<String>,
-    /// Its `ETag`.
+    /// The file's `ETag` at the source.
     pub source_etag: Option<String>,
-    /// Its modification time.
+    /// The file's modification time at the source.
     pub source_last_modified: Option<String>,
-    /// Its length as announced.
+    /// The file's length in bytes, as the source announced it.
     pub source_length_bytes: Option<i64>,
-    /// Its SHA-256.
+    /// The SHA-256 of the file as downloaded.
     pub sha256: Option<String>,
-    /// The figures of a load that succeeded.
+    /// The counts of a successful load.
     #[serde(flatten)]
     pub rows: BTreeMap<&'static str, Option<i64>>,
-    /// The phases with their seconds.
+    /// The phases and their durations in seconds.
     pub phases: Value,
     /// The stable name of the error's kind.
     pub error_kind: Option<String>,
-    /// The error in full.
+    /// The full text of the error.
     pub error: Option<String>,
-    /// The machine.
+    /// The name of the machine that ran the process.
     pub host: Option<String>,
-    /// The process there.
+    /// The id of the process on that machine.
     pub pid: Option<i32>,
-    /// The run of the flow whose task it is.
+    /// The flow run of which this run is a task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<Uuid>,
-    /// What the run of a flow is labelled with.
+    /// The labels of a flow run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Value>,
-    /// The date that the run of a flow is for.
+    /// The date that a flow run is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger_date: Option<Timestamp>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// The version of taxi.
+    /// The version of taxi that ran.
     pub tool_version: String,
-    /// The rows that it left out; left out of a list.
+    /// The rejected rows; empty in a list of runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rejects: Vec<Rejected>,
-    /// What happened, in order; left out of a list.
+    /// The log lines, in order; empty in a list of runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<Line>,
-    /// The task runs of the run of a flow; left out of a list.
+    /// The task runs of a flow run; empty in a list of runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<Task>,
 }
 
-/// A task run as the ledger has it.
+/// A task run as recorded in the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct Task {
-    /// The task run.
+    /// The task run's id.
     pub task_run_id: Uuid,
-    /// The task run that runs it, where it is not the flow itself.
+    /// The task run that runs this one; `None` if the flow itself does.
     pub parent_id: Option<Uuid>,
-    /// The task.
+    /// The task's id.
     pub task_id: String,
-    /// Its type.
+    /// The task's type.
     pub task_type: String,
-    /// The value of the loop that it is for.
+    /// The loop's value that the task run is for.
     pub value: Option<String>,
-    /// How it stands.
+    /// The task run's status.
     pub status: String,
-    /// Its attempts.
+    /// The attempts, each with its times and its error.
     pub attempts: Value,
-    /// What it has come to, without secrets.
+    /// The task's outputs, without secrets.
     pub outputs: Option<Value>,
     /// The stable name of the error's kind.
     pub error_kind: Option<String>,
-    /// Why it failed.
+    /// Why the task failed.
     pub error: Option<String>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// What it has said, in order.
+    /// The task's log lines, in order.
     pub log: Vec<Line>,
 }
 
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Of one taxi type.
+    /// Only runs of this taxi type.
     pub taxi: Option<String>,
-    /// That stand so.
+    /// Only runs with this status.
     pub status: Option<Status>,
-    /// The one.
+    /// Only the run with this id.
     pub run_id: Option<Uuid>,
-    /// No more than these.
+    /// The maximum number of runs.
     pub limit: u32,
 }
 
-/// The figures that a dashboard sums.
+/// The count columns, which a dashboard sums.
 const FIGURES: [&str; 9] = [
     "rows_read",
     "rows_staged",
@@ -225,7 +228,7 @@ const FIGURES: [&str; 9] = [
     "downloaded_bytes",
 ];
 
-/// The latest runs first; none where there is no ledger.
+/// Lists runs, the latest first. Returns none if there is no ledger.
 pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>> {
     if !schema::upgrade_existing(client).await? {
         return Ok(Vec::new());
@@ -236,7 +239,7 @@ pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>>
     rows.map_err(unreadable)?.iter().map(recorded).collect()
 }
 
-/// The task runs of a run, in the order of their beginnings.
+/// Lists the task runs of a run, in the order of their start times.
 pub async fn tasks(client: &Client, run: Uuid) -> Result<Vec<Task>> {
     let query = statement::render("ledger/list_tasks.sql", &minijinja::context! {})?;
     let rows = client.query(&query, &[&run]).await.map_err(unreadable)?;

@@ -1,8 +1,10 @@
-//! The ledger: the run history in the schema `taxi_etl` of the target's database, which decides what is loaded already.
+//! The ledger: the run history, in the schema `taxi_etl` of the target's database. It decides which files count as
+//! already loaded.
 //!
-//! A run is written down when it begins. That it succeeded is written in the transaction that inserts its rows, so the
-//! two cannot disagree; that it failed or was cancelled in one of its own, after the load's was rolled back. A run whose
-//! process was killed says nothing: the next run notices, by an advisory lock that the server has let go.
+//! A run is recorded when it begins. Its success is recorded in the transaction that inserts its rows, so that the
+//! two cannot disagree. Its failure or cancellation is recorded in a separate transaction, after the load's
+//! transaction was rolled back. A killed run records nothing: the next run detects it, because the server has
+//! released the killed run's advisory lock.
 
 pub mod history;
 pub mod rejects;
@@ -11,21 +13,21 @@ pub mod schema;
 
 use crate::error::{Error, Kind};
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Status {
-    /// It is under way.
+    /// The run is in progress.
     Running,
-    /// It did what it is for; a load's rows are in the target.
+    /// The run succeeded; the rows of a load are in the target.
     Succeeded,
-    /// It did what it is for, but for a task that may fail.
+    /// The run succeeded, but a task ended with a warning.
     Warning,
-    /// It failed; a load changed nothing.
+    /// The run failed; a load changed nothing.
     Failed,
-    /// It was stopped by a signal; a load changed nothing.
+    /// A signal stopped the run; a load changed nothing.
     Cancelled,
-    /// Its process ended without a word; a load changed nothing.
+    /// The process ended without recording a result; a load changed nothing.
     Lost,
 }
 
@@ -42,7 +44,7 @@ impl Status {
         }
     }
 
-    /// How a run stands that has ended with `error`.
+    /// The status of a run that ended with `error`.
     pub fn of(error: &Error) -> Self {
         match error.kind() {
             Kind::Interrupted | Kind::Terminated => Self::Cancelled,

@@ -1,4 +1,4 @@
-//! The records that a run left out, beside the run.
+//! The rows that a run rejected, stored in the ledger.
 
 use serde::Serialize;
 use tokio_postgres::{Client, GenericClient, Row};
@@ -8,20 +8,20 @@ use crate::database::{failure, statement};
 use crate::error::Result;
 use crate::transform::reject::Reject;
 
-/// A record that was left out, as the ledger has it.
+/// A rejected row, as recorded in the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rejected {
-    /// The line on which it begins.
+    /// The line of the unzipped file on which the row begins.
     pub line: i64,
-    /// The column that does not take its cell.
+    /// The column whose cell is invalid; `None` if the row as a whole is.
     pub column: Option<String>,
-    /// Why it was left out.
+    /// Why the row was rejected.
     pub reason: String,
-    /// Its text, cut.
+    /// The row's text; a long text is truncated.
     pub text: String,
 }
 
-/// Writes what the `run` left out of a file, in the caller's transaction.
+/// Records the rows of a file that the `run` rejected, in the caller's transaction.
 pub async fn record(
     client: &impl GenericClient,
     run: Uuid,
@@ -38,7 +38,7 @@ pub async fn record(
     inserted.map(drop).map_err(failed)
 }
 
-/// What a run left out, in the order of the file.
+/// Lists the rows that a run rejected, in the order of the file.
 pub async fn list(client: &Client, run: Uuid) -> Result<Vec<Rejected>> {
     let query = statement::render("ledger/list_rejects.sql", &minijinja::context! {})?;
     let rows = client.query(&query, &[&run]).await;

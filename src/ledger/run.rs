@@ -1,4 +1,4 @@
-//! A run, and what the ledger says of it: that it began, and how it ended.
+//! A run, and how the ledger records its start and its end.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,42 +21,42 @@ use crate::report::log::Log;
 use crate::report::phase::Phases;
 use crate::secrets::Secrets;
 
-/// A run under way, and what the ledger will say of it however it ends.
+/// A run in progress, with everything that the ledger records about it.
 #[derive(Clone)]
 pub struct Run {
-    /// Names the run; its first half is the time it began.
+    /// The run's id, a UUID of version 7: it begins with the start time.
     pub id: Uuid,
     /// The pipeline's name, with its namespace.
     pub pipeline: String,
-    /// The inputs as resolved.
+    /// The resolved inputs.
     pub inputs: Vec<(String, String)>,
-    /// Whether the load was asked for whatever the ledger says.
+    /// Whether to load the file even if the ledger says that it is already loaded.
     pub forced: bool,
-    /// What a load was to do with a file that is loaded already.
+    /// What a load does with a file that is already loaded.
     pub if_loaded: Option<IfLoaded>,
-    /// The run of the flow whose task it is.
+    /// The flow run of which this run is a task.
     pub part_of: Option<Uuid>,
-    /// What the run of a flow is labelled with.
+    /// The labels of a flow run.
     pub labels: Option<Vec<(String, String)>>,
-    /// The date that the run of a flow is for.
+    /// The date that a flow run is for.
     pub trigger_date: Option<Timestamp>,
     /// When the run began.
     pub started_at: Timestamp,
-    /// The phases so far.
+    /// The phases that have ended so far.
     pub phases: Phases,
-    /// What happened so far.
+    /// The log lines so far.
     pub log: Log,
-    /// Whether the end is near that no signal can keep from coming.
+    /// Whether the commit has begun, which a signal can no longer prevent.
     pub committing: Arc<AtomicBool>,
-    /// The session of the load's transaction, once there is one.
+    /// The server process id of the load's session, once there is one.
     pub server_pid: Option<i32>,
-    /// What nobody is to see.
+    /// The secrets to mask in the record.
     pub secrets: Secrets,
-    /// The file and the table, once they are known.
+    /// The file's name, once it is known.
     pub filename: Option<String>,
     /// The target table, once it is known.
     pub table: Option<TableName>,
-    /// The source's address as it may be shown, and what it said of the file.
+    /// The source's address, safe to show, and what the source announced about the file.
     pub source: Option<(String, Description)>,
 }
 
@@ -84,13 +84,13 @@ impl Run {
         }
     }
 
-    /// Goes on as another run, which has been through these phases.
+    /// Continues as a new run, which has already been through these phases.
     pub fn begin_again(&mut self, phases: Phases) {
         (self.id, self.started_at, self.phases, self.source) =
             (Uuid::now_v7(), Timestamp::now(), phases, None);
     }
 
-    /// Records that the run is under way, for others to see.
+    /// Records that the run is in progress, so that other sessions can see it.
     pub async fn record_start(&self, client: &impl GenericClient) -> Result<()> {
         self.record(client, Status::Running, None, None).await.map(drop)
     }
@@ -100,12 +100,12 @@ impl Run {
         self.record(client, Status::Succeeded, Some(loaded), None).await.map(drop)
     }
 
-    /// Records the failure. Where the run had been committed after all, the ledger keeps saying so, and this is `false`.
+    /// Records the failure. If the run was committed after all, keeps the success and returns `false`.
     pub async fn record_failure(&self, client: &impl GenericClient, error: &Error) -> Result<bool> {
         self.record(client, Status::of(error), None, Some(error)).await
     }
 
-    /// Records how the run of a flow ended.
+    /// Records the end of a flow run.
     pub async fn record_end(
         &self,
         client: &impl GenericClient,
@@ -199,7 +199,7 @@ impl Run {
     }
 }
 
-/// This machine's name.
+/// This machine's host name.
 fn host() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

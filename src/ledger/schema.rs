@@ -1,4 +1,4 @@
-//! The ledger's tables: created where there are none, brought up to this program's version where they are older.
+//! The ledger's tables: created if they are missing, upgraded if they are older than this program's version.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::database::{failure, statement};
 use crate::error::{Error, Kind, Result};
 use crate::load::locks;
 
-/// The files of `sql/ledger/` that lead from one version to the next, the first from nothing.
+/// The migrations in `sql/ledger/`, each from one version to the next. The first creates the tables.
 const STEPS: [&str; 5] = [
     "ledger/1_runs.sql",
     "ledger/2_history.sql",
@@ -17,23 +17,23 @@ const STEPS: [&str; 5] = [
     "ledger/5_partitions.sql",
 ];
 
-/// How long an upgrade waits for loads under way.
+/// How long an upgrade waits for running loads.
 const UPGRADE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How the ledger's tables stand to this program.
+/// The schema state: the version of the ledger's tables, compared with this program's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// There are none.
+    /// There are no tables.
     Absent,
-    /// The next load upgrades them, if it may.
+    /// The tables are older. The next load upgrades them, if its role may.
     Older,
-    /// They are of this version.
+    /// The tables have this program's version.
     Current,
-    /// A newer program has been here.
+    /// The tables were created or upgraded by a newer program.
     Newer,
 }
 
-/// Looks how they stand.
+/// Reads the schema state.
 pub async fn standing(client: &Client) -> Result<Standing> {
     Ok(match version(client).await.map_err(unreadable)? {
         0 => Standing::Absent,
@@ -43,7 +43,8 @@ pub async fn standing(client: &Client) -> Result<Standing> {
     })
 }
 
-/// Creates or upgrades the tables. What is of this version is not touched and needs no right but to read.
+/// Creates or upgrades the tables. Tables of this program's version are not changed, and only the right to read
+/// them is needed.
 pub async fn upgrade(client: &mut Client) -> Result<()> {
     let failed = |cause| {
         failure::statement("cannot prepare the ledger, the tables of the schema taxi_etl", cause)
@@ -69,7 +70,7 @@ pub async fn upgrade(client: &mut Client) -> Result<()> {
     transaction.commit().await.map_err(failed)
 }
 
-/// Upgrades the tables for those who only read, and creates none; returns whether there are any.
+/// Upgrades existing tables for a command that only reads, and creates none. Returns whether there are tables.
 pub async fn upgrade_existing(client: &mut Client) -> Result<bool> {
     let exists = version(client).await.map_err(unreadable)? > 0;
     if exists {
@@ -82,7 +83,7 @@ fn unreadable(cause: tokio_postgres::Error) -> Error {
     failure::statement("cannot look for the ledger", cause)
 }
 
-/// The version of the tables, as a number of steps.
+/// The version of the tables: the number of migrations that were applied, 0 if there are no tables.
 async fn version(client: &impl GenericClient) -> Result<usize, tokio_postgres::Error> {
     let found = client.query_one(FIND, &[]).await?;
     match (found.get(0), found.get(1)) {

@@ -1,11 +1,12 @@
-//! ATTACH: the staging table of a month that has no partition becomes its partition.
+//! ATTACH: makes the staging table the month's partition, if the month has no partition yet.
 //!
-//! Rows of the month that the target holds already are in its default partition: rows of other files that lie outside of those
-//! files' months, or of loads by others. They win over rows of the file with the same key, and move into the new partition.
+//! Rows of the month that the target already holds are in its default partition. They are out-of-period rows of
+//! other files, or rows that somebody else inserted. They win over rows of the file with the same key, and move
+//! into the new partition.
 //!
-//! ATTACH wants the default partition for itself, and every query of the whole table uses that. A request for the lock would
-//! queue all queries that come after it, for as long as the longest one before it runs. So the load asks for a moment, lets the
-//! others pass, and asks again.
+//! ATTACH needs an exclusive lock on the default partition, which every query of the whole table reads. A waiting
+//! lock request blocks all later queries, for as long as the longest earlier query runs. So the load requests the
+//! lock with a short timeout, lets other queries pass, and tries again.
 
 use std::time::{Duration, Instant};
 
@@ -21,18 +22,18 @@ use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::transform::times::Period;
 
-/// How long queries may have to wait behind an attempt. More than the second after which PostgreSQL ends an autovacuum that
-/// is in the way (`deadlock_timeout`).
+/// Lock timeout of one attempt, and so the longest time that queries wait behind it. It is longer than the one
+/// second after which PostgreSQL cancels an autovacuum that blocks the lock (`deadlock_timeout`).
 const ATTEMPT: Duration = Duration::from_millis(1500);
-/// How long they pass freely before the next.
+/// Pause between two attempts, so that other queries can pass.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A staging table on its way to be a partition.
+/// The operation that attaches a staging table as a partition.
 pub struct Attach<'a> {
     transaction: &'a Transaction<'a>,
-    /// The session that can look while the transaction waits.
+    /// The control connection, which can run queries while the transaction waits.
     control: &'a Client,
-    /// The transaction's session.
+    /// The server's process ID of the transaction's session.
     session: i32,
     table: &'a TableName,
     period: &'a Period,
@@ -41,17 +42,17 @@ pub struct Attach<'a> {
     delete_matched: String,
 }
 
-/// What the new partition holds besides the file's rows.
+/// How the rows of the new partition differ from those of the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attached {
-    /// Rows of the file whose key the target held.
+    /// Number of rows of the file that were dropped, since the target already held their key.
     pub rows_matched: u64,
-    /// Rows that came from the default partition.
+    /// Number of rows moved from the default partition.
     pub rows_moved: u64,
 }
 
 impl<'a> Attach<'a> {
-    /// Of the `staging` table to the `table`.
+    /// Creates the operation that attaches `staging` to `table`.
     pub fn new(
         transaction: &'a Transaction<'a>,
         (control, session): (&'a Client, i32),
@@ -71,8 +72,8 @@ impl<'a> Attach<'a> {
         Ok(Self { transaction, control, session, table, period, staging, identifiers, delete_matched })
     }
 
-    /// Does what reads all rows, before anybody has to wait for it: proves that they lie in the month, and gives them the
-    /// indexes that the target has.
+    /// Does the work that reads all rows, before the load takes the table's lock: proves that the rows lie in the
+    /// month, and creates the target's indexes on the staging table.
     pub async fn prepare(&self) -> Result<()> {
         let failed = |cause| self.failed(cause);
         let prove = statement::render("prove_period.sql", &self.identifiers)?;
@@ -86,8 +87,8 @@ impl<'a> Attach<'a> {
         Ok(())
     }
 
-    /// Deletes the staged rows that match rows of the target outside of the month: rows without a time and, where the file
-    /// `was_loaded` before, rows whose time was changed. Returns how many.
+    /// Deletes the staged rows that match rows of the target outside of the month: rows without a time and, if the
+    /// file `was_loaded` before, rows whose time has been changed. Returns the number of deleted rows.
     pub async fn delete_matched_elsewhere(&self, was_loaded: bool) -> Result<u64> {
         let some_without_time =
             holds_rows(self.transaction, self.table, &self.identifiers, None, true).await?;
@@ -97,7 +98,7 @@ impl<'a> Attach<'a> {
         self.delete_matched(was_loaded, false, true).await.map_err(|cause| self.failed(cause))
     }
 
-    /// Attaches the partition, to be called under the table's lock; waits no longer than `timeout` for the default partition.
+    /// Attaches the partition. Waits at most `timeout` for the default partition. The caller holds the table's lock.
     pub async fn run(&self, timeout: Duration, report: &dyn Report) -> Result<Attached> {
         let began = Instant::now();
         let mut said = false;
@@ -132,7 +133,7 @@ impl<'a> Attach<'a> {
         }
     }
 
-    /// One attempt; the inner error is the server's.
+    /// Makes one attempt. The inner error is the server's, so that the caller can decide whether to try again.
     async fn attempt(&self, lock_timeout: Duration) -> Result<Result<Attached, Cause>> {
         locks::bound(self.transaction, lock_timeout, true).await?;
         let holds_some =
@@ -167,7 +168,7 @@ impl<'a> Attach<'a> {
         self.transaction.batch_execute(statement).await.map_err(|cause| self.failed(cause))
     }
 
-    /// Who keeps the load waiting, as messages say it.
+    /// Describes the sessions that keep the load waiting, for messages.
     async fn users(&self) -> Result<String> {
         let find = statement::render("find_table_users.sql", &minijinja::context! {})?;
         let failed = |cause| failure::statement("cannot find out who uses a table", cause);

@@ -1,4 +1,4 @@
-//! One file into one table: the stages put together.
+//! Loads one file into one table: connects the stages, from the download to the commit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,40 +35,40 @@ use crate::transform::batch::{self, Batch, Transformed};
 use crate::transform::row::{Column, Computed, RowEncoder, without_filename};
 use crate::transform::times::Period;
 
-/// What to load, and where to.
+/// What to load, and into which table.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The gzipped CSV.
+    /// The source of the gzipped CSV file.
     pub source: Source,
-    /// The month in which nearly all of its rows lie.
+    /// The file's month, in which nearly all of its rows lie.
     pub period: Period,
-    /// How many rows the file had when it was published, where that is known.
+    /// Number of rows that the file had when it was published, if known.
     pub published_rows: Option<u64>,
-    /// The name that the rows carry.
+    /// The file name that is stored with each row.
     pub filename: String,
     /// The target table.
     pub table: TableName,
-    /// The computed columns.
+    /// The columns that are computed: the row key and the file name.
     pub computed: Computed,
-    /// The file's SHA-256 in lower-case hex, where it is known.
+    /// The file's expected SHA-256 in lower-case hex, if known.
     pub sha256: Option<String>,
-    /// How many of its rows may be left out.
+    /// Maximum number of rows that may be rejected.
     pub max_rejects: u32,
 }
 
-/// How a job ended that did not fail.
+/// Load outcome of a job that did not fail.
 pub enum Ended {
-    /// The file's rows are in the target.
+    /// This run has loaded the file.
     Loaded(Loaded),
-    /// They were already, loaded by this run.
+    /// The file was already loaded, by the run with this ID.
     Skipped(Uuid),
 }
 
-/// One load under way.
+/// A load in progress.
 struct Load<'a> {
     job: &'a Job,
     transaction: &'a Transaction<'a>,
-    /// The session for what must not be part of the transaction, or cannot wait for it.
+    /// The control connection: for statements that must not be part of the transaction, or cannot wait for it.
     control: &'a Client,
     names: &'a Names,
     run: &'a mut Run,
@@ -76,15 +76,15 @@ struct Load<'a> {
     report: &'a Arc<dyn Report>,
 }
 
-/// What a load has found out before the first row.
+/// Result of the preparation, before the first row is read.
 struct Prepared {
     body: Body,
     target: Target,
-    /// Whether the ledger knows the file as loaded before, or the user says that it may have been.
+    /// Whether the ledger has a previous load of the file, or `--force` says that there may have been one.
     was_loaded: bool,
 }
 
-/// All of a file, on the server but not in the target.
+/// A whole file that is staged on the server, but not in the target yet.
 struct Staged {
     staging: Staging,
     target: Target,
@@ -94,16 +94,17 @@ struct Staged {
     duplicate_keys: u64,
 }
 
-/// What the target holds of a file that has been added.
+/// Result of adding a file's rows to the target.
 struct Added {
     rows_inserted: u64,
     rows_deleted: u64,
-    /// Whether the target's rows under the file's name in its month may be others than those that the file has there.
+    /// Whether the rows that the target holds under the file's name in its month may differ from the file's rows
+    /// of that month.
     is_mixed: bool,
 }
 
 impl Job {
-    /// Loads the file in one transaction and records `run` in it, unless the ledger says that there is nothing to do.
+    /// Loads the file and records `run` in one transaction, unless the ledger shows that there is nothing to do.
     pub async fn run(
         &self,
         sessions: &mut Sessions,
@@ -125,7 +126,7 @@ impl Job {
             match &ended {
                 Err(error) if again > 0 && transfer::is_changed(error) => {
                     report.notice(&format!("{}; starting over", failure::line(error)));
-                    // the ledger has this one; what comes now may end as no run at all
+                    // record this attempt as failed: the next one may find nothing to do, and then records no run
                     run.record_failure(&sessions.control, error).await?;
                     run.begin_again(phases.clone());
                     again -= 1;
@@ -164,7 +165,8 @@ impl Job {
         Ok(Ended::Loaded(loaded))
     }
 
-    /// Opens the source, unless it still has the file that is `known`; the inner error is the run that has loaded that.
+    /// Opens the source, unless it still has the `known` file. The inner error is the ID of the run that loaded
+    /// that file.
     async fn open(
         &self,
         known: Option<&Earlier>,
@@ -181,7 +183,7 @@ impl Job {
         }
     }
 
-    /// Whether the target still holds what an earlier run left of the file.
+    /// Whether the target still holds at least as many rows of the file in its month as after the previous load.
     pub(super) async fn still_holds(
         &self,
         client: &impl GenericClient,
@@ -194,7 +196,7 @@ impl Job {
         })
     }
 
-    /// How many rows of the file the target holds in the file's own month.
+    /// Counts the file's rows that the target holds in the file's own month.
     pub(super) async fn count_held(
         &self,
         client: &impl GenericClient,
@@ -213,7 +215,7 @@ impl Job {
         transaction.execute(&delete, &[&self.filename]).await.map_err(|cause| database_failure(what, cause))
     }
 
-    /// The names that statements are filled with, quoted.
+    /// Returns the quoted names for the statement templates.
     pub(super) fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
         minijinja::context! {
             table => self.table.quoted(),
@@ -228,8 +230,8 @@ impl Job {
 }
 
 impl Load<'_> {
-    /// Waits for other loads of the month, asks the ledger and the source whether there is anything to do, and looks at the
-    /// target. The inner error is the run that has loaded the file already.
+    /// Waits for other loads of the month, checks the ledger and the source for whether there is anything to do,
+    /// and inspects the target. The inner error is the ID of the run that has already loaded the file.
     async fn prepare(&mut self) -> Result<Result<Prepared, Uuid>> {
         let Self { job, transaction, control, options, report, .. } = *self;
         let phase = report.begin(Phase::Prepare, None);
@@ -239,14 +241,15 @@ impl Load<'_> {
         locks::take(transaction, control, &month, report.as_ref()).await?;
         let earlier = history::latest_success(transaction, &job.table, &job.filename).await?;
         let was_loaded = options.force || earlier.is_some();
-        // not in the transaction, which would keep its lock on the partitions that it reads: others wait for the default one
+        // not in the transaction: it would keep its locks on the partitions that this query reads, and other loads
+        // need an exclusive lock on the default partition
         let known = match earlier.filter(|_| !options.force) {
             Some(earlier) if job.still_holds(control, &earlier, &self.names.identifiers).await? => {
                 Some(earlier)
             }
             _ => None,
         };
-        // after the locks: a server does not keep a download waiting for as long as another load may take
+        // after the locks: the source would not keep the download open for as long as another load may take
         let body = match job.open(known.as_ref(), options, report).await? {
             Ok(body) => body,
             Err(loaded_by) => {
@@ -257,7 +260,7 @@ impl Load<'_> {
         self.run.source = Some((job.source.address(), body.description.clone()));
         self.run.record_start(control).await?;
         if job.max_rejects > 0 {
-            // a right that is missing shows before all the work
+            // makes a missing privilege fail now, before all the work
             rejects::record(transaction, self.run.id, &job.filename, &[]).await?;
         }
         let target = target::inspect(transaction, &job.table, &job.period).await?;
@@ -269,7 +272,7 @@ impl Load<'_> {
         Ok(Ok(Prepared { body, target, was_loaded }))
     }
 
-    /// Sets the transaction up and tells others that the run is alive.
+    /// Sets up the transaction, and takes the lock that shows other runs that this run is alive.
     async fn begin(&self) -> Result<()> {
         let failed = |cause| database_failure("cannot prepare the session that loads", cause);
         let settings = statement::render("session.sql", &self.names.identifiers)?;
@@ -308,7 +311,7 @@ impl Load<'_> {
         Ok(Staged { staging, target, was_loaded, transformed, downloaded, duplicate_keys })
     }
 
-    /// Adds the staged rows to the target and the success to the ledger; what is left is the commit.
+    /// Adds the staged rows to the target, and records the success in the ledger. Only the commit remains.
     async fn add(&mut self, staged: Staged) -> Result<Loaded> {
         let (job, transaction) = (self.job, self.transaction);
         let Staged { staging, target, was_loaded, transformed, downloaded, duplicate_keys } = staged;
@@ -345,7 +348,7 @@ impl Load<'_> {
         Ok(loaded)
     }
 
-    /// Adds the staging table as the month's partition, and the rows outside of the month by MERGE.
+    /// Attaches the staging table as the month's partition, and merges the out-of-period rows.
     async fn attach(
         &self,
         staging: Staging,
@@ -360,7 +363,7 @@ impl Load<'_> {
             Attach::new(transaction, (control, session), table, &staging.main, &job.period, identifiers)?;
         attach.prepare().await?;
         let (rows_deleted, was_loaded) = self.begin_to_add(was_loaded).await?;
-        // before the file's own rows outside of the month are there to match
+        // before the merge, so that the file's own out-of-period rows cannot match
         let mut rows_matched = attach.delete_matched_elsewhere(was_loaded).await?;
         let mut rows_inserted = staging.main.rows;
         if let Some(outside) = staging.out_of_period {
@@ -377,7 +380,7 @@ impl Load<'_> {
         })
     }
 
-    /// Merges all rows.
+    /// Merges all staged rows into the target.
     async fn merge(
         &self,
         staging: Staging,
@@ -404,8 +407,8 @@ impl Load<'_> {
         }
     }
 
-    /// Waits for the end of other loads into the table and, if the file's rows are to be replaced, deletes them. Returns how
-    /// many, and whether the target may still hold rows of the file.
+    /// Waits until no other load is adding rows to the table. If the file's rows are to be replaced, deletes them.
+    /// Returns the number of deleted rows, and whether the target may still hold rows of the file.
     async fn begin_to_add(&self, was_loaded: bool) -> Result<(u64, bool)> {
         let Self { job, transaction, control, options, report, .. } = *self;
         locks::take(transaction, control, &Lock::of_table(&job.table), report.as_ref()).await?;
@@ -418,7 +421,7 @@ impl Load<'_> {
 }
 
 impl Job {
-    /// Starts the stages from download to row.
+    /// Starts the stages from the download to the encoded rows.
     async fn start_stream(
         &self,
         body: Body,
@@ -437,13 +440,13 @@ impl Job {
     }
 }
 
-/// The columns to fill, and the names that statements are filled with.
+/// The columns to fill, and the quoted names for the statement templates.
 struct Names {
     columns: Vec<Column>,
     identifiers: minijinja::Value,
 }
 
-/// The stages under way.
+/// The tasks of the running stages.
 struct Stream {
     download: JoinHandle<Downloaded>,
     transform: JoinHandle<Transformed>,

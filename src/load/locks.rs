@@ -1,12 +1,14 @@
-//! What keeps runs apart: advisory locks of the load's transaction, which the server lets go when that ends, however it does.
+//! Advisory locks that keep runs apart. They belong to the load's transaction: the server releases them when the
+//! transaction ends, for whatever reason.
 //!
-//! | lock | held | keeps apart |
+//! | lock | held | purpose |
 //! |---|---|---|
-//! | the run's own | from the beginning | it from the dead, which others mark as lost |
-//! | the month's | from the beginning | two loads of one month into one table |
-//! | the table's | from the last rows to the commit | the ends of loads of different months, see [`super::merge`] |
+//! | the run's own | from the beginning | shows that the run is alive; other runs mark a dead one as lost |
+//! | the month's | from the beginning | keeps two loads of one month into one table apart |
+//! | the table's | from the end of staging to the commit | lets one load at a time add its rows, see [`crate::load`] |
 //!
-//! Each is taken after those above it, and whoever has the table's waits for no other: there is no circle to be locked in.
+//! A load takes the locks in this order. While it holds the table's lock, it waits for none of the others, so the
+//! locks cannot deadlock.
 
 use std::time::Duration;
 
@@ -21,17 +23,19 @@ use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::transform::timestamp::Timestamp;
 
-/// How long a run waits for another of its month before it says so.
+/// Time that a load waits for another load of its month before it prints a notice.
 const MONTH_SILENCE: Duration = Duration::from_secs(1);
-/// How long a load waits for others of its table to end before it says so: each takes a second or two for that.
+/// Time that a load waits for the table's lock before it prints a notice. Every load holds that lock for a second
+/// or two.
 const TABLE_SILENCE: Duration = Duration::from_secs(20);
-/// And how long before it gives up: there may be many, and an end is never long in coming.
+/// Time after which a load gives up waiting for the table's lock. Many loads may be ahead of it, but each holds
+/// the lock only briefly.
 const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A lock to be waited for.
+/// An advisory lock to wait for.
 pub struct Lock {
     name: String,
-    /// As messages call it.
+    /// Description of the lock in messages.
     what: String,
     timeout: Duration,
     silence: Duration,
@@ -39,7 +43,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// The one that keeps two loads of a month apart: of the period that begins at `start`.
+    /// The lock on the month that begins at `start`. It keeps two loads of that month apart.
     pub fn of_month(table: &TableName, start: Timestamp, filename: &str, timeout: Duration) -> Self {
         Self {
             name: format!("taxi_etl: load {} into {}", start.0, table.quoted()),
@@ -50,7 +54,7 @@ impl Lock {
         }
     }
 
-    /// The one under which loads into a table end.
+    /// The lock that a load holds while it adds its rows to the table.
     pub fn of_table(table: &TableName) -> Self {
         Self {
             name: format!("taxi_etl: end a load into {}", table.quoted()),
@@ -62,15 +66,15 @@ impl Lock {
     }
 }
 
-/// The name by which the server knows a run's own lock.
+/// The name of a run's own lock on the server.
 pub fn of_run(run: Uuid) -> String {
     run.simple().to_string()
 }
 
-/// Bounds every wait for a lock, of the session or of its transaction alone.
+/// Sets the lock timeout, for the current transaction only or for the whole session.
 pub async fn bound(client: &impl GenericClient, timeout: Duration, transaction_only: bool) -> Result<()> {
     let set = statement::render("lock_timeout.sql", &minijinja::context! {})?;
-    // zero would be no bound
+    // zero would turn the timeout off
     let timeout = format!("{}ms", timeout.as_millis().clamp(1, i32::MAX as u128));
     client
         .execute(&set, &[&timeout, &transaction_only])
@@ -79,9 +83,9 @@ pub async fn bound(client: &impl GenericClient, timeout: Duration, transaction_o
     Ok(())
 }
 
-/// Waits for a lock; says who holds it after a while, and fails where that takes too long.
+/// Waits for a lock. After a while, reports who holds it. Fails after the lock's timeout.
 ///
-/// `observer` is another session, which can look while this one waits.
+/// `observer` is another session, which can run queries while this one waits.
 pub async fn take(
     transaction: &Transaction<'_>,
     observer: &Client,
@@ -121,7 +125,7 @@ pub async fn wait_for_end(client: &Client, run: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Who holds the lock, as messages say it.
+/// Describes who holds the lock, for messages.
 async fn holder(observer: &Client, name: &str) -> Result<String> {
     let find = statement::render("find_holder.sql", &minijinja::context! {})?;
     let found = observer

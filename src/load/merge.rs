@@ -1,9 +1,9 @@
-//! MERGE: the rows of a staging table that have no match in the target, into the target.
+//! MERGE: inserts the rows of a staging table that have no match in the target.
 //!
-//! A key is made of its row's time, among others, so a match has the same time. Every statement says so in constants, and the
-//! server reads only the partitions, or the stretches of an index, that can hold one. This is a way to read less, and never
-//! decides what a match is: where a file was loaded before and some of its rows have no match at their times, somebody may have
-//! changed the times in the target, and the keys alone decide.
+//! The row's time is part of its key, so a match has the same time. Every statement states the times as constants,
+//! so that the server reads only the partitions, or the ranges of an index, that can hold a match. These bounds
+//! only reduce what is read. They never decide what a match is: if the file was loaded before and some of its rows
+//! have no match at their times, somebody may have changed the times in the target, and the keys alone decide.
 
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
@@ -17,23 +17,23 @@ use crate::error::{Error, Kind, Result};
 use crate::transform::times::{Period, TimesOutside};
 use crate::transform::timestamp::Timestamp;
 
-/// A merge into a target.
+/// A MERGE into the target table.
 pub struct Merge<'a> {
-    /// The load's.
+    /// The load's transaction.
     pub transaction: &'a Transaction<'a>,
     /// The target table.
     pub table: &'a TableName,
-    /// What is known of it.
+    /// The properties of the target table.
     pub target: &'a Target,
     /// The file's month.
     pub period: &'a Period,
-    /// The names of the tables and their columns.
+    /// The quoted names of the tables and columns, for the statement templates.
     pub identifiers: &'a minijinja::Value,
     /// Whether the file was loaded before, so that its rows may be in the target with other times.
     pub was_loaded: bool,
 }
 
-/// Where matches of staged rows can be, as the parameters of `merge.sql`.
+/// Where the target can hold matches of the staged rows, as parameters of `merge.sql`.
 #[derive(Default)]
 struct Bounds {
     anywhere: bool,
@@ -52,8 +52,8 @@ impl Bounds {
 }
 
 impl Merge<'_> {
-    /// Merges all rows of a file from one staging table; `outside` are the times of those outside of its month. Returns how
-    /// many were inserted.
+    /// Merges all rows of a file from one staging table. `outside` holds the times of the out-of-period rows.
+    /// Returns the number of inserted rows.
     pub async fn whole_file(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
         let range = &self.period.range;
         let bounds =
@@ -61,7 +61,7 @@ impl Merge<'_> {
         self.merge(staging, bounds).await
     }
 
-    /// Merges rows outside of the file's month, whose times are these. Returns how many were inserted.
+    /// Merges out-of-period rows, whose times are in `outside`. Returns the number of inserted rows.
     pub async fn out_of_period(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
         if staging.rows == 0 {
             return Ok(0);
@@ -73,12 +73,13 @@ impl Merge<'_> {
         let (times, span) = (outside.listed(), outside.span());
         let span = span.filter(|_| times.is_none());
         Ok(Bounds {
-            // a row without a time may share its key with a row of any time
+            // a staged row without a time can have the same key as a row of any time
             anywhere: outside.some_without_time(),
             times,
             first: span.map(|(first, _)| first),
             last: span.map(|(_, last)| last),
-            // and any row with one that has none in the target, which is worth a look only where it is cheap
+            // and any staged row can have the same key as a target row without a time: whether there is one is
+            // checked only in a partitioned table, where the check is cheap
             without_time: !self.target.is_partitioned
                 || holds_rows(self.transaction, self.table, self.identifiers, None, true).await?,
             ..Bounds::default()
@@ -124,7 +125,8 @@ impl Merge<'_> {
     }
 }
 
-/// Whether the target holds rows of the `period`, if one is given, or `without_time`.
+/// Whether the target holds rows of the `period`, if one is given, or rows without a time, if `without_time` is
+/// set.
 pub async fn holds_rows(
     transaction: &Transaction<'_>,
     table: &TableName,

@@ -1,4 +1,4 @@
-//! From records to rows in the target, all or nothing:
+//! Loads records into the target, all or nothing:
 //!
 //! ```text
 //!                ┌─► a month without a partition: COPY into a new table ─► ATTACH it ─┐
@@ -6,12 +6,13 @@
 //!                └─► else: COPY into a staging table ─► MERGE ────────────────────────┘
 //! ```
 //!
-//! All of it is one transaction. Its [locks] keep two loads of a month apart, and the server drops them with the transaction
-//! when the client dies, so a load that is killed leaves no rows, no tables and no locks.
+//! All of this is one transaction. Its [locks] keep two loads of one month apart. If the client dies, the server
+//! rolls back the transaction and releases the locks, so a load that is killed leaves no rows, no tables and no
+//! locks.
 //!
-//! Loads of different months run side by side and share nothing until the end. Then the table's lock lets one after the other
-//! add its rows, so each sees what the others have committed: the result is that of one load after the other, in the order of
-//! their commits.
+//! Loads of different months run in parallel and share nothing until they add their rows. Then the table's lock
+//! lets one load at a time add its rows, so that each load sees what the others have committed. The result is the
+//! same as if the loads had run one after the other, in the order of their commits.
 
 pub mod attach;
 pub mod copy;
@@ -30,15 +31,15 @@ use std::time::Duration;
 
 use crate::extract::transfer::Patience;
 
-/// What to do with a file that the ledger knows as loaded, where the source has another one by now.
+/// What to do if the file has changed at the source since it was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum IfLoaded {
-    /// Leave the target as it is.
+    /// Leave the target unchanged, and do not ask the source.
     Skip,
     /// Insert the rows that are new.
     #[default]
     Merge,
-    /// Swap the file's rows for those that it has now, in one transaction.
+    /// Replace the rows of the loaded file with those of the new file, in one transaction.
     Replace,
 }
 
@@ -53,15 +54,15 @@ impl IfLoaded {
     }
 }
 
-/// How to load, whatever is loaded.
+/// Options that apply to every load.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Load even what is loaded already.
+    /// Load a file even if it is already loaded.
     pub force: bool,
-    /// What to do with a file that has changed.
+    /// What to do if the file has changed at the source since it was loaded.
     pub if_loaded: IfLoaded,
-    /// How long to wait for another run, or for whoever holds a table.
+    /// Longest wait for a lock that another run or session holds.
     pub lock_timeout: Duration,
-    /// How much the source is borne with.
+    /// Timeout and retry settings for the source.
     pub patience: Patience,
 }

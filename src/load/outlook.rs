@@ -1,4 +1,4 @@
-//! What a load would do, found out without doing it.
+//! Dry run: determines what a load would do, without changing anything.
 
 use std::sync::Arc;
 
@@ -12,31 +12,32 @@ use crate::ledger::history;
 use crate::ledger::schema::{self, Standing};
 use crate::report::Report;
 
-/// What a load would do.
+/// The planned action of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Load a file that the ledger does not know.
+    /// Load a file that has no previous load in the ledger.
     Load,
-    /// Load a file again: the source has another by now, its rows are gone, or it was asked for.
+    /// Load a file again: it has changed at the source, its rows are gone from the target, or `--force` was given.
     LoadAgain,
-    /// Nothing: it is loaded.
+    /// Do nothing: the file is already loaded.
     Skip,
-    /// Nothing: the source does not have it.
+    /// Do nothing: the source does not have the file.
     NotPublished,
 }
 
-/// What a load would do, and with how much.
+/// Result of a dry run: the planned action and the size of the file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outlook {
-    /// What it would do.
+    /// The planned action.
     pub action: Action,
-    /// The file's length, where the source says so.
+    /// The file's length, if the source announces it.
     pub length_bytes: Option<u64>,
 }
 
 impl Job {
-    /// Looks at the ledger, the target and the source; without a `client` there is neither ledger nor target yet.
+    /// Plans the load: checks the ledger, the target and the source. Without a `client`, there is no ledger and no
+    /// target yet.
     pub async fn look(
         &self,
         client: Option<&Client>,

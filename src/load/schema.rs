@@ -1,4 +1,4 @@
-//! The tables' columns, as the database's catalog has them: there is no second list.
+//! Reads the tables' columns from the database's catalog, so that the code needs no second list.
 
 use tokio_postgres::Client;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::transform::row::{Column, Computed};
 use crate::transform::value::ColumnType;
 
-/// The columns that a load fills: all of the target's that are not generated.
+/// Returns the columns that a load fills: all columns of the target that are not generated.
 pub async fn columns_to_fill(
     client: &Client,
     table: &TableName,
@@ -34,7 +34,7 @@ pub async fn columns_to_fill(
     Ok(columns)
 }
 
-/// The names as a statement's column list, each behind `prefix`.
+/// Formats the names as a statement's column list, each name after `prefix`.
 pub fn column_list(columns: &[Column], prefix: &str) -> String {
     columns.iter().map(|column| format!("{prefix}{}", quote(&column.name))).collect::<Vec<_>>().join(", ")
 }

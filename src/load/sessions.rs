@@ -1,4 +1,4 @@
-//! The two sessions of a load, and how they are ended when it is cancelled.
+//! Opens the two sessions of a load, and ends them when the load is cancelled.
 
 use tokio_postgres::Client;
 
@@ -9,17 +9,17 @@ use crate::error::Result;
 
 /// The two connections of a load.
 pub struct Sessions {
-    /// The one of the load's transaction.
+    /// The connection of the load's transaction.
     pub load: Client,
-    /// The one for what must not be part of that transaction, or cannot wait for it.
+    /// The control connection: for statements that must not be part of the transaction, or cannot wait for it.
     pub control: Client,
     settings: Settings,
-    /// What the server calls the two.
+    /// The server's process IDs of the two sessions.
     pub(super) numbers: [i32; 2],
 }
 
 impl Sessions {
-    /// Connects both.
+    /// Opens both connections.
     pub async fn open(settings: &Settings) -> Result<Self> {
         let (load, control) = (session::connect(settings).await?, session::connect(settings).await?);
         let numbers = async { Ok([session::number(&load).await?, session::number(&control).await?]) };
@@ -27,17 +27,18 @@ impl Sessions {
         Ok(Self { load, control, settings: settings.clone(), numbers })
     }
 
-    /// Where they lead to.
+    /// The connection settings of both sessions.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whether the server or the network has ended one of them.
+    /// Whether the server or the network has closed one of the connections.
     pub fn is_closed(&self) -> bool {
         self.load.is_closed() || self.control.is_closed()
     }
 
-    /// Ends the statements of `run` and both sessions; returns a new one once the server has let go of the old.
+    /// Cancels the statements of `run` and ends both sessions. Returns a new connection once the server has ended
+    /// the run's transaction.
     pub async fn cancel(self, run: uuid::Uuid) -> Result<Client> {
         let tokens = [self.load.cancel_token(), self.control.cancel_token()];
         let client = session::terminate(&self.settings, &tokens, &self.numbers).await?;

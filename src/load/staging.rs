@@ -1,5 +1,5 @@
-//! The tables that a load's rows enter first. Each is of the load's transaction: nobody else ever sees it, and it goes with the
-//! transaction, however that ends.
+//! The staging tables, which receive a load's rows first. The load's transaction creates them, and no other
+//! session sees them. By the commit, each table is attached or dropped; a rollback removes them all.
 
 use tokio_postgres::Transaction;
 use uuid::Uuid;
@@ -14,33 +14,34 @@ use crate::transform::duplicates::Candidates;
 
 /// A staging table.
 pub struct StagingTable {
-    /// Its name.
+    /// The table's name.
     pub name: TableName,
-    /// The rows that it took.
+    /// Number of rows copied into the table.
     pub rows: u64,
     kind: StagingKind,
     is_created: bool,
 }
 
 enum StagingKind {
-    /// It becomes a partition.
+    /// The table becomes a partition.
     Partition { owner: Option<String> },
-    /// All of a file is merged from it.
+    /// All rows of a file are merged from the table. It is unlogged.
     MergedFile,
-    /// A few rows are merged from it: an unlogged table of a server that crashes is one more file for its recovery to reset.
+    /// A few rows are merged from the table. It is logged: an unlogged table is one more file that recovery has to
+    /// reset after a server crash.
     FewRows,
 }
 
-/// Where a file's rows go first.
+/// The staging tables of one load.
 pub struct Staging {
-    /// Takes the rows of the file's month, or all.
+    /// Receives the rows of the file's month, or all rows.
     pub main: StagingTable,
-    /// Takes the rows outside of the month, if they go apart.
+    /// Receives the out-of-period rows, if they are staged separately.
     pub out_of_period: Option<StagingTable>,
 }
 
 impl Staging {
-    /// The staging tables for a `route`. A merge takes all rows of a file from one table.
+    /// Returns the staging tables for a `route`. A merge takes all rows of a file from one table.
     pub fn new(route: &Route, run: Uuid) -> Self {
         let name = TableName::of("taxi_etl", &format!("staging_{}", locks::of_run(run)));
         let table = |name, kind| StagingTable { name, rows: 0, kind, is_created: false };
@@ -53,7 +54,7 @@ impl Staging {
         }
     }
 
-    /// The one for rows inside or outside of the month.
+    /// Returns the table for rows inside or outside of the month.
     pub fn for_rows(&mut self, in_period: bool) -> &mut StagingTable {
         match &mut self.out_of_period {
             Some(table) if !in_period => table,
@@ -61,12 +62,13 @@ impl Staging {
         }
     }
 
-    /// The rows that both took.
+    /// Number of rows copied into both tables.
     pub fn rows(&self) -> u64 {
         self.main.rows + self.out_of_period.as_ref().map_or(0, |table| table.rows)
     }
 
-    /// The staged rows less the distinct keys among them. Only the `candidates` can be keys that repeat.
+    /// Returns the number of staged rows minus the number of their distinct keys. Only the `candidates` can be
+    /// repeated keys.
     pub async fn count_duplicate_keys(
         &self,
         transaction: &Transaction<'_>,
@@ -95,7 +97,7 @@ impl Staging {
 }
 
 impl StagingTable {
-    /// Creates it, unless it exists.
+    /// Creates the table, unless it has been created already.
     pub async fn create(
         &mut self,
         transaction: &Transaction<'_>,
@@ -124,7 +126,7 @@ impl StagingTable {
         Ok(())
     }
 
-    /// Adds the rows that a COPY `sent`, if the server says that it took as many.
+    /// Adds the rows that a COPY `sent` to the count. Fails if the server reports a different number of rows.
     pub fn add_rows(&mut self, sent: u64, taken: u64) -> Result<()> {
         if sent != taken {
             let text = format!("{sent} rows were sent to staging table {}, which took {taken}", self.name);
@@ -134,7 +136,7 @@ impl StagingTable {
         Ok(())
     }
 
-    /// Drops it.
+    /// Drops the table, if it has been created.
     pub async fn drop(self, transaction: &Transaction<'_>) -> Result<()> {
         if !self.is_created {
             return Ok(());

@@ -1,7 +1,7 @@
-//! Creates the target table where there is none.
+//! Creates the target table if it does not exist.
 //!
-//! What exists is not touched and its creation not even attempted: a role that may only load needs no right to
-//! create tables beside the target.
+//! An existing table is not changed, and no CREATE is attempted: a role that may only load needs no right to
+//! create tables next to the target.
 
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -10,19 +10,20 @@ use crate::database::identifier::{TableName, quote};
 use crate::database::statement;
 use crate::error::{Error, Kind, Result};
 
-/// PostgreSQL cuts longer names, and then two could be one.
+/// PostgreSQL truncates longer names, and two truncated names could be the same.
 const NAME_LIMIT_BYTES: usize = 63;
-/// What the longest partition's name has behind the table's: `_default`, `_2021_01`.
+/// Length of the longest suffix that a partition's name adds to the table's name: `_default`, `_2021_01`.
 const SUFFIX_BYTES: usize = 8;
 
-/// Whether there is this table.
+/// Whether the table exists.
 pub async fn exists(client: &impl GenericClient, table: &TableName) -> Result<bool> {
     let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
     let row = client.query_one(&exists, &[&table.quoted()]).await;
     Ok(row.map_err(|cause| failure::statement(format!("cannot look for table {table}"), cause))?.get(0))
 }
 
-/// Creates the table by `sql/<file>` unless it exists, with a default partition if it is partitioned by ranges.
+/// Creates the table with `sql/<file>` unless it exists. Adds a default partition if the table is partitioned by
+/// ranges.
 pub async fn create(client: &mut Client, table: &TableName, file: &str) -> Result<()> {
     let failed = |cause| failure::statement(format!("cannot create table {table}"), cause);
     if exists(client, table).await? {

@@ -1,4 +1,4 @@
-//! What the target is, and so how a load's rows reach it.
+//! Inspects the target table, and decides how a load's rows reach it.
 
 use std::fmt;
 
@@ -15,33 +15,33 @@ use crate::transform::times::Period;
 pub enum Route {
     /// The staging table becomes a partition of the target.
     Attach(NewPartition),
-    /// The rows are merged from a staging table.
+    /// The rows are merged from a staging table, for this reason.
     Merge(MergeReason),
 }
 
 /// The partition that a load will add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPartition {
-    /// Its name.
+    /// The partition's name.
     pub name: TableName,
-    /// The target's owner, if that is not the role that loads.
+    /// The target's owner, if it is not the role that loads.
     pub owner: Option<String>,
 }
 
-/// Why a load merges.
+/// Why a load merges its rows instead of attaching a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergeReason {
-    /// The month has a partition.
+    /// The month already has a partition, with this name.
     MonthHasPartition(String),
-    /// A partition covers a part of the month, or more than the month.
+    /// The partition with this name covers a part of the month, or more than the month.
     OtherPartition(String),
     /// The target is not partitioned by ranges of the time column.
     NotPartitioned,
-    /// The role is not a member of the role that owns the target.
+    /// The role is not a member of this role, which owns the target.
     NotOwner(String),
     /// The role may not create tables in this schema.
     MayNotCreate(String),
-    /// These triggers must see the rows.
+    /// The target has these triggers, which must see the rows.
     Triggers(Vec<String>),
     /// Row-level security applies to the role.
     Policies,
@@ -61,21 +61,23 @@ impl fmt::Display for MergeReason {
     }
 }
 
-/// What is known of the target.
+/// The properties of the target that decide how a load adds rows to it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// How rows reach it.
+    /// How this load's rows reach the target.
     pub route: Route,
-    /// Whether a month that has no partition yet could get one; else why not.
+    /// How the rows of a month without a partition reach the target: in a new partition, or merged for this
+    /// reason.
     pub new_months: Route,
-    /// Whether it is partitioned by ranges of the time column: rows without a time are in one partition then.
+    /// Whether the target is partitioned by ranges of the time column. If so, all rows without a time are in one
+    /// partition.
     pub is_partitioned: bool,
-    /// The triggers that fire for its rows.
+    /// The triggers that fire when rows are inserted or deleted.
     pub triggers: Vec<String>,
 }
 
-/// Looks at the `table` for a load of `period`. Refused: a table with rules, which neither COPY nor MERGE applies; a new
-/// partition whose name is taken.
+/// Inspects the `table` for a load of `period`. Refuses a table with rules, which neither COPY nor MERGE applies,
+/// and a new partition whose name is already taken.
 pub async fn inspect(client: &impl GenericClient, table: &TableName, period: &Period) -> Result<Target> {
     let inspect = statement::render("inspect_target.sql", &minijinja::context! {})?;
     let column = period.time_column.to_lowercase();

@@ -1,4 +1,5 @@
-//! Whether the target holds what it should: its rows by file against the ledger's figures and the published ones.
+//! Checks whether the target holds the rows that it should: compares its row counts per file with the ledger's
+//! counts and the published counts.
 
 use std::collections::HashMap;
 
@@ -12,43 +13,43 @@ use crate::database::statement;
 use crate::error::Result;
 use crate::ledger::history::{self, Known};
 
-/// A file's rows, three ways.
+/// The row counts of a file: in the target, in the ledger, and as published.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checked {
     /// The file's name.
     pub filename: String,
-    /// The table.
+    /// The target table.
     pub table: String,
-    /// The rows under its name in the target.
+    /// Number of rows that the target holds under the file's name.
     pub rows_in_target: u64,
-    /// The rows of it that were loaded last.
+    /// Number of rows that the last load of the file staged, if there was one.
     pub rows_in_ledger: Option<u64>,
-    /// The rows of it that were rejected then.
+    /// Number of rows that the last load rejected.
     pub rows_rejected: u64,
-    /// The rows that it held when it was published, where that is known.
+    /// Number of rows that the file had when it was published, if known.
     pub rows_published: Option<u64>,
-    /// Whether they agree.
+    /// Whether the counts agree.
     pub verdict: Verdict,
 }
 
-/// Whether a file's figures agree.
+/// Whether the row counts of a file agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// They do.
+    /// The counts agree.
     Agrees,
-    /// It has not been loaded, though it was published.
+    /// The file was published, but has not been loaded.
     NotLoaded,
-    /// The target holds fewer rows, or more, than were loaded.
+    /// The target holds fewer or more rows than were loaded.
     Differs,
-    /// What was loaded is not what was published.
+    /// The loaded file does not have the published number of rows.
     NotAsPublished,
     /// There is nothing to compare with.
     Unknown,
 }
 
 impl Verdict {
-    /// As people read it.
+    /// The verdict as text for users.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Agrees => "✓",
@@ -59,12 +60,13 @@ impl Verdict {
         }
     }
 
-    /// Whether something is wrong.
+    /// Whether the verdict reports a mismatch.
     pub const fn is_mismatch(self) -> bool {
         matches!(self, Self::NotLoaded | Self::Differs | Self::NotAsPublished)
     }
 
-    /// `in_period` are those of the rows in the target that lie in the file's own month.
+    /// Compares the counts. `in_period` is the number of those rows in the target that lie in the file's own
+    /// month.
     fn of(in_target: u64, in_period: u64, ledger: Option<Known>, published: Option<u64>) -> Self {
         let Some(ledger) = ledger else {
             return match published {
@@ -74,7 +76,7 @@ impl Verdict {
                 None => Self::Unknown,
             };
         };
-        // rows whose key stands under another file's name are not under this one
+        // a row whose key the target already holds under another file's name is not stored under this name
         let as_loaded = in_target == ledger.rows_staged
             || in_target < ledger.rows_staged && ledger.rows_in_period == Some(in_period);
         match published {
@@ -85,7 +87,7 @@ impl Verdict {
     }
 }
 
-/// Checks the files of these jobs, which load into one table. Reads all of it.
+/// Checks the files of these jobs, which all load into one table. Reads the whole table.
 pub async fn check(client: &mut Client, jobs: &[&Job]) -> Result<Vec<Checked>> {
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
     let filenames: Vec<&str> = jobs.iter().map(|job| job.filename.as_str()).collect();
@@ -131,13 +133,13 @@ mod tests {
         for (in_target, in_period, ledger, published, verdict) in [
             (10, 10, loaded(10, 10), Some(10), Verdict::Agrees),
             (10, 9, loaded(10, 9), None, Verdict::Agrees),
-            // one row stands under another file's name
+            // the target holds one row under another file's name
             (9, 9, loaded(10, 9), Some(10), Verdict::Agrees),
             (8, 8, loaded(10, 9), Some(10), Verdict::Differs),
             (11, 9, loaded(10, 9), Some(10), Verdict::Differs),
             (0, 0, loaded(10, 10), None, Verdict::Differs),
             (9, 9, loaded(9, 9), Some(10), Verdict::NotAsPublished),
-            // by an old version of taxi
+            // loaded by an old version of taxi, which did not count the rows in the period
             (10, 10, known(10, 10, None), None, Verdict::Agrees),
             (9, 9, known(10, 10, None), None, Verdict::Differs),
             // one row was rejected

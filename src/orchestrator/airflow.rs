@@ -1,11 +1,11 @@
-//! Airflow: its KubernetesPodOperator reads the task's result from a file, also of a task that has failed.
+//! Airflow: its KubernetesPodOperator reads the task's result from a file, even if the task failed.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::report::output::End;
 
-/// Writes the result to `return.json` in `folder`, where there is that folder.
+/// Writes the result to `return.json` in `folder`. Does nothing if the folder does not exist.
 pub fn write_xcom(folder: &Path, end: &End) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Dagster Pipes: two environment variables, each base64 of zlib of JSON, say what is to be materialized and which file
-//! takes messages, a JSON object a line.
+//! Dagster Pipes: two environment variables, each base64 of zlib of JSON, name the assets to materialize and the
+//! file for messages, one JSON object per line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -22,10 +22,10 @@ use crate::report::{Event, Report, lines};
 
 const CONTEXT: &str = "DAGSTER_PIPES_CONTEXT";
 const MESSAGES: &str = "DAGSTER_PIPES_MESSAGES";
-/// The protocol's version.
+/// The version of the Pipes protocol.
 const VERSION: &str = "0.1";
 
-/// A session with the Dagster process that has started this one.
+/// A session with the Dagster process that started this process.
 #[derive(Clone)]
 pub struct Pipes {
     messages: Arc<Mutex<Messages>>,
@@ -38,7 +38,7 @@ enum Messages {
     Stderr,
 }
 
-/// What `DAGSTER_PIPES_CONTEXT` holds: the context, or the file that does.
+/// The value of `DAGSTER_PIPES_CONTEXT`: the context, or the path of a file that holds it.
 #[derive(Deserialize)]
 struct ContextParameters {
     path: Option<PathBuf>,
@@ -50,7 +50,7 @@ struct Context {
     asset_keys: Option<Vec<String>>,
 }
 
-/// What `DAGSTER_PIPES_MESSAGES` holds: the file that takes messages, or a stream.
+/// The value of `DAGSTER_PIPES_MESSAGES`: the path of the file for messages, or the name of a stream.
 #[derive(Deserialize)]
 struct MessagesParameters {
     path: Option<PathBuf>,
@@ -58,7 +58,7 @@ struct MessagesParameters {
 }
 
 impl Pipes {
-    /// Opens the session, where both variables are set.
+    /// Opens the session, if both variables are set.
     pub fn from_environment() -> Result<Option<Self>> {
         let (Ok(context), Ok(messages)) = (std::env::var(CONTEXT), std::env::var(MESSAGES)) else {
             return Ok(None);
@@ -117,13 +117,13 @@ impl Report for Pipes {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         if let Some(text) = lines::text(file, event) {
             let level = level_name(Line::new(file, event).level);
-            // that the messages cannot be written shows when the session is closed
+            // a write error is reported when the session is closed
             let _ = self.send("log", json!({ "message": text, "level": level }));
         }
     }
 }
 
-/// The sums over all files, and which they were.
+/// The totals over all files, and the names of the loaded and the skipped files.
 fn metadata(end: &End) -> Value {
     let typed = |value: Value, kind: &str| json!({ "raw_value": value, "type": kind });
     let sum = |figure: fn(&crate::report::loaded::Loaded) -> u64| {

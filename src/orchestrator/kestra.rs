@@ -1,4 +1,4 @@
-//! Kestra: reads the lines of a task's stdout that stand between `::{` and `}::`.
+//! Kestra: it reads the lines between `::{` and `}::` from a task's stdout.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::report::log::Line;
 use crate::report::output::{End, write_line};
 use crate::report::{Event, Report, failure, lines};
 
-/// Writes events as log lines to stdout: what stands on stderr Kestra shows as errors.
+/// Writes events as log lines to stdout, because Kestra shows stderr as errors.
 #[derive(Debug)]
 pub struct Lines;
 
@@ -20,7 +20,7 @@ impl Report for Lines {
                 "WARNING" => "WARN",
                 level => level,
             };
-            // a closed stdout shows when the result is written
+            // a closed stdout is reported when the result is written
             let _ = write_line(&marked(&json!({ "logs": [{ "level": level, "message": text }] })));
         }
     }
@@ -46,7 +46,7 @@ pub fn result(end: &End) -> String {
         );
         metrics.push(json!({ "name": "duration", "type": "timer", "value": file.seconds, "tags": tags }));
     }
-    // the object as it was written, its keys in their order
+    // the JSON text as it is, which keeps the order of the keys
     let mut text = format!("::{{\"outputs\":{}}}::", end.json);
     if !metrics.is_empty() {
         let _ = write!(text, "\n{}", marked(&json!({ "metrics": metrics })));

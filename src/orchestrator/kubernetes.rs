@@ -1,4 +1,4 @@
-//! Kubernetes: shows a pod's last words where they are written to a file that it provides.
+//! Kubernetes: it shows a pod's termination message, which it reads from a file that it provides.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::report::failure;
 use crate::report::output::End;
 
-/// The kubelet cuts off what is longer.
+/// The kubelet truncates longer messages.
 const LIMIT_BYTES: usize = 4096;
 
-/// Writes what the command came to into the file at `path`, where there is one.
+/// Writes the command's result to the file at `path`. Does nothing if the file does not exist.
 pub fn write_termination_message(path: &Path, end: &End) -> Result<()> {
     if !path.is_file() {
         return Ok(());
@@ -20,7 +20,7 @@ pub fn write_termination_message(path: &Path, end: &End) -> Result<()> {
         None => end.text.clone(),
     };
     text.truncate(text.floor_char_boundary(LIMIT_BYTES));
-    // not created: only the kubelet's file is looked at
+    // the file is not created: the kubelet reads only its own
     let write =
         || std::fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes());
     write().map_err(|cause| Error::file("write", path, cause))

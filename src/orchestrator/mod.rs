@@ -1,11 +1,11 @@
-//! How a command reports to whoever has started it: a terminal, cron, or an orchestrator.
+//! How a command reports to what started it: a terminal, cron, or an orchestrator.
 //!
 //! | started by | reads |
 //! |---|---|
 //! | a person | text on stdout, progress on stderr |
 //! | cron | the exit code, and with `--quiet` nothing on success |
 //! | [kestra] | marked lines on stdout |
-//! | [airflow] | the last line of stdout, or a file in a folder of its own |
+//! | [airflow] | the last line of stdout, or a file in Airflow's own folder |
 //! | [dagster] | JSON lines in a file that an environment variable names |
 //! | [kubernetes] | a file of at most 4 KiB, and the exit code |
 
@@ -34,7 +34,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What the command line asks for.
+    /// The delivery that the command line asks for.
     pub fn new(command: &Command) -> Self {
         let plain = |output: &OutputArgs| Self {
             output: output.output,
@@ -68,7 +68,7 @@ impl Delivery {
         }
     }
 
-    /// Begins to speak with the orchestrator that has started a load, if one has.
+    /// Opens the session with the orchestrator that started a load, if there is one.
     pub fn open(&mut self) -> Result<()> {
         if self.files.is_some() {
             self.dagster = dagster::Pipes::from_environment()?;
@@ -76,7 +76,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Where events go.
+    /// The report that receives the command's events.
     pub fn report(&self) -> Arc<dyn Report> {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         match (self.quiet, self.output) {
@@ -90,20 +90,20 @@ impl Delivery {
         Arc::new(Several(reports))
     }
 
-    /// Prints the result, tells the orchestrator, and returns the exit code.
+    /// Prints the result, reports it to the orchestrator, and returns the exit code.
     pub fn deliver(self, mut end: End) -> u8 {
         if let Err(error) = self.tell(&end) {
-            // what the command itself has come to matters more
+            // the command's own error matters more
             match end.error {
                 Some(_) => self.print(&error),
                 None => end = End::failed(error),
             }
         }
-        // Kestra is told it among the log lines of the result, and shows what stands on stderr as another
+        // Kestra gets the error as a log line of the result, and would show it on stderr as a second one
         if let Some(error) = end.error.as_ref().filter(|_| self.output != Output::Kestra) {
             self.print(error);
         }
-        // last, since Airflow takes the last line that is written anywhere
+        // last, because Airflow takes the last line that is written to any stream
         if let Err(error) = self.write_result(&end) {
             self.print(&error);
             end.error.get_or_insert(error);
@@ -138,13 +138,13 @@ impl Delivery {
     fn print(&self, error: &Error) {
         match self.log_format {
             LogFormat::Json => json_lines::write(&Line::error(error)),
-            // a closed stderr leaves the exit code
+            // if stderr is closed, the exit code still reports the failure
             LogFormat::Text => _ = writeln!(anstream::stderr(), "{}", failure::text(error)),
         }
     }
 }
 
-/// How an orchestrator's log calls a level.
+/// The name of a level in an orchestrator's log.
 fn level_name(level: Level) -> &'static str {
     match level {
         Level::Info => "INFO",

@@ -1,4 +1,4 @@
-//! A backfill: many plans, some side by side, each a run of its own.
+//! A backfill: many plans, each one a run of its own, several at a time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,24 +14,24 @@ use crate::load::sessions::Sessions;
 use crate::report::summary::{Outcome, Summary};
 use crate::report::{Event, Report};
 
-/// What came of one of the plans.
+/// The load outcome of one plan.
 pub type Ended = (Summary, Option<Error>);
 
-/// How to go about it.
+/// The settings of a backfill.
 pub struct Backfill {
-    /// The database.
+    /// The database to load into.
     pub settings: Settings,
-    /// How to load.
+    /// The options of every load.
     pub options: Options,
-    /// How many plans run side by side.
+    /// How many plans run at the same time.
     pub jobs: usize,
-    /// Whether none is begun any more once one has failed.
+    /// Whether to start no further plans after a failure.
     pub fail_fast: bool,
-    /// Whether months may be missing at the end.
+    /// Whether the range ends at `latest`. If so, a month that is not published yet is not a failure.
     pub to_latest: bool,
 }
 
-/// What the workers share.
+/// State that the workers share.
 struct Shared {
     backfill: Backfill,
     interrupt: Interrupt,
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Backfill {
-    /// Runs the plans, the first on `sessions`; what came of them is in their order.
+    /// Runs the plans and returns their load outcomes in the order of the plans. The first worker uses `sessions`.
     pub async fn run(
         self,
         plans: Vec<Plan>,
@@ -81,7 +81,7 @@ impl Shared {
     async fn work(self: Arc<Self>, mut sessions: Option<Sessions>) {
         while let Some((index, plan)) = self.next() {
             let load = Load::new(plan, self.backfill.options, true, Arc::clone(&self.report));
-            // the server may have been restarted since the last month
+            // the server may have been restarted since the previous month
             let usable = sessions.take().filter(|sessions| !sessions.is_closed());
             let connected = match usable {
                 Some(usable) => Ok(usable),

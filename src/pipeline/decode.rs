@@ -1,8 +1,8 @@
-//! From nodes to types: what a type is made of is declared once, with `properties!`, and gives both the reading of a
-//! file and the JSON Schema.
+//! Decodes nodes into types. `properties!` declares the properties of a type once; the decoder and the JSON Schema
+//! are both generated from that declaration.
 //!
-//! In: the nodes of a document. Out: types, and every fault that was found on the way. Refused: a property that nobody
-//! reads, one that is missing, a value of another kind.
+//! In: the nodes of a document. Out: typed values, and every fault found on the way. Refused: an unknown property,
+//! a missing property, a value of the wrong kind.
 
 use std::time::Duration;
 
@@ -12,46 +12,46 @@ use serde_json::{Value as Json, json};
 use super::document::{Diagnostic, Node, Position, Value};
 use super::expression::Template;
 
-/// How alike a misspelt name and a known one must be for it to be suggested.
+/// Jaro-Winkler similarity above which a known name is suggested for a misspelt one.
 const LIKENESS: f64 = 0.75;
 
-/// A type that a node can be read as.
+/// A type that can be decoded from a node.
 pub trait Decode: Sized {
-    /// Reads the node; `None` where it is faulty, and the decoder has the fault.
+    /// Decodes the node. Returns `None` if it is faulty; the fault is then in the decoder.
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self>;
 
-    /// The JSON Schema of what is read.
+    /// The JSON Schema of the values that this type accepts.
     fn schema() -> Json;
 }
 
-/// A type that is read from a mapping, property by property.
+/// A type that is decoded from a mapping, property by property.
 pub trait Properties: Sized {
-    /// What the type is, for people.
+    /// Description of the type, for the JSON Schema.
     const ABOUT: &'static str;
-    /// What messages call it: `a task`.
+    /// Name of the type in messages: `a task`.
     const NAME: &'static str;
 
-    /// Takes the type's own properties; others are left.
+    /// Takes the properties of this type and leaves the others in `fields`.
     fn take(fields: &mut Fields<'_>, decoder: &mut Decoder) -> Option<Self>;
 
-    /// What the properties are.
+    /// The properties of this type.
     fn properties() -> Vec<Property>;
 }
 
-/// A property of a type.
+/// One property of a type.
 pub struct Property {
-    /// Its key.
+    /// Key of the property.
     pub name: &'static str,
-    /// What it is, for people.
+    /// Description of the property, for the JSON Schema.
     pub about: &'static str,
-    /// The JSON Schema of its value.
+    /// The JSON Schema of the property's value.
     pub schema: Json,
-    /// Whether it has to be there.
+    /// Whether the property is required.
     pub required: bool,
 }
 
-/// Declares a type by its properties: what messages call it, then `key => field: type`, with a default where it may be
-/// left away; `with` adds the properties of another type to its own.
+/// Declares a type by its properties: its name in messages, then `key => field: type` for each property, with a
+/// default value if it is optional. `with` adds the properties of another type.
 macro_rules! properties {
     (
         $(#[doc = $about:literal])+
@@ -75,7 +75,7 @@ macro_rules! properties {
                 fields: &mut $crate::pipeline::decode::Fields<'_>,
                 decoder: &mut $crate::pipeline::decode::Decoder,
             ) -> Option<Self> {
-                // a type may have no properties
+                // avoids unused-variable warnings for a type without properties
                 let _ = (&fields, &decoder);
                 $( let $field: Option<$type> = properties!(@take fields decoder $key $(, $default)?); )*
                 $( $( let $shared = <$shared_type>::take(fields, decoder); )+ )?
@@ -117,7 +117,7 @@ macro_rules! properties {
     (@required $default:expr) => { false };
 }
 
-/// Declares a choice between names.
+/// Declares an enum that is decoded from one of several fixed names.
 macro_rules! choices {
     (
         $(#[doc = $about:literal])+
@@ -150,7 +150,7 @@ macro_rules! choices {
 
 pub(super) use {choices, properties};
 
-/// The entries of a mapping that have not been read yet.
+/// The entries of a mapping that have not been taken yet.
 pub struct Fields<'a> {
     position: Position,
     what: String,
@@ -159,14 +159,14 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The node under a key, if there is one.
+    /// Takes the value node of a key, if the key is present.
     pub fn take(&mut self, name: &'static str) -> Option<&'a Node> {
         self.read.push(name);
         let index = self.entries.iter().position(|(_, key, _)| *key == name)?;
         Some(self.entries.remove(index).2)
     }
 
-    /// The value under a key that has to be there.
+    /// Takes and decodes the value of a required key.
     pub fn required<T: Decode>(&mut self, name: &'static str, decoder: &mut Decoder) -> Option<T> {
         match self.take(name) {
             Some(node) => T::decode(node, decoder),
@@ -174,13 +174,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Calls the mapping otherwise in messages.
+    /// Changes the name of the mapping in messages.
     pub fn rename(&mut self, what: &str) {
         what.clone_into(&mut self.what);
     }
 }
 
-/// What applies to the tasks of a type, or of all types below a name, where they do not say otherwise.
+/// Default property values for the tasks of one type, or of all types below a prefix. A task overrides them unless
+/// they are forced.
 #[derive(Clone, Debug)]
 pub(super) struct Defaults {
     pub(super) prefix: String,
@@ -188,7 +189,7 @@ pub(super) struct Defaults {
     pub(super) forced: bool,
 }
 
-/// Gathers what is wrong with a document.
+/// Collects the faults of a document.
 #[derive(Default)]
 pub struct Decoder {
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -196,13 +197,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Notes a fault.
+    /// Records a fault.
     pub fn refuse<T>(&mut self, position: Position, message: impl Into<String>) -> Option<T> {
         self.diagnostics.push(Diagnostic { position, message: message.into() });
         None
     }
 
-    /// Reads a mapping as a type, and refuses what the type does not have.
+    /// Decodes a mapping as a type, and refuses properties that the type does not have.
     pub fn object<T: Properties>(&mut self, node: &Node) -> Option<T> {
         let mut fields = self.fields(node, T::NAME)?;
         let value = T::take(&mut fields, self);
@@ -210,7 +211,7 @@ impl Decoder {
         value
     }
 
-    /// The entries of a mapping.
+    /// The entries of a mapping, none of them taken yet.
     pub fn fields<'a>(&mut self, node: &'a Node, what: &str) -> Option<Fields<'a>> {
         let Value::Map(entries) = &node.value else {
             return self.refuse(node.position, format!("{what} is a mapping, this is {}", node.value.kind()));
@@ -228,13 +229,13 @@ impl Decoder {
     fn key<'a>(&mut self, key: &'a Node) -> Option<&'a str> {
         match &key.value {
             Value::Text(text) | Value::Number(text) => Some(text),
-            // a case of a switch may be called so
+            // the cases of a switch may be named true and false
             Value::Bool(value) => Some(if *value { "true" } else { "false" }),
             other => self.refuse(key.position, format!("a key is text, this is {}", other.kind())),
         }
     }
 
-    /// Refuses the properties that nobody has read.
+    /// Refuses every property that has not been taken.
     pub fn end(&mut self, fields: Fields<'_>) {
         for (key, name, _) in &fields.entries {
             let alike = |known: &&&str| strsim::jaro_winkler(known, name);
@@ -246,7 +247,7 @@ impl Decoder {
         }
     }
 
-    /// Plain text; a number or a boolean as it is written.
+    /// The text of a scalar; a number or a boolean as written.
     pub fn text(&mut self, node: &Node) -> Option<String> {
         match &node.value {
             Value::Text(text) | Value::Number(text) => Some(text.clone()),
@@ -256,7 +257,7 @@ impl Decoder {
     }
 }
 
-/// The JSON Schema of a mapping with these properties.
+/// The JSON Schema of the mapping that `T` is decoded from.
 pub fn object_schema<T: Properties>() -> Json {
     schema_of(T::ABOUT, T::properties())
 }
@@ -309,7 +310,7 @@ impl<T: Decode> Decode for Vec<T> {
         match &node.value {
             Value::Null => Some(Self::new()),
             Value::List(items) => {
-                // each is looked at, so that the faults of all of them are found
+                // decode every item, so that the faults of all items are found
                 let items: Vec<Option<T>> = items.iter().map(|item| T::decode(item, decoder)).collect();
                 items.into_iter().collect()
             }
@@ -322,7 +323,7 @@ impl<T: Decode> Decode for Vec<T> {
     }
 }
 
-/// A mapping whose keys are the flow's own, in their order.
+/// A mapping with arbitrary keys, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Entries<T>(pub Vec<(String, T)>);
 
@@ -437,14 +438,14 @@ impl Decode for Duration {
     }
 }
 
-/// An ISO 8601 duration like `PT30S`; a day has 24 hours.
+/// Parses an ISO 8601 duration like `PT30S`; a day has 24 hours.
 fn duration(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok().filter(|_| text.starts_with(['P', 'p']))?;
     let seconds = span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// A name that expressions use: of a flow, an input, a task, a trigger.
+/// The id of a flow, an input, a task or a trigger, as used in expressions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Id(pub String);
 

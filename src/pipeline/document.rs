@@ -1,7 +1,7 @@
-//! A YAML text as nodes that know where they stand.
+//! Parses YAML text into nodes that know their position.
 //!
-//! Types are decoded from this tree and not from the text, so that every fault of a file can be reported at
-//! once, each at its line and column.
+//! Types are decoded from this tree and not from the text, so that all faults of a file can be reported at once,
+//! each with its line and column.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use serde_saphyr::Spanned;
 
 use crate::error::{Error, Kind};
 
-/// A place in a file, both counted from 1.
+/// A position in a file. Line and column count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// The line.
+    /// Line number.
     pub line: u64,
-    /// The column, in characters.
+    /// Column, in characters.
     pub column: u64,
 }
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// Where it begins.
+    /// Where the value begins.
     pub position: Position,
 }
 
@@ -35,7 +35,7 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, as it is written: `03` stays `03`.
+    /// A number as written: `03` stays `03`.
     Number(String),
     /// Text.
     Text(String),
@@ -45,7 +45,7 @@ pub enum Value {
     Map(Vec<(Node, Node)>),
 }
 
-/// A file's text, its name and its tree.
+/// A file's name, text and tree.
 #[derive(Clone, Debug)]
 pub struct Document {
     name: String,
@@ -54,17 +54,17 @@ pub struct Document {
     pub root: Node,
 }
 
-/// A fault at a place of a file.
+/// A fault and its position in a file.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// Where.
+    /// Where the fault is.
     pub position: Position,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what would be correct.
     pub message: String,
 }
 
 impl Document {
-    /// Parses the YAML `text`; `name` is the file's, for errors.
+    /// Parses the YAML `text`. `name` is the file name shown in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self, Faults> {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
         let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|cause| {
@@ -72,7 +72,7 @@ impl Document {
             let position = position.unwrap_or(Position { line: 1, column: 1 });
             let said = cause.to_string();
             let message = said.lines().next().unwrap_or_default();
-            // the place is said once, and the parser's own options are nothing to the user
+            // the position is shown once, and the parser's options mean nothing to the user
             let place = format!(" at line {}, column {}", position.line, position.column);
             let message = message.strip_suffix(&place).unwrap_or(message);
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
@@ -82,20 +82,20 @@ impl Document {
         Ok(Self { name: name.to_owned(), text: text.to_owned(), root: node(root, text) })
     }
 
-    /// The faults that were found in it, in the order of their places.
+    /// The faults found in this document, sorted by position.
     pub fn faults(&self, mut found: Vec<Diagnostic>) -> Faults {
         found.sort_by_key(|diagnostic| (diagnostic.position.line, diagnostic.position.column));
         Faults { name: self.name.clone(), text: self.text.clone(), found }
     }
 }
 
-/// All that is wrong with a file.
+/// All faults of a file.
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// The file's name.
     pub name: String,
     text: String,
-    /// Each, with its place.
+    /// The faults, each with its position.
     pub found: Vec<Diagnostic>,
 }
 
@@ -115,7 +115,7 @@ impl From<Faults> for Error {
     }
 }
 
-/// A diagnostic with the line it is about and a mark below.
+/// A diagnostic with the source line it refers to and a marker below.
 struct Excerpt<'a> {
     name: &'a str,
     text: &'a str,
@@ -136,7 +136,7 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// The tree as the parser hands it over: numbers are marked, and get their text from the source afterwards.
+/// The tree as the parser returns it. A number has no text here; its text is copied from the source afterwards.
 enum Raw {
     Null,
     Bool(bool),
@@ -242,7 +242,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 impl Value {
-    /// The text of a key or another plain value.
+    /// The text of a string or a number; `None` for other values.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Number(text) => Some(text),
@@ -250,7 +250,7 @@ impl Value {
         }
     }
 
-    /// What the value is, for messages.
+    /// Name of the value's kind, for messages.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",

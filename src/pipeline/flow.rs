@@ -1,4 +1,4 @@
-//! A flow: the document's nodes as types, every fault of it reported at once.
+//! A flow: a document decoded into types. All of its faults are reported at once.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,74 +18,74 @@ use crate::error::{Error, Kind, Result};
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
 properties! {
-    /// A pipeline, as Kestra declares a flow.
+    /// A flow, declared with Kestra's grammar.
     pub struct Declaration as "a flow" {
-        /// Its name within the namespace.
+        /// Id of the flow, unique within the namespace.
         "id" => id: Id,
-        /// Where the name belongs.
+        /// Namespace of the flow.
         "namespace" => namespace: String,
-        /// For people.
+        /// Free-text description.
         "description" => description: Option<String> = None,
-        /// What its runs are labelled with; a mapping, or a list of key and value.
+        /// Labels of the flow's runs: a mapping, or a list of keys and values.
         "labels" => labels: Labels = Labels::default(),
-        /// What a run is given.
+        /// Inputs of a run.
         "inputs" => inputs: Vec<Input> = Vec::new(),
-        /// Values and templates for expressions, as `vars`.
+        /// Values and templates that expressions read as `vars`.
         "variables" => variables: Option<Node> = None,
-        /// What a run does, in order.
+        /// Tasks of a run, in order.
         "tasks" => tasks: Vec<Task>,
-        /// What it does when a task has failed.
+        /// Tasks that run after a task has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
-        /// What it does at the end, however it has come to it.
+        /// Tasks that run at the end of every run, whether it succeeded or failed.
         "finally" => finally: Vec<Task> = Vec::new(),
-        /// What applies to the tasks of a type, or of all types below a name.
+        /// Default property values for the tasks of a type, or of all types below a prefix.
         "pluginDefaults" => plugin_defaults: Vec<PluginDefault> = Vec::new(),
-        /// When it runs by itself.
+        /// Triggers that start the flow.
         "triggers" => triggers: Vec<Trigger> = Vec::new(),
-        /// How many runs of it there may be at a time.
+        /// Limit on concurrent runs of the flow.
         "concurrency" => concurrency: Option<Concurrency> = None,
-        /// Whether and when failed tasks are tried again that do not say so themselves.
+        /// Retry policy for tasks that do not declare their own.
         "retry" => retry: Option<Retry> = None,
-        /// Whether it refuses to run.
+        /// Whether the flow refuses to run.
         "disabled" => disabled: bool = false,
     }
 }
 
 properties! {
-    /// What applies to the tasks of a type.
+    /// Default property values for the tasks of a type.
     pub struct PluginDefault as "a default" {
-        /// The type, or the beginning of several types' names.
+        /// A task type, or a prefix of several task types.
         "type" => task_type: String,
-        /// Properties and their values.
+        /// The properties and their values.
         "values" => values: Entries<Node>,
-        /// Whether they apply even where a task says otherwise.
+        /// Whether these values override those that a task sets itself.
         "forced" => forced: bool = false,
     }
 }
 
 choices! {
-    /// What a run does that would be one too many.
+    /// What a run does if the concurrency limit is reached.
     pub enum Behavior {
-        /// It waits.
+        /// The run waits.
         Queue = "QUEUE",
-        /// It ends before it begins, as one that fails does.
+        /// The run ends before its first task, with an error like `FAIL`.
         Cancel = "CANCEL",
-        /// It fails.
+        /// The run fails.
         Fail = "FAIL",
     }
 }
 
 properties! {
-    /// How many runs of a flow there may be at a time.
+    /// Limit on concurrent runs of a flow.
     pub struct Concurrency as "a concurrency" {
-        /// So many.
+        /// Maximum number of concurrent runs.
         "limit" => limit: u32,
-        /// What a run does that would be one too many.
+        /// What a run does if the limit is reached.
         "behavior" => behavior: Behavior = Behavior::Queue,
     }
 }
 
-/// A pipeline as declared.
+/// A flow: its declaration and the document it was decoded from.
 #[derive(Clone, Debug)]
 pub struct Flow {
     declaration: Declaration,
@@ -101,7 +101,7 @@ impl std::ops::Deref for Flow {
 }
 
 impl Flow {
-    /// The pipeline `pipelines/<id>.yaml` that is part of this program.
+    /// The pipeline `pipelines/<id>.yaml` that is built into this program.
     pub fn builtin(id: &str) -> Result<Self> {
         Self::find_builtin(id)?
             .ok_or_else(|| Error::new(Kind::Internal, format!("there is no built-in pipeline {id}")))
@@ -113,12 +113,12 @@ impl Flow {
         text.map(|text| Self::parse(&format!("pipelines/{name}"), text)).transpose()
     }
 
-    /// Reads a flow's text; `name` is the file's, for errors.
+    /// Parses a flow. `name` is the file name shown in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         Self::check(name, text).map_err(Error::from)
     }
 
-    /// Reads a flow's file.
+    /// Reads and parses a flow's file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::InvalidData => {
@@ -129,7 +129,8 @@ impl Flow {
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// The flow that another, whose file is `from`, calls by namespace and id: in a file beside it, else a built-in one.
+    /// Finds the flow that the flow in the file `from` calls by namespace and id: first among the files in the
+    /// same folder, then among the built-in flows.
     pub fn beside(from: &Path, namespace: &str, id: &str) -> Result<(Self, std::path::PathBuf)> {
         let folder = from.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
@@ -142,7 +143,7 @@ impl Flow {
             }
         }
         files.sort();
-        // a file that is no sound flow is not the one that is meant
+        // skip files that are not valid flows: a subflow must be valid
         let called = |flow: &Self| flow.id.0 == id && flow.namespace == namespace;
         let sound = files.into_iter().filter_map(|path| Some((Self::read(&path).ok()?, path)));
         if let Some(found) = sound.into_iter().find(|(flow, _)| called(flow)) {
@@ -156,7 +157,7 @@ impl Flow {
         })
     }
 
-    /// Reads a flow's text, and returns all that is wrong with it.
+    /// Parses a flow, or returns all of its faults.
     pub fn check(name: &str, text: &str) -> Result<Self, Faults> {
         let document = Document::parse(name, text)?;
         let mut decoder = Decoder { defaults: defaults(&document.root), ..Decoder::default() };
@@ -170,12 +171,12 @@ impl Flow {
         }
     }
 
-    /// `namespace.id`
+    /// The full name: `namespace.id`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.namespace, self.id.0)
     }
 
-    /// The taxi types that `given` stands for: all that the flow knows, or the one.
+    /// The taxi types that `given` selects: for `all` every type that the flow declares, otherwise just `given`.
     pub fn taxi_types<'a>(&'a self, given: &'a str) -> Vec<&'a str> {
         let declared = self.inputs.iter().find(|input| input.id.0 == "taxi");
         match declared.and_then(|input| input.values.as_ref()) {
@@ -191,7 +192,7 @@ impl Flow {
         tasks.for_each(|task| task.walk(&mut visit));
     }
 
-    /// The trigger of an id.
+    /// The trigger with this id.
     pub fn trigger(&self, id: &str) -> Result<&Trigger> {
         self.triggers.iter().find(|trigger| trigger.id.0 == id).ok_or_else(|| {
             let known: Vec<&str> = self.triggers.iter().map(|trigger| trigger.id.0.as_str()).collect();
@@ -200,13 +201,13 @@ impl Flow {
         })
     }
 
-    /// An error for faults that show only when the flow runs.
+    /// Creates an error for faults that appear only when the flow runs.
     pub fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
         self.document.faults(diagnostics).into()
     }
 }
 
-/// What the flow says of the tasks of a type, read before the tasks are.
+/// The `pluginDefaults` of the flow. They are read first because decoding a task needs them.
 fn defaults(root: &Node) -> Vec<Defaults> {
     let Value::Map(entries) = &root.value else { return Vec::new() };
     let declared = entries.iter().find(|(key, _)| key.value.text() == Some("pluginDefaults"));
@@ -222,7 +223,7 @@ fn defaults(root: &Node) -> Vec<Defaults> {
     declared.iter().filter_map(read).collect()
 }
 
-/// What can be judged only of the whole.
+/// Checks what can be checked only on the whole flow.
 fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
     let Value::Map(entries) = &root.value else { return };
     let find = |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
@@ -307,7 +308,7 @@ fn refuse_repeated<'a>(ids: impl Iterator<Item = (&'a Id, &'a Node)>, decoder: &
     }
 }
 
-/// Refuses the expressions that are none; what the others come to shows when they are rendered.
+/// Refuses invalid expressions. A valid expression can still fail when it is rendered.
 fn check_templates(node: &Node, decoder: &mut Decoder) {
     match &node.value {
         Value::Text(_) => _ = Template::decode(node, decoder),

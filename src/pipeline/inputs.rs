@@ -1,4 +1,4 @@
-//! A flow's inputs: their declarations, and the values of one run, checked before anything runs.
+//! The inputs of a flow: their declarations, and the values of one run, which are checked before anything runs.
 
 use jiff::civil::Date;
 use minijinja::Value as Data;
@@ -19,53 +19,53 @@ choices! {
         Float = "FLOAT",
         /// `true` or `false`.
         Boolean = "BOOLEAN",
-        /// The same.
+        /// Same as `BOOLEAN`.
         Bool = "BOOL",
-        /// One of some values.
+        /// One of the declared `values`.
         Select = "SELECT",
-        /// A day.
+        /// A date, like `2020-03-01`.
         Date = "DATE",
-        /// A moment.
+        /// A date and time, like `2020-03-01T09:00:00Z`.
         DateTime = "DATETIME",
     }
 }
 
 properties! {
-    /// What a run of the flow is given.
+    /// An input of a flow.
     pub struct Input as "an input" {
-        /// The name that expressions use.
+        /// Name of the input in expressions.
         "id" => id: Id,
-        /// What values it takes.
+        /// Type of the input.
         "type" => input_type: InputType,
-        /// Its name for people.
+        /// Display name.
         "displayName" => display_name: Option<String> = None,
-        /// For people.
+        /// Free-text description.
         "description" => description: Option<String> = None,
-        /// The value where none is given.
+        /// Default value.
         "defaults" => default: Option<Given> = None,
-        /// Whether a run needs a value.
+        /// Whether a run must have a value for this input.
         "required" => required: bool = true,
-        /// The values to choose from.
+        /// The allowed values of a SELECT input.
         "values" => values: Option<Vec<String>> = None,
-        /// Whether any other value is as good.
+        /// Whether a SELECT input also accepts other values.
         "allowCustomValue" => allow_custom_value: Option<bool> = None,
-        /// The least number.
+        /// Smallest allowed number.
         "min" => min: Option<f64> = None,
-        /// The greatest number.
+        /// Largest allowed number.
         "max" => max: Option<f64> = None,
-        /// The day or moment before which it must not lie.
+        /// Earliest allowed date or time.
         "after" => after: Option<Given> = None,
-        /// The day or moment behind which it must not lie.
+        /// Latest allowed date or time.
         "before" => before: Option<Given> = None,
     }
 }
 
-/// A value that stands in the flow.
+/// A value written in the flow, and its position.
 #[derive(Clone, Debug)]
 pub struct Given {
     /// The value.
     pub text: String,
-    /// Where it stands.
+    /// Where the value is written.
     pub position: Position,
 }
 
@@ -84,7 +84,7 @@ impl Decode for Given {
 }
 
 impl Input {
-    /// Says why `value` is not one for this input, if it is not.
+    /// Explains why `value` is not valid for this input; `None` if it is valid.
     pub fn refuse(&self, value: &str) -> Option<String> {
         let number = |what: &str, number: Option<f64>| match number.filter(|number| number.is_finite()) {
             None => Some(format!("{value:?} is not {what}")),
@@ -121,7 +121,7 @@ impl Input {
         }
     }
 
-    /// Says on which side of its bounds a date lies.
+    /// Explains which bound a date violates; `None` if it violates none.
     fn outside(&self, value: &str) -> Option<String> {
         let read = |text: &str| dates::read(text).ok().map(|date| date.timestamp());
         let value_at = read(value)?;
@@ -134,7 +134,7 @@ impl Input {
         Some(format!("{value} lies behind {bound}"))
     }
 
-    /// Notes what of the declaration does not fit together.
+    /// Records the properties of the declaration that contradict each other.
     pub(super) fn check(&self, node: &Node, decoder: &mut Decoder) {
         let at = |name: &str| {
             let Value::Map(entries) = &node.value else { return node.position };
@@ -170,7 +170,7 @@ impl Input {
         }
     }
 
-    /// A value as expressions see it.
+    /// The value as expressions see it.
     fn data(&self, value: &str) -> Data {
         match self.input_type {
             InputType::Int => value.parse::<i64>().map_or_else(|_| value.into(), Data::from),
@@ -181,12 +181,12 @@ impl Input {
     }
 }
 
-/// The values of one run, complete and valid, in the order of their declarations.
+/// The values of one run: complete, valid and in the order of their declarations.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs(Vec<(String, Option<String>, Data)>);
 
 impl Inputs {
-    /// Takes the `given` values, fills in defaults, and refuses what the declarations do not allow.
+    /// Takes the `given` values, fills in defaults and refuses values that the declarations do not allow.
     pub fn resolve(declared: &[Input], given: &[(String, String)]) -> Result<Self> {
         let usage = |text: String| Error::new(Kind::Usage, text);
         let unknown = given.iter().find(|(name, _)| !declared.iter().any(|input| input.id.0 == *name));
@@ -211,12 +211,12 @@ impl Inputs {
         declared.iter().map(resolve).collect::<Result<_>>().map(Self)
     }
 
-    /// The text of an input; one that is not required may have none.
+    /// The text of an input. `None` if an optional input has no value.
     pub fn get(&self, id: &str) -> Option<&str> {
         self.0.iter().find(|(name, ..)| name == id).and_then(|(_, text, _)| text.as_deref())
     }
 
-    /// Names and texts, for the record.
+    /// Names and texts of the inputs, for the run history.
     pub fn into_pairs(self) -> Vec<(String, String)> {
         self.0.into_iter().filter_map(|(name, text, _)| Some((name, text?))).collect()
     }

@@ -1,4 +1,4 @@
-//! Labels: what a run can be found by.
+//! Labels, by which runs can be found.
 
 use super::decode::{Decode, Decoder, Entries, properties};
 use super::document::{Node, Value};
@@ -7,14 +7,14 @@ use super::expression::Template;
 properties! {
     /// A label.
     pub struct Label as "a label" {
-        /// Its name.
+        /// Name of the label.
         "key" => key: String,
-        /// Its value.
+        /// Value of the label.
         "value" => value: Template,
     }
 }
 
-/// Labels, as a mapping or as a list of key and value.
+/// Labels, written as a mapping or as a list of keys and values.
 #[derive(Clone, Debug, Default)]
 pub struct Labels(pub Vec<(String, Template)>);
 

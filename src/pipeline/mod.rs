@@ -6,7 +6,7 @@
 //! positions   whole   complete                       the first byte moves, many months side by side
 //! ```
 //!
-//! Each step refuses what it can judge, so that a fault is reported as early as it can be known.
+//! Each step checks all that it can, so that a fault is reported as early as possible.
 
 pub mod backfill;
 pub mod decode;

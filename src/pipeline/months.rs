@@ -14,33 +14,33 @@ use super::expression::dates;
 pub struct Month(Date);
 
 impl Month {
-    /// The month of a year; `None` where there is none.
+    /// Creates a month. `None` if it does not exist.
     pub fn new(year: u16, month: u8) -> Option<Self> {
         let (year, month) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?);
         Date::new(year, month, 1).ok().map(Self)
     }
 
-    /// The month before the one in which we are, by the local clock.
+    /// The month before the current one, by the local clock.
     pub fn previous() -> Self {
         Self(Zoned::now().date().first_of_month().saturating_sub(1.month()))
     }
 
-    /// Its first day.
+    /// The first day of the month.
     pub const fn start(self) -> Date {
         self.0
     }
 
-    /// The year in four digits.
+    /// The year, in four digits.
     pub fn year(self) -> String {
         format!("{:04}", self.0.year())
     }
 
-    /// The month in two digits.
+    /// The number of the month, in two digits.
     pub fn month(self) -> String {
         format!("{:02}", self.0.month())
     }
 
-    /// This month and those up to `last`; none where that lies before.
+    /// The months from this one to `last`, both included. Empty if `last` is earlier.
     pub fn to(self, last: Self) -> impl Iterator<Item = Self> {
         self.0.series(1.month()).map(Self).take_while(move |month| *month <= last)
     }
@@ -93,7 +93,8 @@ pub enum Last {
     Month(Month),
     /// A date.
     Date(Given),
-    /// Of months the one before this, since months are published later than they end; of dates now.
+    /// For months, the month before the current one, because a month is published some time after it ends. For
+    /// dates, now.
     Latest,
 }
 
@@ -110,17 +111,17 @@ impl FromStr for Last {
     }
 }
 
-/// A date, with or without time and zone.
+/// A date, with or without a time and a zone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given(String);
 
 impl Given {
-    /// Its beginning; where it has no zone of its own, it is of this one.
+    /// The start of the date. `zone` applies if the date has no zone of its own.
     pub fn start(&self, zone: &TimeZone) -> Result<Zoned, String> {
         dates::read_in(&self.0, zone)
     }
 
-    /// Its end: of a day its last moment.
+    /// The end of the date: for a day, its last nanosecond; with a time, that time.
     pub fn end(&self, zone: &TimeZone) -> Result<Zoned, String> {
         let start = self.start(zone)?;
         match self.0.contains(['T', ' ']) {
@@ -138,12 +139,12 @@ impl FromStr for Given {
     }
 }
 
-/// What `--month` takes.
+/// The value of `--month`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MonthOfYear {
-    /// 1 to 12.
+    /// A month from 1 to 12.
     Number(u8),
-    /// The one before this.
+    /// The month before the current one.
     Previous,
 }
 

@@ -1,4 +1,4 @@
-//! A plan: a flow with the values of one run, every expression filled in. Making one touches nothing.
+//! A plan: a flow with the values of one run, every expression rendered. Creating a plan has no side effects.
 
 use super::document::Diagnostic;
 use super::expression::{Scope, data};
@@ -13,23 +13,23 @@ use crate::report::phase::Phases;
 use crate::report::summary::{Outcome, Summary};
 use crate::secrets::Secrets;
 
-/// What a run will do, in order.
+/// The steps of a run, in order.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The pipeline's name, with its namespace.
+    /// The pipeline's name, including its namespace.
     pub pipeline: String,
-    /// The values of this run.
+    /// The input values of this run.
     pub inputs: Inputs,
-    /// The steps.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// A task with its values.
+/// A task with its rendered values.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Create the table if it is missing.
     CreateTables {
-        /// The file of `sql/`.
+        /// The file name in `sql/`.
         sql: String,
         /// The target table.
         table: TableName,
@@ -39,7 +39,7 @@ pub enum Step {
 }
 
 impl Plan {
-    /// Checks the `given` inputs and fills in every task.
+    /// Checks the `given` inputs and renders every task.
     pub fn new(flow: &Flow, given: &[(String, String)]) -> Result<Self> {
         let inputs = Inputs::resolve(&flow.inputs, given)?;
         let vars = flow.variables.as_ref().map_or_else(|| minijinja::context! {}, data);
@@ -69,7 +69,7 @@ impl Plan {
         Ok(Self { pipeline: flow.name(), inputs, steps })
     }
 
-    /// The load of the plan.
+    /// The load of this plan, if it has one.
     pub fn job(&self) -> Option<&Job> {
         self.steps.iter().find_map(|step| match step {
             Step::LoadCsv(job) => Some(&**job),
@@ -77,7 +77,7 @@ impl Plan {
         })
     }
 
-    /// The summary of a run of it that has not begun.
+    /// The summary of this plan before it is run.
     pub fn summary(&self) -> Summary {
         Summary {
             status: Outcome::NotBegun,

@@ -1,51 +1,52 @@
-//! Whether and when a failed task is tried again.
+//! The retry policy of tasks.
 
 use std::time::{Duration, Instant};
 
 use super::decode::{choices, properties};
 
 choices! {
-    /// How the waits between attempts go.
+    /// How the delay between attempts changes.
     pub enum Growth {
-        /// All alike.
+        /// Every delay is the same.
         Constant = "constant",
-        /// Each longer than the one before.
+        /// Every delay is longer than the previous one.
         Exponential = "exponential",
     }
 }
 
 choices! {
-    /// What is done again.
+    /// What is retried.
     pub enum Behavior {
-        /// The task that has failed.
+        /// Only the failed task.
         RetryFailedTask = "RETRY_FAILED_TASK",
     }
 }
 
 properties! {
-    /// Whether and when a failed task is tried again.
+    /// Retry policy for failed tasks.
     pub struct Retry as "a retry" {
-        /// How the waits between attempts go.
+        /// How the delay between attempts changes.
         "type" => growth: Growth = Growth::Constant,
-        /// The wait before the second attempt.
+        /// Delay before the second attempt.
         "interval" => interval: Duration,
-        /// The longest wait between two attempts.
+        /// Maximum delay between two attempts.
         "maxInterval" => max_interval: Option<Duration> = None,
-        /// By how much each wait is longer than the one before, where they grow.
+        /// Factor by which an exponential delay grows with each attempt.
         "delayFactor" => delay_factor: f64 = 2.0,
-        /// How many attempts there are in all.
+        /// Maximum number of attempts, including the first.
         "maxAttempts" => max_attempts: Option<u32> = None,
-        /// How long it is tried in all.
+        /// Maximum total time: no attempt starts later than this.
         "maxDuration" => max_duration: Option<Duration> = None,
-        /// Whether the task ends with a warning where it took more than one attempt.
+        /// Whether the task ends with a warning if it needed more than one attempt.
         "warningOnRetry" => warning_on_retry: bool = false,
-        /// What is done again.
+        /// What is retried.
         "behavior" => behavior: Behavior = Behavior::RetryFailedTask,
     }
 }
 
 impl Retry {
-    /// How long to wait after so many failed attempts, the first of which `began`; `None` where it was the last.
+    /// The delay after `attempts` failed attempts, the first of which started at `began`. `None` if there is no
+    /// further attempt.
     pub fn wait(&self, attempts: u32, began: Instant) -> Option<Duration> {
         if self.max_attempts.is_some_and(|most| attempts >= most) {
             return None;

@@ -1,4 +1,4 @@
-//! A load: the steps of a plan, one after the other, recorded as a run however they end.
+//! A load: runs the steps of a plan in order, and records the run whether it succeeds or fails.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,11 +19,11 @@ use crate::report::summary::{Outcome, Summary};
 use crate::report::{Report, failure};
 use crate::secrets::Secrets;
 
-/// How long a run that is cancelled may take to roll back and to say so: with what a signal may find under way, less than
-/// the five seconds in which the process has to be gone.
+/// Time limit for rolling back a cancelled run and recording it. Together with what may be in progress when the
+/// signal arrives, this stays below the five seconds within which the process must exit.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The load that a plan is, on its way.
+/// A plan that is being loaded.
 pub struct Load {
     steps: Vec<Step>,
     summary: Summary,
@@ -34,7 +34,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Will run `plan`; what it says goes to `report`, under the file's name where it is `one_of_several`.
+    /// Prepares a run of `plan`. Its messages go to `report`, tagged with the file name if it is `one_of_several`.
     pub fn new(plan: Plan, options: Options, one_of_several: bool, report: Arc<dyn Report>) -> Self {
         let log = Log::default();
         let summary = plan.summary();
@@ -46,7 +46,7 @@ impl Load {
         Self { steps: plan.steps, summary, run, options, began: Instant::now(), report }
     }
 
-    /// The same as a task of the run of a flow, which knows what nobody is to see.
+    /// Makes this load a task of the flow run `run`. The flow's `secrets` are masked in the recorded run.
     #[must_use]
     pub fn as_part_of(mut self, run: uuid::Uuid, secrets: Secrets) -> Self {
         self.run.part_of = Some(run);
@@ -54,7 +54,7 @@ impl Load {
         self
     }
 
-    /// Does what belongs to the run and comes before its steps.
+    /// Runs `connecting` as the connect phase of the run, before its steps.
     pub async fn connect<T>(&mut self, connecting: impl AsyncFnOnce(&dyn Report) -> Result<T>) -> Result<T> {
         let report = self.report.as_ref();
         let phase = report.begin(Phase::Connect, None);
@@ -63,16 +63,16 @@ impl Load {
         Ok(connected)
     }
 
-    /// Ends before the first step.
+    /// Ends the load before its first step.
     pub fn fail(self, error: Error) -> (Summary, Option<Error>) {
         let status = Outcome::of(&error);
         let seconds = seconds(self.began.elapsed());
         (Summary { status, seconds, error: Some(Failure::of(&error)), ..self.summary }, Some(error))
     }
 
-    /// Runs the steps against the database behind `sessions`; what came of them is the summary, with the error, if any.
+    /// Runs the steps on `sessions` and returns the summary, and the error if the load failed.
     ///
-    /// The sessions come back, unless a signal or their silence has ended the run.
+    /// The sessions are returned unless a signal or an unresponsive server ended the run.
     pub async fn finish(
         mut self,
         mut sessions: Sessions,
@@ -83,7 +83,7 @@ impl Load {
             let signal = interrupt.wait().await;
             let deadline = Instant::now() + CANCEL_TIMEOUT;
             if committing.load(Ordering::Relaxed) {
-                // what commits is not to be called cancelled
+                // wait for the commit: a run that commits must not be reported as cancelled
                 tokio::time::sleep(CANCEL_TIMEOUT / 2).await;
             }
             (signal, deadline)
@@ -112,7 +112,7 @@ impl Load {
             }
             Err(error) => {
                 summary.status = Outcome::of(&error);
-                // that the source has no such file is no run: a daily line for cron would fill the history
+                // a file that the source does not have is not recorded: a daily cron job would fill the history
                 if summary.status != Outcome::NotPublished {
                     summary.run_id = Some(self.run.id);
                     self.clean_up(&mut sessions, &error, deadline).await;
@@ -126,7 +126,7 @@ impl Load {
         (summary, error, sessions)
     }
 
-    /// Leaves nothing behind on the server but the record.
+    /// Cleans up the server, so that only the record of the run remains there.
     async fn clean_up(&self, sessions: &mut Option<Sessions>, error: &Error, deadline: Instant) {
         let report = self.report.as_ref();
         let record = async {
@@ -148,12 +148,12 @@ impl Load {
                 return Ok(true);
             };
             match self.run.record_failure(&sessions.load, error).await {
-                // the load's connection may be what has failed
+                // the connection of the load may be the one that failed
                 Err(_) => self.run.record_failure(&sessions.control, error).await,
                 recorded => recorded,
             }
         };
-        // The run's own error is the one to report; that it could not be recorded is worth a notice.
+        // Report the run's own error. A failure to record it is only a notice.
         match tokio::time::timeout_at(deadline.into(), record).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => report.notice("the run had been committed before: its rows are in the target"),

@@ -1,4 +1,4 @@
-//! The JSON Schema of a flow, for editors: made from what the types are read from.
+//! The JSON Schema of a flow, for editors. It is generated from the types that a flow is decoded into.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::decode::Decode as _;
 use super::flow::Declaration;
 use super::task;
 
-/// The schema.
+/// The JSON Schema of a flow.
 pub fn of_flow() -> Value {
     let mut schema = Declaration::schema();
     if let Value::Object(schema) = &mut schema {

@@ -1,4 +1,4 @@
-//! A task: what all of them have in common, and the register of their types.
+//! A task: the properties that all tasks share, and the registry of task types.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use super::retry::Retry;
 use super::tasks::{copy, core, dbt, flowable, http, load, query, shell};
 
 properties! {
-    /// What every task may say.
+    /// The properties of every task.
     pub struct Common as "a task" {
-        /// The task's name, under which expressions find its outputs.
+        /// Id of the task. Expressions find its outputs under this name.
         "id" => id: Id,
-        /// What the task does.
+        /// Type of the task.
         "type" => task_type: String,
-        /// For people.
+        /// Free-text description.
         "description" => description: Option<String> = None,
-        /// Whether the task is left out.
+        /// Whether the task is skipped.
         "disabled" => disabled: bool = false,
-        /// The task is skipped unless this comes to something true.
+        /// Condition of the task: it is skipped unless this expression is true.
         "runIf" => run_if: Option<Template> = None,
-        /// Whether the flow goes on, with a warning, where the task has failed.
+        /// Whether the flow continues, with a warning, after this task has failed.
         "allowFailure" => allow_failure: bool = false,
-        /// Whether and when a failed task is tried again.
+        /// Retry policy of the task.
         "retry" => retry: Option<Retry> = None,
-        /// How long the task may take; then it is ended.
+        /// Time limit for each attempt. The task is stopped when the limit is reached.
         "timeout" => timeout: Option<Duration> = None,
     }
 }
@@ -35,26 +35,26 @@ properties! {
 /// One task of a flow.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// What it has in common with others.
+    /// The properties that every task has.
     pub common: Common,
-    /// What it does, and with what.
+    /// The type of the task, with the properties of that type.
     pub kind: TaskType,
-    /// Where it stands.
+    /// Where the task begins in the flow.
     pub position: Position,
 }
 
 impl Task {
-    /// Its name within the flow.
+    /// The task's id, unique within the flow.
     pub fn id(&self) -> &str {
         &self.common.id.0
     }
 
-    /// The tasks below it, list by list, each with what it is for.
+    /// The lists of nested tasks, each with a label that says when it runs.
     pub fn branches(&self) -> Vec<(String, &[Self])> {
         self.kind.flowable().map(flowable::Flowable::branches).unwrap_or_default()
     }
 
-    /// Calls `visit` with the task and all below it.
+    /// Calls `visit` with this task and all tasks below it.
     pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
         visit(self);
         for (_, tasks) in self.branches() {
@@ -65,17 +65,17 @@ impl Task {
 
 macro_rules! task_types {
     ($( $variant:ident ( $properties:ty ) = $name:literal, )+) => {
-        /// What a task does; the texts are filled in when it runs.
+        /// The type of a task and its properties. Templates are rendered when the task runs.
         #[derive(Clone, Debug)]
         pub enum TaskType {
             $( #[doc = concat!("`", $name, "`")] $variant(Box<$properties>), )+
         }
 
         impl TaskType {
-            /// The names of the types in a flow.
+            /// The names of all task types, as written in a flow.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// The type's name in a flow.
+            /// The name of this type, as written in a flow.
             pub fn name(&self) -> &'static str {
                 match self { $( Self::$variant(_) => $name, )+ }
             }
@@ -119,7 +119,7 @@ task_types! {
 }
 
 impl TaskType {
-    /// The task as one that only runs others.
+    /// This task as one that only runs other tasks, if it is one.
     pub fn flowable(&self) -> Option<&dyn flowable::Flowable> {
         match self {
             Self::If(task) => Some(&**task),
@@ -131,7 +131,7 @@ impl TaskType {
         }
     }
 
-    /// The connection that the task names, where it is one of PostgreSQL's.
+    /// The connection that the task names, if it is a PostgreSQL task.
     pub fn connection(&self) -> Option<&query::Connection> {
         match self {
             Self::Query(task) => Some(&task.connection),
@@ -142,7 +142,7 @@ impl TaskType {
         }
     }
 
-    /// The properties of the types whose names begin so; none where there is no such type.
+    /// The properties of the types at or below `prefix`. Empty if there is no such type.
     pub fn properties_below(prefix: &str) -> Vec<&'static str> {
         let types = Self::schemas().into_iter().filter(|(name, ..)| begins_with(name, prefix));
         let own: Vec<&str> = types.flat_map(|(_, _, own)| own).map(|property| property.name).collect();
@@ -156,7 +156,7 @@ impl TaskType {
     }
 }
 
-/// Whether `name` is `prefix`, or stands below it.
+/// Whether `name` equals `prefix` or is below it.
 pub(super) fn begins_with(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
@@ -186,7 +186,7 @@ impl Decode for Task {
     }
 }
 
-/// The schema that every task's is one of.
+/// The JSON Schema of a task: one alternative for each task type.
 pub fn schema() -> Json {
     let kinds = TaskType::schemas().into_iter().map(|(name, about, own)| {
         let mut properties = Common::properties();
@@ -199,13 +199,13 @@ pub fn schema() -> Json {
     json!({ "anyOf": kinds.collect::<Vec<_>>() })
 }
 
-/// The task with the properties that its type has by default.
+/// The task with the defaults of its type merged in.
 fn with_defaults(node: &Node, decoder: &Decoder) -> Node {
     let mut merged = node.clone();
     let Value::Map(entries) = &mut merged.value else { return merged };
     let Some(Value::Text(name)) = entry(node, "type").map(|node| &node.value) else { return merged };
     let applicable = decoder.defaults.iter().filter(|defaults| begins_with(name, &defaults.prefix));
-    // of several that are forced the first counts
+    // if several defaults are forced, the first one wins
     let (forced, others): (Vec<_>, Vec<_>) = applicable.partition(|defaults| defaults.forced);
     for defaults in others.into_iter().chain(forced.into_iter().rev()) {
         merge(entries, &defaults.entries, defaults.forced);
@@ -213,7 +213,7 @@ fn with_defaults(node: &Node, decoder: &Decoder) -> Node {
     merged
 }
 
-/// Adds what is missing, in the mappings below, too; with `forced` it replaces what is there.
+/// Adds missing entries, recursively in nested mappings. With `forced`, also replaces existing values.
 fn merge(entries: &mut Vec<(Node, Node)>, defaults: &[(Node, Node)], forced: bool) {
     for (key, value) in defaults {
         let known = entries.iter().position(|(known, _)| known.value.text() == key.value.text());

@@ -1,11 +1,11 @@
-//! A flow as a picture: a tree for a terminal, Mermaid for a page.
+//! A flow as a diagram: a tree for the terminal, Mermaid for a web page.
 
 use std::fmt::Write as _;
 
 use super::flow::Flow;
 use super::task::{Task, TaskType};
 
-/// The lists of tasks of the flow itself, each with what it is for.
+/// The flow's own lists of tasks, each with its name.
 fn branches(flow: &Flow) -> Vec<(String, &[Task])> {
     let mut branches = vec![("tasks".to_owned(), flow.tasks.as_slice())];
     branches.push(("errors".to_owned(), &flow.errors));
@@ -31,7 +31,7 @@ pub fn tree(flow: &Flow) -> String {
 }
 
 fn branches_of(branches: &[(String, &[Task])], indent: &str, out: &mut String) {
-    // what a task always does needs no heading
+    // a plain list of tasks needs no heading
     let is_plain = |name: &str| name == "tasks";
     let lines: usize =
         branches.iter().map(|(name, tasks)| if is_plain(name) { tasks.len() } else { 1 }).sum();
@@ -68,7 +68,7 @@ const fn stem(is_last: bool) -> &'static str {
     if is_last { "    " } else { "│   " }
 }
 
-/// The last part of the type's name.
+/// The last part of the task type's name.
 fn kind(task: &Task) -> &'static str {
     task.kind.name().rsplit('.').next().unwrap_or_default()
 }
@@ -87,7 +87,7 @@ pub fn mermaid(flow: &Flow) -> String {
     out
 }
 
-/// Draws tasks one after the other; returns the first one's name.
+/// Draws the tasks as a chain and returns the identifier of the first one.
 fn chain(tasks: &[Task], from: Option<(&str, &str)>, out: &mut String) -> Option<String> {
     let mut previous: Option<String> = None;
     for task in tasks {
@@ -99,7 +99,7 @@ fn chain(tasks: &[Task], from: Option<(&str, &str)>, out: &mut String) -> Option
             (None, None) => {}
         }
         for (label, below) in task.branches() {
-            // side by side, none comes after another
+            // parallel tasks are not connected to each other
             let at_once = matches!(task.kind, TaskType::Parallel(_)) && label == "tasks";
             for tasks in below.chunks(if at_once { 1 } else { below.len() }) {
                 chain(tasks, Some((&name, &label)), out);
@@ -110,7 +110,7 @@ fn chain(tasks: &[Task], from: Option<(&str, &str)>, out: &mut String) -> Option
     tasks.first().map(|task| identifier(task.id()))
 }
 
-/// An id as Mermaid takes it: `end` would close something, `-` is part of an arrow.
+/// A task id as a Mermaid identifier. A bare `end` would close a block, and `-` is part of an arrow.
 fn identifier(id: &str) -> String {
     format!("t_{}", id.replace('-', "__"))
 }

@@ -1,4 +1,4 @@
-//! Triggers: when a flow is to run, and with what.
+//! Triggers: when a flow runs, and with which inputs.
 
 use croner::Cron;
 use jiff::Zoned;
@@ -11,7 +11,7 @@ use super::inputs::Given;
 choices! {
     /// The types of trigger.
     pub enum TriggerType {
-        /// At the times of a cron expression.
+        /// Starts the flow at the times of a cron expression.
         Schedule = "io.kestra.plugin.core.trigger.Schedule",
     }
 }
@@ -19,30 +19,30 @@ choices! {
 properties! {
     /// Runs the flow at the times of a cron expression.
     pub struct Trigger as "a trigger" {
-        /// The trigger's name.
+        /// Id of the trigger.
         "id" => id: Id,
-        /// What kind of trigger it is.
+        /// Type of the trigger.
         "type" => trigger_type: TriggerType,
-        /// For people.
+        /// Free-text description.
         "description" => description: Option<String> = None,
-        /// When, as minute, hour, day of the month, month and day of the week.
+        /// Cron expression: minute, hour, day of the month, month and day of the week.
         "cron" => cron: Schedule,
-        /// The zone of these times, like Europe/Paris; else the machine's.
+        /// Time zone of the cron expression, like Europe/Paris. The default is the machine's time zone.
         "timezone" => zone: Option<Zone> = None,
-        /// The inputs of the runs.
+        /// Input values of the runs.
         "inputs" => inputs: Entries<Given> = Entries::default(),
-        /// Whether it runs nothing.
+        /// Whether the trigger is disabled and starts no runs.
         "disabled" => disabled: bool = false,
     }
 }
 
 impl Trigger {
-    /// Its zone.
+    /// The time zone of the cron expression.
     pub fn zone(&self) -> TimeZone {
         self.zone.as_ref().map_or_else(TimeZone::system, |zone| zone.zone.clone())
     }
 
-    /// The times from `start` on, that included.
+    /// The trigger's times from `start` on, including `start`.
     pub fn dates_from(&self, start: &Zoned) -> impl Iterator<Item = Zoned> {
         let mut next = Some((start.with_time_zone(self.zone()), true));
         std::iter::from_fn(move || {
@@ -53,7 +53,7 @@ impl Trigger {
         })
     }
 
-    /// The last time up to `end`, that included.
+    /// The trigger's latest time up to `end`, including `end`.
     pub fn date_before(&self, end: &Zoned) -> Option<Zoned> {
         self.cron.cron.find_previous_occurrence(&end.with_time_zone(self.zone()), true).ok()
     }
@@ -62,7 +62,7 @@ impl Trigger {
 /// A cron expression.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// As it is written.
+    /// The expression as written.
     pub text: String,
     cron: Cron,
 }
@@ -91,7 +91,7 @@ impl Decode for Schedule {
 /// A time zone.
 #[derive(Clone, Debug)]
 pub struct Zone {
-    /// As it is written.
+    /// The name as written.
     pub name: String,
     zone: TimeZone,
 }

@@ -1,4 +1,4 @@
-//! Whose processes the server's are: root's never, PostgreSQL refuses that.
+//! The account that runs the server. It is never root, because PostgreSQL refuses to run as root.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -9,28 +9,29 @@ use nix::unistd::{Gid, Uid, User};
 
 use crate::error::{Error, Kind, Result};
 
-/// The accounts that root drops to, the first that exists: it needs an entry in the user database, or `initdb`
-/// refuses it.
+/// The accounts that root switches to; the first that exists is used. `initdb` refuses an account without an entry
+/// in the user database.
 const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
 
 /// The account that runs the server.
 #[derive(Clone, Debug)]
 pub enum Account {
-    /// The caller's own.
+    /// The caller's own account.
     Own,
-    /// Another one, that root drops to.
+    /// Another account, which root switches to.
     Other {
-        /// Its name.
+        /// The account's name.
         name: String,
-        /// Its user id.
+        /// The account's user id.
         uid: Uid,
-        /// Its group id.
+        /// The account's group id.
         gid: Gid,
     },
 }
 
 impl Account {
-    /// The caller's account, or as root another: that which the data directory `data` belongs to, if there is one.
+    /// Returns the caller's own account or, for root, another: the owner of the data directory `data`, else the
+    /// first candidate that exists.
     pub fn for_server(data: &Path) -> Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self::Own);
@@ -54,7 +55,7 @@ impl Account {
         Ok(Self::Other { name: user.name, uid: user.uid, gid: user.gid })
     }
 
-    /// A command that runs as this account, with nothing of the caller's environment but the search path.
+    /// A command that runs as this account. Of the caller's environment, it gets only `PATH`.
     pub fn command(&self, program: &Path, directory: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(directory).env_clear().env("LC_ALL", "C");
@@ -66,7 +67,7 @@ impl Account {
         command
     }
 
-    /// Gives `path` to this account.
+    /// Makes this account the owner of `path`.
     pub fn own(&self, path: &Path) -> Result<()> {
         match self {
             Self::Own => Ok(()),
@@ -75,7 +76,7 @@ impl Account {
         }
     }
 
-    /// Lets this account's group read `path`, or enter it.
+    /// Gives `path` to this account's group, so that the account can read it or enter it.
     pub fn share(&self, path: &Path) -> Result<()> {
         match self {
             Self::Own => Ok(()),

@@ -1,4 +1,4 @@
-//! The server's programs: where they may be, and which of them are new enough.
+//! Finds the server's programs, and checks that they are new enough.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use crate::database::session::OLDEST_MAJOR;
 
-/// The programs that bringing up a server takes.
+/// The programs that are needed to create and run a server.
 const NEEDED: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
 
-/// Where distributions put a server's programs, outside the search path: a `*` stands for one name.
+/// Where distributions install the server's programs, outside the search path. `*` matches in one path component.
 const DISTRIBUTION_PLACES: [&str; 9] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -25,11 +25,11 @@ const DISTRIBUTION_PLACES: [&str; 9] = [
 /// Which binaries the user wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Those installed, else the pinned build.
+    /// The installed binaries, else the pinned build.
     Search,
-    /// Those of this directory and no others.
+    /// Only the binaries in this directory.
     Directory(PathBuf),
-    /// The pinned build, whatever is installed.
+    /// The pinned build, even if other binaries are installed.
     Download,
 }
 
@@ -48,14 +48,14 @@ impl std::str::FromStr for Choice {
 /// A directory of programs that can run a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binaries {
-    /// The directory.
+    /// The directory of the programs.
     pub dir: PathBuf,
-    /// The major version.
+    /// The server's major version.
     pub major: u32,
 }
 
 impl Binaries {
-    /// Looks whether `dir` holds a server that is new enough; if not, says why.
+    /// Checks that `dir` holds a server that is new enough. The error says why it does not.
     pub fn inspect(dir: &Path) -> Result<Self, String> {
         let dir = &std::path::absolute(dir).map_err(|cause| cause.to_string())?;
         if let Some(missing) = NEEDED.iter().find(|name| !dir.join(name).is_file()) {
@@ -90,7 +90,7 @@ impl Binaries {
     }
 }
 
-/// The places to search, in order.
+/// The places to search for a server, in order.
 #[derive(Clone, Debug)]
 pub struct Places {
     search_path: OsString,
@@ -98,13 +98,14 @@ pub struct Places {
 }
 
 impl Places {
-    /// The search path, what `pg_config` names, and the distributions' places.
+    /// The search path, the directory that `pg_config` names, and the distributions' directories.
     pub fn of_this_machine() -> Self {
         let patterns = DISTRIBUTION_PLACES.iter().map(PathBuf::from).collect();
         Self { search_path: std::env::var_os("PATH").unwrap_or_default(), patterns }
     }
 
-    /// The first server of version `major`, or where none is asked for of any that is new enough.
+    /// Finds a server of version `major`, or of any supported version if that is `None`. The first server on the
+    /// search path wins; of the distributions' directories, the newest server.
     pub fn find(&self, major: Option<u32>) -> Option<Binaries> {
         let fits = |found: &Binaries| major.is_none_or(|major| found.major == major);
         let mut candidates: Vec<PathBuf> =
@@ -127,13 +128,13 @@ impl Places {
     }
 }
 
-/// The directory that a `postgres` on the search path really lies in: its sisters may not be linked.
+/// The real directory of a `postgres` on the search path. If it is a link, the other programs may not be linked.
 fn with_server(dir: PathBuf) -> Option<PathBuf> {
     let program = dir.join("postgres").canonicalize().ok()?;
     program.parent().map(Path::to_owned)
 }
 
-/// The directories that a pattern stands for.
+/// The directories that match a pattern.
 fn expand(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
@@ -158,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of programs whose `postgres` says it is of `version`.
+    /// Creates a directory of fake programs whose `postgres` reports `version`.
     fn pretend(dir: &Path, version: &str) {
         std::fs::create_dir_all(dir).unwrap();
         for name in NEEDED {

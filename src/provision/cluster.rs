@@ -1,4 +1,4 @@
-//! The server's data directory: made once, kept for good.
+//! The server's data directory: created once, then kept.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::home::Home;
 use crate::error::{Error, Kind, Result};
 
-/// The major version that the data directory was created by; `None` where there is none.
+/// The major version of the PostgreSQL that created the data directory; `None` if there is no data directory.
 pub fn major_version(home: &Home) -> Result<Option<u32>> {
     let data = home.data();
     let path = data.join("PG_VERSION");
@@ -32,7 +32,8 @@ pub fn major_version(home: &Home) -> Result<Option<u32>> {
     }
 }
 
-/// The refusal of a data directory for which there are no binaries. It is the user's data: nothing touches it.
+/// The error for a data directory that none of the available binaries can run. It holds the user's data, so
+/// nothing changes it.
 pub fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
     let data = home.data();
     let looked = match choice {
@@ -47,7 +48,7 @@ pub fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
     ))
 }
 
-/// Creates the data directory, whole or not at all.
+/// Creates the data directory, completely or not at all.
 pub async fn create(
     home: &Home,
     account: &Account,
@@ -56,7 +57,7 @@ pub async fn create(
 ) -> Result<()> {
     let unfinished = home.unfinished_data();
     if unfinished.exists() {
-        // of a creation that was cut off: it was never a server
+        // left by an interrupted creation; no server has run on it
         std::fs::remove_dir_all(&unfinished).map_err(|cause| Error::file("remove", &unfinished, cause))?;
     }
     std::fs::create_dir(&unfinished).map_err(|cause| Error::file("create", &unfinished, cause))?;
@@ -79,7 +80,7 @@ pub async fn create(
     let made = output(initdb, &binaries.program("initdb")).await?;
     std::fs::remove_file(&password).map_err(|cause| Error::file("remove", &password, cause))?;
     check("initdb failed", &unfinished, &made)?;
-    // appended by the account itself: root must not write where another user could have put a link
+    // appended by the account itself: root must not write where another user could have placed a link
     let mut include = account.command(Path::new("/bin/sh"), &unfinished);
     include.args(["-c", "echo \"include '../server.conf'\" >> postgresql.conf"]);
     let written = output(include, Path::new("/bin/sh")).await?;
@@ -88,7 +89,8 @@ pub async fn create(
     std::fs::rename(&unfinished, &data).map_err(|cause| Error::file("create", &data, cause))
 }
 
-/// What a program says and how it ends. It runs on a thread of its own, so that a signal is heard meanwhile.
+/// Runs a program and returns its output and exit status. It runs on a separate thread, so that signals are
+/// handled in the meantime.
 pub async fn output(mut command: Command, program: &Path) -> Result<Output> {
     tokio::task::spawn_blocking(move || command.output())
         .await
@@ -96,11 +98,11 @@ pub async fn output(mut command: Command, program: &Path) -> Result<Output> {
         .map_err(|cause| Error::file("run", program, cause))
 }
 
-/// Writes the password for `initdb`, for the owner and the server's account alone.
+/// Writes the password file for `initdb`, readable only by the owner and the server's account.
 fn write_password(path: &Path, account: &Account, connection: &Connection) -> Result<()> {
     let failed = |cause| Error::file("write", path, cause);
     if path.exists() {
-        // of a creation that was cut off
+        // left by an interrupted creation
         std::fs::remove_file(path).map_err(failed)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
@@ -112,7 +114,7 @@ fn write_password(path: &Path, account: &Account, connection: &Connection) -> Re
     Ok(())
 }
 
-/// Refuses the result of a program that failed, with the last it said.
+/// Returns an error if a program failed, with the last three lines of its output.
 fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
@@ -124,7 +126,7 @@ fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
     Err(Error::new(kind_of(&last), format!("{what} on {} ({})", path.display(), output.status)).because(last))
 }
 
-/// Whether a program of the server's failed for want of space; all else is for the user to put right.
+/// The error kind for a server program's message: [`Kind::Io`] if the disk is full, else [`Kind::Configuration`].
 pub fn kind_of(said: &str) -> Kind {
     if said.contains("No space left") { Kind::Io } else { Kind::Configuration }
 }

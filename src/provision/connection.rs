@@ -1,4 +1,4 @@
-//! How to connect to the embedded server: the port that it keeps and the password, in a file for the owner only.
+//! How to connect to the embedded server. A file that only the owner can read keeps the port and the password.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,25 +8,25 @@ use super::home::Home;
 use crate::error::{Error, Kind, Result};
 
 const USER: &str = "taxi";
-/// The name that the course gives its database.
+/// The database name that the course uses.
 const DATABASE: &str = "ny_taxi";
 const PASSWORD_BYTES: usize = 24;
 
 /// How to connect to the embedded server.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Connection {
-    /// The port on 127.0.0.1, the same at every start.
+    /// The port on 127.0.0.1, kept across restarts.
     pub port: u16,
     /// The server's superuser.
     pub user: String,
-    /// Its password, in hex: it stands in a URL as it is.
+    /// The superuser's password, in hex, so that a URL needs no escaping.
     pub password: String,
-    /// The database.
+    /// The database name.
     pub database: String,
 }
 
 impl Connection {
-    /// The connection of the server in `home`.
+    /// Reads the connection of the server in `home`.
     pub fn load(home: &Home) -> Result<Self> {
         let path = home.connection();
         let text = std::fs::read(&path).map_err(|cause| Error::file("read", &path, cause))?;
@@ -35,7 +35,8 @@ impl Connection {
         })
     }
 
-    /// The connection of the server in `home`, made up where there is none.
+    /// Reads the connection of the server in `home`, or creates one with a free port and a random password.
+    /// Refused: a data directory whose connection is missing.
     pub fn load_or_create(home: &Home) -> Result<Self> {
         if home.connection().exists() {
             return Self::load(home);
@@ -59,32 +60,32 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Writes the connection where only the owner can read it.
+    /// Writes the connection to its file, which only the owner can read.
     pub fn save(&self, home: &Home) -> Result<()> {
         let path = home.connection();
         let failed = |cause| Error::file("write", &path, cause);
-        // a new file is the owner's alone from its first byte
+        // a new file is private from its first byte
         let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
         serde_json::to_writer(&mut file, self).map_err(|cause| failed(cause.into()))?;
-        // the server's data survives a power cut, and is worth nothing without this
+        // the server's data survives a power failure, and is useless without this file
         file.as_file().sync_all().map_err(failed)?;
         file.persist(&path).map_err(|cause| failed(cause.error))?;
         Ok(())
     }
 
-    /// The URL, with the password.
+    /// The database URL, with the password.
     pub fn url(&self) -> String {
         self.url_of(&self.database)
     }
 
-    /// The URL of another database of the server.
+    /// The URL of another database on the server, with the password.
     pub fn url_of(&self, database: &str) -> String {
         let Self { port, user, password, .. } = self;
         format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A free port on 127.0.0.1.
 pub fn free_port() -> Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

@@ -1,4 +1,4 @@
-//! The pinned build of the server, for a machine that has none: downloaded once, checked, unpacked, kept.
+//! The pinned build of the server, for machines without PostgreSQL: downloaded once, verified, unpacked, cached.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -18,7 +18,7 @@ pub const RELEASES: &str = "https://github.com/theseus-rs/postgresql-binaries/re
 /// The major version of the pinned build.
 pub const MAJOR: u32 = 17;
 const VERSION: &str = "17.11.0";
-/// Platform, the archive's name for it, and its SHA-256.
+/// For each platform: operating system, architecture, target name in the archive's name, SHA-256 of the archive.
 const PINNED: [(&str, &str, &str, &str); 4] = [
     (
         "linux",
@@ -46,14 +46,14 @@ const PINNED: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
-/// An archive of server binaries: where it is, and what it must be.
+/// An archive of server binaries: its address and its expected SHA-256.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// The folder that it unpacks to, and the archive's name without `.tar.gz`.
+    /// The archive's name without `.tar.gz`, which is also the directory that it unpacks to.
     pub name: String,
-    /// Its address.
+    /// The archive's URL.
     pub address: String,
-    /// Its SHA-256 in lower-case hex.
+    /// The archive's expected SHA-256, in lower-case hex.
     pub sha256: String,
 }
 
@@ -73,13 +73,13 @@ impl Archive {
         Ok(Self { name, address, sha256: (*sha256).to_owned() })
     }
 
-    /// The binaries, from `cache` where they are already.
+    /// Returns the binaries in `cache`, and downloads them first if they are not there.
     pub async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
         let installed = cache.join(&self.name);
         if !installed.is_dir() {
             report.notice(&format!("downloading a PostgreSQL server from {}", http::redact(&self.address)));
             let mut archive = self.fetch(cache).await.map_err(|error| {
-                // the codes for a month that is not published or damaged are not for this file
+                // these kinds are for a month's file that is not published or is damaged, not for this archive
                 let kind = match error.kind() {
                     Kind::NotPublished | Kind::Data => Kind::Configuration,
                     kind => kind,
@@ -96,7 +96,7 @@ impl Archive {
         })
     }
 
-    /// Downloads into a nameless file, and refuses it if it is not the archive that was pinned.
+    /// Downloads the archive into an unnamed temporary file, and refuses it if its SHA-256 differs.
     async fn fetch(&self, cache: &Path) -> Result<File> {
         let unwritable = |cause| Error::file("write to", cache, cause);
         let mut file = tempfile::tempfile_in(cache).map_err(unwritable)?;
@@ -119,7 +119,7 @@ impl Archive {
         Ok(file)
     }
 
-    /// Unpacks next to the final place and moves it there whole, so that what is there is complete.
+    /// Unpacks into a temporary directory and renames it into place: an installed directory is always complete.
     fn unpack(&self, archive: &mut File, cache: &Path, installed: &Path) -> io::Result<()> {
         let unfinished = tempfile::Builder::new().prefix("unfinished-").tempdir_in(cache)?;
         tar::Archive::new(MultiGzDecoder::new(archive)).unpack(unfinished.path())?;
@@ -127,7 +127,7 @@ impl Archive {
     }
 }
 
-/// The command that installs a server on this machine.
+/// A hint that names the command to install a server on this machine.
 fn how_to_install() -> String {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let is = |name: &str| release.lines().any(|line| line.starts_with("ID") && line.contains(name));

@@ -1,4 +1,4 @@
-//! The folder that holds everything of the embedded server, and who may enter it.
+//! The directory that holds all files of the embedded server, and its permissions.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -12,24 +12,24 @@ use super::account::Account;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
-/// Where root's server lives: root's own home is closed to the account that runs it.
+/// The directory of root's server. The account that runs the server cannot enter root's own home.
 const ROOT_HOME: &str = "/var/lib/taxi-etl";
-/// How often a lock that is held is tried.
+/// Interval between attempts to take a lock that is held.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const PRIVATE: u32 = 0o700;
-/// For everyone to pass through.
+/// Mode of a directory that everyone may pass through.
 const OPEN: u32 = 0o755;
-/// For the owner, and for the group of the server's account to pass through.
+/// Mode of the owner's directory, which the group of the server's account may pass through.
 const PASSABLE: u32 = 0o710;
 
-/// The folder.
+/// The embedded server's directory.
 #[derive(Clone, Debug)]
 pub struct Home {
     path: PathBuf,
 }
 
 impl Home {
-    /// The folder given, or the platform's place for a program's data.
+    /// Returns the given directory, else the platform's directory for application data.
     pub fn resolve(given: Option<&Path>) -> Result<Self> {
         let path = match given {
             Some(path) => path.to_owned(),
@@ -42,7 +42,7 @@ impl Home {
                 .join("taxi-etl"),
         };
         let path = std::path::absolute(&path).map_err(|cause| Error::file("find", &path, cause))?;
-        // It goes through the server's settings file and pg_ctl's shell, which each read some of these.
+        // The server's configuration file and pg_ctl's shell receive the path, and each interprets some of these.
         let unfit = |c: char| c.is_control() || matches!(c, '"' | '$' | '`' | '\\' | ',');
         if path.to_str().is_none_or(|text| text.contains(unfit)) {
             let text =
@@ -59,47 +59,47 @@ impl Home {
         self.path.join("data")
     }
 
-    /// The data directory while it is being made.
+    /// The data directory while it is being created.
     pub fn unfinished_data(&self) -> PathBuf {
         self.path.join("data.unfinished")
     }
 
-    /// The directory of the socket.
+    /// The directory of the Unix socket.
     pub fn run(&self) -> PathBuf {
         self.path.join("run")
     }
 
-    /// The server's log.
+    /// The server's log file.
     pub fn log(&self) -> PathBuf {
         self.path.join("log").join("server.log")
     }
 
-    /// The server's settings.
+    /// The server's configuration file.
     pub fn settings(&self) -> PathBuf {
         self.path.join("server.conf")
     }
 
-    /// The connection's secrets.
+    /// The file with the port and the password.
     pub fn connection(&self) -> PathBuf {
         self.path.join("connection.json")
     }
 
-    /// The password for `initdb`, while it runs.
+    /// The password file for `initdb`, while that runs.
     pub fn initdb_password(&self) -> PathBuf {
         self.path.join("password.unfinished")
     }
 
-    /// Downloaded binaries.
+    /// The directory of downloaded binaries.
     pub fn cache(&self) -> PathBuf {
         self.path.join("cache")
     }
 
-    /// The folder itself.
+    /// The path of the directory itself.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Creates what is missing, private, and checks that the server's account can get there.
+    /// Creates missing directories with private permissions, and checks that the server's account can reach them.
     pub fn create(&self, account: &Account) -> Result<()> {
         let mut missing: Vec<&Path> =
             self.path.ancestors().skip(1).take_while(|path| !path.exists()).collect();
@@ -122,7 +122,7 @@ impl Home {
         Ok(())
     }
 
-    /// Refuses a folder below one that the server's account may not enter.
+    /// Refuses a path if the server's account may not enter one of its directories.
     pub fn check_passable(&self, account: &Account) -> Result<()> {
         let Account::Other { name, uid, gid } = account else { return Ok(()) };
         for ancestor in self.path.ancestors().filter(|ancestor| ancestor.exists()) {
@@ -143,24 +143,24 @@ impl Home {
         Ok(())
     }
 
-    /// Creates the folder as it has to be at once: another process may be looking.
+    /// Creates the directory atomically, with its final permissions: another process may use it at the same time.
     fn create_itself(&self, mode: u32, account: &Account) -> Result<()> {
         let unfinished = self.path.with_extension(format!("unfinished.{}", std::process::id()));
         create_directory(&unfinished, mode)?;
         account.share(&unfinished)?;
-        // never empty: an empty folder could be replaced by another process's while this one fills it
+        // never empty: another process could replace an empty directory while this one fills it
         let cache = unfinished.join("cache");
         create_directory(&cache, mode)?;
         account.share(&cache)?;
         match std::fs::rename(&unfinished, &self.path) {
-            // another process was faster
+            // another process created the directory first
             Err(_) if self.path.is_dir() => std::fs::remove_dir_all(&unfinished)
                 .map_err(|cause| Error::file("remove", &unfinished, cause)),
             renamed => renamed.map_err(|cause| cannot_create(&self.path, cause)),
         }
     }
 
-    /// Keeps other processes from bringing the server up or down, until the lock is dropped.
+    /// Locks out other processes that start or stop the server, until the returned file is dropped.
     pub async fn lock(&self, report: &dyn Report) -> Result<File> {
         let path = self.path.join("lock");
         let failed = |cause| Error::file("lock", &path, cause);
@@ -173,7 +173,7 @@ impl Home {
                     report.notice("another taxi is bringing the server up or down; waiting for it");
                     silent = false;
                 }
-                // asked again and again: whoever waits in the system hears no signal
+                // polled, because signals are not handled while a system call waits for the lock
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
                 Err(TryLockError::Error(cause)) => return Err(failed(cause)),
             }
@@ -181,10 +181,10 @@ impl Home {
     }
 }
 
-/// Whether the directory is new.
+/// Creates a directory, and returns whether it is new.
 fn create_directory(path: &Path, mode: u32) -> Result<bool> {
     match DirBuilder::new().mode(mode).create(path) {
-        // whatever the umask took away
+        // set again, because the umask may have removed bits
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode))
             .map(|()| true)
             .map_err(|cause| cannot_create(path, cause)),

@@ -1,12 +1,13 @@
-//! The embedded server: a PostgreSQL of one's own, found or downloaded, created once and brought up when needed.
+//! The embedded server: a private PostgreSQL server. Its binaries are found or downloaded, its data directory is
+//! created once, and it is started when needed.
 //!
 //! ```text
 //! TAXI_HOME/
 //!   connection.json   port, user, password, database; for the owner only
-//!   server.conf       the server's settings, written anew at each start
-//!   data/ log/ run/   the server's: its data directory, its log, its socket
+//!   server.conf       the server's configuration, rewritten at each start
+//!   data/ log/ run/   the server's data directory, log and socket
 //!   cache/            downloaded server binaries
-//!   lock              held while the server is brought up or down
+//!   lock              held while the server is started or stopped
 //! ```
 
 pub mod account;
@@ -29,14 +30,14 @@ use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
-/// Where the embedded server lives and what it is made of, as the user chose.
+/// The user's settings for the embedded server.
 #[derive(Clone, Debug)]
 pub struct Provisioner {
-    /// The folder that holds it; the platform's if none is given.
+    /// The server's directory; the platform's default if `None`.
     pub home: Option<PathBuf>,
     /// Which server binaries to use.
     pub binaries: Choice,
-    /// The base address of the pinned build.
+    /// The base URL of the pinned build's archives.
     pub mirror: String,
 }
 
@@ -44,43 +45,43 @@ pub struct Provisioner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It answers queries.
+    /// The server answers queries.
     Running,
-    /// Its process is there, it does not answer yet.
+    /// The server's process exists, but does not answer queries yet.
     Starting,
-    /// Its data is there, no process.
+    /// The data directory exists, but no process runs.
     Stopped,
-    /// It was never created.
+    /// The server was never created.
     Absent,
 }
 
-/// What `up`, `status` and `down` print.
+/// The result that `up`, `status` and `down` print.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// The state.
+    /// The server's state.
     pub state: State,
-    /// With the password: any client can use it as it stands. Only of a running server.
+    /// The URL with the password, ready for any client. Set only for a running server.
     pub database_url: Option<String>,
-    /// The server's version, where there is one.
+    /// The version of the running server, else the major version of the data directory, if there is one.
     pub version: Option<String>,
     /// The data directory.
     pub data_dir: PathBuf,
 }
 
-/// A server that answers.
+/// A running server.
 pub struct Up {
-    /// The state, with the URL.
+    /// The server's state, with the URL.
     pub status: Status,
-    /// How to connect.
+    /// How to connect to the server.
     pub connection: Connection,
-    /// The binaries that run it.
+    /// The binaries that run the server.
     pub binaries: Binaries,
-    /// Whether it was this call that started it.
+    /// Whether this call started the server.
     pub started: bool,
 }
 
 impl Provisioner {
-    /// Brings the server up, creating it first if need be. Two at once end with one server.
+    /// Starts the server, and creates it first if necessary. Concurrent calls result in one server.
     pub async fn up(&self, report: &dyn Report) -> Result<Up> {
         let home = Home::resolve(self.home.as_deref())?;
         let account = account::Account::for_server(&home.data())?;
@@ -108,7 +109,7 @@ impl Provisioner {
         })
     }
 
-    /// Brings the server up, and tells the user where it is if it was not yet.
+    /// Starts the server. If it was not running, tells the user its address.
     pub async fn bring_up(&self, report: &dyn Report) -> Result<Settings> {
         let up = self.up(report).await?;
         if up.started {
@@ -117,11 +118,11 @@ impl Provisioner {
                 "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
             ));
         }
-        // it is on this machine, and has no certificate
+        // the server is on this machine and has no certificate
         Settings::parse(&format!("{}?sslmode=disable", up.connection.url()))
     }
 
-    /// Looks, and changes nothing.
+    /// Inspects the server, and changes nothing.
     pub async fn status(&self) -> Result<Status> {
         let home = Home::resolve(self.home.as_deref())?;
         let major = cluster::major_version(&home)?;
@@ -147,7 +148,7 @@ impl Provisioner {
         Ok(status)
     }
 
-    /// Stops the server; no failure where none runs.
+    /// Stops the server. It is not an error if none is running.
     pub async fn down(&self, report: &dyn Report) -> Result<Status> {
         let home = Home::resolve(self.home.as_deref())?;
         if cluster::major_version(&home)?.is_some() {
@@ -157,7 +158,7 @@ impl Provisioner {
         self.status().await
     }
 
-    /// The server programs of this machine, for data of the `major` version; `None` where they are to be downloaded.
+    /// The installed server programs, of version `major` if that is given; `None` if there are none.
     pub fn installed(&self, major: Option<u32>) -> Result<Option<Binaries>> {
         let found = match &self.binaries {
             Choice::Directory(dir) => Some(Binaries::inspect(dir).map_err(|why| {

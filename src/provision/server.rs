@@ -1,7 +1,6 @@
-//! The server's process: started, found, stopped.
+//! The server's process: starts, finds and stops it.
 //!
-//! It runs until `taxi down`, detached from the terminal: `pg_ctl` sees to that. Ready means that a query
-//! succeeded.
+//! The server runs until `taxi down`; `pg_ctl` detaches it from the terminal. Ready means that a query succeeded.
 
 use std::fs::Permissions;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -25,29 +24,30 @@ use crate::database::{failure, session, statement};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
-/// Crash recovery of a large load may take minutes; a server that fails to start ends the wait at once.
+/// Crash recovery of a large load may take minutes. If the server fails to start, the wait ends at once.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long the processes of a server that was killed may take to be gone.
+/// How long the processes of a killed server may take to exit.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The operating systems refuse longer socket paths (108 bytes, 104 on macOS); the server then has no socket.
+/// Operating systems limit the length of a socket's path (108 bytes, 104 on macOS). If the directory is longer
+/// than this, the server has no socket.
 const SOCKET_DIRECTORY_LIMIT_BYTES: usize = 80;
 
-/// The server of a home.
+/// The server of a home directory.
 pub struct Server<'a> {
-    /// The home.
+    /// The server's home directory.
     pub home: &'a Home,
-    /// Whose process it is.
+    /// The account that runs the server.
     pub account: &'a Account,
-    /// The programs.
+    /// The server's programs.
     pub binaries: &'a Binaries,
 }
 
 impl Server<'_> {
-    /// Starts the server unless it runs, and waits until it answers; tells whether it started it.
+    /// Starts the server unless it is running, and waits until it answers. Returns whether this call started it.
     ///
-    /// The port may change here, if another program has taken it.
+    /// The port changes if another program has taken it.
     pub async fn start(&self, connection: &mut Connection, report: &dyn Report) -> Result<bool> {
         let data = self.home.data();
         let running = postmaster(&data).is_some();
@@ -61,7 +61,7 @@ impl Server<'_> {
         Ok(!running)
     }
 
-    /// Keeps the port, unless another program has taken it in the meantime.
+    /// Keeps the port, or switches to a free one if another program has taken it.
     fn choose_port(&self, connection: &mut Connection, report: &dyn Report) -> Result<()> {
         if TcpListener::bind((Ipv4Addr::LOCALHOST, connection.port)).is_err() {
             let taken = connection.port;
@@ -86,8 +86,8 @@ impl Server<'_> {
         self.account.share(&path)
     }
 
-    /// A server that was killed leaves its pid file and its socket's lock, and the next one refuses to start where
-    /// the number in them is a living process's, whatever that is.
+    /// Removes the pid file and the socket lock that a killed server leaves behind. The next server would refuse
+    /// to start if the pid in them belonged to any living process.
     fn remove_stale_locks(&self, connection: &Connection) -> Result<()> {
         let socket_lock = self.home.run().join(format!(".s.PGSQL.{}.lock", connection.port));
         for path in [self.home.data().join("postmaster.pid"), socket_lock] {
@@ -116,7 +116,7 @@ impl Server<'_> {
             }
             let said = read_from(&log, log_length);
             if said.contains("shared memory block") && Instant::now() < deadline {
-                // the processes of a server that was killed have not noticed yet
+                // the processes of a killed server have not exited yet
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
@@ -130,16 +130,16 @@ impl Server<'_> {
     }
 }
 
-/// The process of the server on `data`, if there is one.
+/// The process of the server that runs on `data`, if there is one.
 ///
-/// A pid file outlives a server that was killed, and its number may be another process's by then: the server's
-/// working directory is its data directory.
+/// A pid file outlives a killed server, and its pid may belong to another process by then. So this also checks the
+/// process's working directory, which is the data directory for a server.
 pub fn postmaster(data: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let number: i32 = text.lines().next()?.trim().parse().ok()?;
-    // zero and negative numbers mean groups of processes, or a server in single-user mode
+    // zero and negative numbers mean process groups, or a server in single-user mode
     let pid = (number > 0).then(|| Pid::from_raw(number))?;
-    // a process of somebody else's is not ours either
+    // a process that this user may not signal is not our server
     kill(pid, None).ok()?;
     match std::fs::read_link(format!("/proc/{pid}/cwd")) {
         Ok(directory) => (Some(directory) == data.canonicalize().ok()).then_some(pid),
@@ -154,7 +154,7 @@ pub fn postmaster(data: &Path) -> Option<Pid> {
     }
 }
 
-/// Stops the server on `data`: sessions end, their transactions roll back. No failure where none runs.
+/// Stops the server on `data`: sessions end, and their transactions roll back. Does nothing if none is running.
 pub async fn stop(data: &Path) -> Result<()> {
     let Some(pid) = postmaster(data) else { return Ok(()) };
     kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server on", data, cause.into()))?;
@@ -171,7 +171,7 @@ pub async fn stop(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sees that the database exists; waits while a server that somebody else started comes up.
+/// Creates the database if it does not exist. Waits for a server that another process has started.
 async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
     let maintenance = Settings::parse(&connection.url_of("postgres"))?;
     let deadline = Instant::now() + START_TIMEOUT;
@@ -207,13 +207,13 @@ pub async fn version(connection: &Connection) -> Result<String> {
     Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-/// What a file holds from `offset` on.
+/// The contents of a file from `offset` on.
 fn read_from(path: &Path, offset: u64) -> String {
     let mut text = Vec::new();
     if let Ok(mut file) = std::fs::File::open(path)
         && file.seek(SeekFrom::Start(offset)).is_ok()
     {
-        // what could be read is better than nothing
+        // if reading fails, use what was read
         let _ = file.read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).into_owned()

@@ -1,4 +1,4 @@
-//! An error's chain, printed once: what failed, why, what the database said, what to do.
+//! Formats an error and its causes, each once: what failed, why, what the database said, what to do.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -8,23 +8,23 @@ use tokio_postgres::error::DbError;
 
 use crate::error::{Error, Kind};
 
-/// An error as a result that a program reads.
+/// An error in the machine-readable result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
-    /// The stable name of its kind.
+    /// The stable name of the error's kind.
     pub kind: &'static str,
     /// What failed, and why.
     pub message: String,
-    /// What to do about it, where that is known.
+    /// How to fix the problem, if known.
     pub hint: Option<String>,
-    /// Whether the same command may well succeed in a while.
+    /// Whether the same command may succeed later.
     pub retry: bool,
-    /// The exit code of its kind.
+    /// The exit code of the error's kind.
     pub exit_code: u8,
 }
 
 impl Failure {
-    /// The error as a result.
+    /// The machine-readable form of an error.
     pub fn of(error: &Error) -> Self {
         let kind = error.kind();
         Self {
@@ -37,8 +37,8 @@ impl Failure {
     }
 }
 
-/// The error that stands for those of several things by name: of the kind of the first that trying again will not mend, else
-/// of the first.
+/// Combines the errors of several named things into one. Its kind is that of the first error that a retry cannot
+/// fix, else of the first error.
 pub fn of_several(failed: &[(&str, Error)], count: usize, what: &str) -> Error {
     let lasting = |kind: &Kind| !kind.is_worth_retrying();
     let kinds = || failed.iter().map(|(_, error)| error.kind());
@@ -48,7 +48,7 @@ pub fn of_several(failed: &[(&str, Error)], count: usize, what: &str) -> Error {
         .because(said.join("\n  "))
 }
 
-/// The whole chain as text, with the hint.
+/// The error and its causes as text, with the hint.
 pub fn text(error: &Error) -> String {
     let mut text = format!("taxi: error: {}", plain(error));
     if let Some(hint) = error.advice() {
@@ -57,14 +57,14 @@ pub fn text(error: &Error) -> String {
     text
 }
 
-/// The chain without prefix and hint, as the ledger keeps it.
+/// The error and its causes, without prefix and hint, as the ledger stores them.
 pub fn plain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     let mut said = text.clone();
     while let Some(link) = cause {
         let link_text = link.to_string();
-        // some libraries repeat their cause in their own text
+        // some libraries repeat the cause in their own text
         if let Some(database) = link.downcast_ref::<DbError>() {
             describe(database, &mut text);
         } else if !said.contains(&link_text) && link_text != "db error" {
@@ -76,7 +76,7 @@ pub fn plain(error: &Error) -> String {
     text
 }
 
-/// The same in one line, to go on in.
+/// Like [`plain`], but on one line, to embed in other text.
 pub fn line(error: &Error) -> String {
     plain(error).replace("\n  because: ", ": ").replace("\n  ", "; ")
 }

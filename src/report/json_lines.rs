@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::log::Line;
 use super::{Event, Report};
 
-/// Writes lines to stderr.
+/// Writes events to stderr as JSON lines.
 #[derive(Debug, Default)]
 pub struct JsonLines;
 

@@ -1,10 +1,11 @@
-//! The report off a terminal: a line where a phase begins, and one where it ends; of several files, one line each.
+//! The report if stderr is not a terminal: one line when a phase begins and one when it ends. If the command loads
+//! several files, one line per file.
 
 use std::io::Write as _;
 
 use super::{Event, Report};
 
-/// Writes lines to stderr.
+/// Writes events to stderr as plain lines.
 #[derive(Debug, Default)]
 pub struct Lines;
 
@@ -17,7 +18,7 @@ impl Report for Lines {
     }
 }
 
-/// The event in words, if it is worth a line.
+/// The event as text, if it is worth a line.
 pub fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
     match (event, file) {
         (Event::Notice(text), None) => Some(text.to_owned()),
@@ -30,7 +31,7 @@ pub fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
         (Event::TaskSaid { task, text, .. }, _) => Some(format!("{task}: {text}")),
         (Event::TaskEnded { task, status, took, error }, _) => {
             let took = took.as_secs_f64();
-            // of one that fails the run, the error follows
+            // if the task fails the run, the error is printed at the end
             let why =
                 error.filter(|_| status == "warning").map(|error| format!(": {error}")).unwrap_or_default();
             Some(format!("{task} {status} ({took:.1} s){why}"))

@@ -1,32 +1,32 @@
-//! The figures of a load, which add up.
+//! The counts of a load.
 
 use serde::Serialize;
 
-/// What was loaded. Rows read are staged or rejected; rows staged are inserted or matched.
+/// The counts of a load. Every row read is staged or rejected; every staged row is inserted or matched.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Loaded {
-    /// Records of the file, the header not counted.
+    /// Records in the file, without the header.
     pub rows_read: u64,
-    /// Rows that were compared or copied.
+    /// Rows that were copied into the staging tables.
     pub rows_staged: u64,
-    /// Rows that were new.
+    /// Rows that were inserted, because the target did not hold their keys.
     pub rows_inserted: u64,
-    /// Rows whose key the target held.
+    /// Rows whose key the target already held.
     pub rows_matched: u64,
-    /// Rows that were left out.
+    /// Rows that were left out because they are invalid.
     pub rows_rejected: u64,
-    /// Rows of the file that were deleted first, to be replaced.
+    /// Old rows of the file that were deleted because the load replaced them.
     pub rows_deleted: u64,
-    /// Rows under the file's name in its own month that the target holds now.
+    /// Rows with the file's name, dated in its month, that the target holds after the load.
     pub rows_in_period: u64,
-    /// Rows staged less the distinct keys among them.
+    /// Staged rows minus the distinct keys among them.
     pub duplicate_keys: u64,
-    /// Bytes of CSV.
+    /// Bytes of uncompressed CSV.
     #[serde(rename = "bytes_csv")]
     pub csv_bytes: u64,
-    /// Bytes of the file as it came.
+    /// Bytes of the file as downloaded.
     #[serde(rename = "bytes_downloaded")]
     pub downloaded_bytes: u64,
-    /// Its SHA-256 in lower-case hex.
+    /// The SHA-256 of the file as downloaded, in lower-case hex.
     pub sha256: String,
 }

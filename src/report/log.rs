@@ -1,4 +1,4 @@
-//! Events as log lines: what JSON logs on stderr, the ledger and orchestrators are given.
+//! Events as log lines, for JSON logs on stderr, the ledger and orchestrators.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,46 +9,46 @@ use super::phase::{Phase, seconds};
 use super::{Event, Report, failure};
 use crate::error::Error;
 
-/// An event, with names that stay.
+/// An event with stable field names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
     /// `info`, `warning` or `error`.
     pub level: Level,
     /// `notice`, `phase_began`, `phase_ended`, `phase_failed`, `range_began`, `month_ended`,
     /// `task_began`, `task_said`, `task_ended` or `error`.
     pub event: String,
-    /// The file that it is about, where one of several.
+    /// The file that the event is about, if the command loads several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The task that it is about.
+    /// The task that the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// The phase that it is about.
+    /// The phase that the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// How long that took.
+    /// How long the phase or task took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// For people.
+    /// The text for people.
     pub message: String,
 }
 
-/// How much a line matters.
+/// The severity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Good to know.
+    /// Information; nothing is wrong.
     Info,
-    /// Worth a look.
+    /// Something that may need attention.
     Warning,
-    /// What ended the command.
+    /// An error, such as the one that ended the command.
     Error,
 }
 
 impl Line {
-    /// The line for an event that happens now.
+    /// The line for an event, with the current time.
     pub fn new(file: Option<&str>, event: Event<'_>) -> Self {
         let line = |event: &str, level, message: &str| Self {
             at: Timestamp::now(),
@@ -83,7 +83,7 @@ impl Line {
         }
     }
 
-    /// The line for what a task says, in its own log.
+    /// The line for a task's message in the task's own log.
     pub fn said(level: Level, text: &str) -> Self {
         Self::new(None, Event::TaskSaid { task: "", level, text }).without_task()
     }
@@ -94,7 +94,7 @@ impl Line {
 }
 
 impl Line {
-    /// The line for the error that a command ends with.
+    /// The line for the error that ended a command.
     pub fn error(error: &Error) -> Self {
         Self {
             at: Timestamp::now(),
@@ -114,25 +114,25 @@ impl Line {
 pub struct Log(Arc<Mutex<Vec<Line>>>);
 
 impl Log {
-    /// A copy of them.
+    /// Returns a copy of the lines.
     pub fn lines(&self) -> Vec<Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Passes the events of one run on under its file's name, and keeps them.
+/// Forwards the events of one run under its file's name, and stores them.
 pub struct RunReport {
-    /// Where they go.
+    /// The report that receives the events.
     pub outer: Arc<dyn Report>,
-    /// The file's name, where there are several.
+    /// The file's name, if the command loads several.
     pub file: Option<String>,
-    /// Where they are kept.
+    /// The log that stores the events.
     pub log: Log,
 }
 
 impl Report for RunReport {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
-        // what a task says is in its own log
+        // a task's messages are stored in its own log
         if !matches!(event, Event::TaskSaid { .. }) {
             self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(Line::new(file, event));
         }

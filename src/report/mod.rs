@@ -1,4 +1,4 @@
-//! What the user sees. The stages emit typed events; the renderers here only draw them.
+//! What the user sees. The stages emit typed events; the renderers here only render them.
 //!
 //! stdout is the result; stderr is progress, notices and errors.
 
@@ -20,80 +20,80 @@ use crate::secrets::Secrets;
 use log::Level;
 use phase::{Phase, Progress, Running};
 
-/// What happens during a run.
+/// An event of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// Something the user should know once.
+    /// A message for the user.
     Notice(&'a str),
-    /// A phase begins; `progress` counts what it streams, if it does.
+    /// A phase begins. A phase that streams data has a progress counter.
     Began(Phase, Option<&'a Progress>),
-    /// A phase is done, with what came of it.
+    /// A phase has ended, with its duration and its result in words.
     Ended(Phase, Duration, &'a str),
     /// A phase has failed; the error follows.
     Failed(Phase),
-    /// So many files are to be loaded.
+    /// A load of this many files begins.
     RangeBegan(usize),
-    /// One of them is done with, in words.
+    /// One of the files is finished, with its result in words.
     MonthEnded(&'a str),
     /// A task of a flow begins.
     TaskBegan {
-        /// Its name, with the values of the loops around it.
+        /// The task's name, with the values of the loops around it.
         task: &'a str,
-        /// Its type.
+        /// The task's type.
         kind: &'a str,
     },
-    /// A task of a flow has something to say.
+    /// A task of a flow logs a message.
     TaskSaid {
-        /// Its name.
+        /// The task's name.
         task: &'a str,
-        /// How much it matters.
+        /// The severity of the message.
         level: Level,
-        /// What.
+        /// The message.
         text: &'a str,
     },
     /// A task of a flow has ended.
     TaskEnded {
-        /// Its name.
+        /// The task's name.
         task: &'a str,
-        /// How it stands.
+        /// The task's status.
         status: &'a str,
-        /// How long it took.
+        /// How long the task took.
         took: Duration,
-        /// Why it failed, if it did.
+        /// Why the task failed, if it did.
         error: Option<&'a str>,
     },
 }
 
-/// Draws events.
+/// Renders events.
 pub trait Report: Send + Sync {
-    /// Draws one, which is about the loading of `file` where there are several.
+    /// Renders an event. If the command loads several files, `file` is the one that the event is about.
     fn emit(&self, file: Option<&str>, event: Event<'_>);
 }
 
 impl dyn Report + '_ {
-    /// Begins a phase; what it returns ends it.
+    /// Begins a phase. [`phase::Phases::end`] takes the returned value and ends the phase.
     pub fn begin(&self, phase: Phase, progress: Option<&Progress>) -> Running<'_> {
         self.emit(None, Event::Began(phase, progress));
         Running::new(self, phase)
     }
 
-    /// Tells the user something.
+    /// Emits a message for the user.
     pub fn notice(&self, text: &str) {
         self.emit(None, Event::Notice(text));
     }
 }
 
-/// How the log on stderr is written.
+/// Format of the log on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// Bars on a terminal, lines elsewhere.
+    /// Progress bars on a terminal, plain lines elsewhere.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Draws on stderr.
+/// The renderer for stderr in this format.
 pub fn for_stderr(format: LogFormat) -> Box<dyn Report> {
     match format {
         LogFormat::Json => Box::new(json_lines::JsonLines),
@@ -102,14 +102,14 @@ pub fn for_stderr(format: LogFormat) -> Box<dyn Report> {
     }
 }
 
-/// Draws nothing.
+/// Ignores all events.
 pub struct Quiet;
 
 impl Report for Quiet {
     fn emit(&self, _: Option<&str>, _: Event<'_>) {}
 }
 
-/// Draws with each.
+/// Forwards events to each of the reports.
 pub struct Several(pub Vec<Box<dyn Report>>);
 
 impl Report for Several {
@@ -118,11 +118,11 @@ impl Report for Several {
     }
 }
 
-/// Draws without what nobody is to see.
+/// Forwards events with the secrets masked.
 pub struct Masked {
-    /// With this.
+    /// The report that receives the events.
     pub outer: std::sync::Arc<dyn Report>,
-    /// What that is.
+    /// The secrets to mask.
     pub secrets: Secrets,
 }
 
@@ -151,11 +151,11 @@ impl Report for Masked {
     }
 }
 
-/// Draws what a flow says that is the task of another.
+/// Forwards the events of a subflow, under the name of the task that runs it.
 pub struct Within {
-    /// With this.
+    /// The report that receives the events.
     pub outer: std::sync::Arc<dyn Report>,
-    /// The task.
+    /// The name of the task that runs the subflow.
     pub task: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a command ends with, and how it is printed.
+//! The result of a command, and how it is printed.
 
 use std::io::Write as _;
 
@@ -8,39 +8,39 @@ use super::failure::Failure;
 use super::summary::{Outcome, Summary};
 use crate::error::{Error, Kind, Result};
 
-/// How a command prints its result.
+/// Format of a command's result on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object on one line, also on failure.
     Json,
-    /// Lines that Kestra reads as outputs, metrics and logs.
+    /// Lines that Kestra reads as outputs, metrics and log messages.
     Kestra,
 }
 
-/// What a command ends with.
+/// The result of a command.
 pub struct End {
     /// The result as one JSON object.
     pub json: String,
-    /// The result for people; empty where the error says it all.
+    /// The result for people; empty if the error says everything.
     pub text: String,
-    /// What went wrong.
+    /// The error, if the command failed.
     pub error: Option<Error>,
-    /// What was loaded, or was not, file by file.
+    /// The result for each file that was to be loaded.
     pub files: Vec<Summary>,
 }
 
 impl End {
-    /// A result.
+    /// A result without an error.
     pub fn new<T: Serialize>(result: &T, text: impl FnOnce(&T) -> String) -> Result<Self> {
         let json = serde_json::to_string(result)
             .map_err(|cause| Error::new(Kind::Internal, "cannot write JSON").because(cause))?;
         Ok(Self { json, text: text(result), error: None, files: Vec::new() })
     }
 
-    /// No result, but an error.
+    /// An error without a result.
     pub fn failed(error: Error) -> Self {
         #[derive(Serialize)]
         struct Failed {
@@ -52,21 +52,21 @@ impl End {
         Self { json, text: String::new(), error: Some(error), files: Vec::new() }
     }
 
-    /// The same with the `error` that it has come to.
+    /// The same result with this `error`.
     #[must_use]
     pub fn with_error(mut self, error: Option<Error>) -> Self {
         self.error = error;
         self
     }
 
-    /// The same about the loading of these files.
+    /// The same result with the results for these files.
     #[must_use]
     pub fn with_files(mut self, files: Vec<Summary>) -> Self {
         self.files = files;
         self
     }
 
-    /// Whether files were to be loaded, and none needed to be.
+    /// Whether there were files to load, but none had to be loaded.
     pub fn is_nothing_done(&self) -> bool {
         self.error.is_none()
             && !self.files.is_empty()
@@ -77,7 +77,7 @@ impl End {
 /// Writes a line to stdout.
 pub fn write_line(line: &str) -> Result<()> {
     match writeln!(anstream::stdout(), "{line}") {
-        // a reader that has seen enough (`taxi status | head -1`) is no failure
+        // a reader that closes the pipe early (`taxi status | head -1`) is not an error
         Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|cause| Error::new(Kind::Io, "cannot write to stdout").because(cause)),
     }

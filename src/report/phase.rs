@@ -1,4 +1,4 @@
-//! The phases of a run, how far they are and how long they took.
+//! The phases of a run, with their progress and durations.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,20 +8,21 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::{Event, Report};
 
-/// A part of a run that the user can see.
+/// A phase of a run, as shown to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Connecting, and bringing up the server first where it is our own.
+    /// Connecting, after starting the embedded server if it is used.
     Connect,
-    /// Creating the tables that are missing.
+    /// Creating the missing tables.
     CreateTables,
-    /// Keeping others away from the month, looking at the ledger and the target, opening the source.
+    /// Locking the month, checking the ledger and the target, opening the source.
     Prepare,
-    /// Download to target, as one stream, and the merge of rows that may have a match there.
+    /// Streaming the file from the source into the staging tables.
     Load,
-    /// Counting the keys that the file repeats.
+    /// Counting the rows that repeat a key of the file.
     CountDuplicates,
-    /// The rows outside of the file's month, the ledger's row and the commit; one load after the other.
+    /// Adding the staged rows to the target, writing the ledger's row and committing. Loads into one table do this
+    /// one at a time.
     Commit,
 }
 
@@ -39,10 +40,10 @@ impl Phase {
     }
 }
 
-/// How far a streaming phase is; the stages count, the renderer reads.
+/// The progress of a streaming phase. The stages update the counters; the renderer reads them.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// The bytes there are, where the source says so.
+    /// The total number of bytes, if the source announces it.
     pub total_bytes: Option<u64>,
     /// The bytes received.
     pub bytes: Arc<AtomicU64>,
@@ -50,7 +51,7 @@ pub struct Progress {
     pub rows: Arc<AtomicU64>,
 }
 
-/// A phase under way: ended by [`Phases::end`], failed if dropped before.
+/// A running phase. [`Phases::end`] ends it; it counts as failed if it is dropped before.
 pub struct Running<'a> {
     report: &'a dyn Report,
     phase: Phase,
@@ -77,7 +78,7 @@ impl Drop for Running<'_> {
 pub struct Phases(Vec<(Phase, Duration)>);
 
 impl Phases {
-    /// Ends a phase with what came of it.
+    /// Ends a phase. `detail` is its result in words.
     pub fn end(&mut self, mut running: Running<'_>, detail: &str) {
         let took = running.began.elapsed();
         running.ended = true;
@@ -85,7 +86,7 @@ impl Phases {
         self.0.push((running.phase, took));
     }
 
-    /// Phase and duration, in order.
+    /// The phases and their durations, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
         self.0.iter().copied()
     }
@@ -101,7 +102,7 @@ impl Serialize for Phases {
     }
 }
 
-/// A duration in seconds, to the millisecond.
+/// A duration in seconds, rounded to milliseconds.
 pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! The result of a load: the same figures as a table for people and as one JSON object.
+//! The result of a load: the same counts as a table for people and as one JSON object.
 
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
@@ -10,26 +10,26 @@ use super::phase::Phases;
 use super::table;
 use crate::error::{Error, Kind};
 
-/// How the loading of a file ended.
+/// The outcome of loading a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Its rows are in the target now.
+    /// The file's rows are in the target now.
     Loaded,
-    /// They were already.
+    /// The file's rows were in the target already.
     Skipped,
-    /// The source has no such file, and may not have it yet.
+    /// The source does not have the file, perhaps not yet.
     NotPublished,
-    /// Nothing was changed, unless it was the answer to the commit that was lost.
+    /// The load failed and changed nothing, unless only the server's reply to the commit was lost.
     Failed,
-    /// A signal ended it; nothing was changed.
+    /// A signal ended the load; nothing was changed.
     Cancelled,
-    /// It was not begun, since others had failed or a signal came.
+    /// The load was not started, because others had failed or a signal arrived.
     NotBegun,
 }
 
 impl Outcome {
-    /// How a run ended that has `error`.
+    /// The outcome of a run that ended with `error`.
     pub fn of(error: &Error) -> Self {
         match error.kind() {
             Kind::NotPublished => Self::NotPublished,
@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// As people read it.
+    /// The outcome in words, for people.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
@@ -51,13 +51,13 @@ impl Outcome {
     }
 }
 
-/// What the loading of a file came to. `rows_read = rows_staged + rows_rejected`, `rows_staged = rows_inserted +
+/// The result of loading a file. `rows_read = rows_staged + rows_rejected`, `rows_staged = rows_inserted +
 /// rows_matched`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// How it ended.
+    /// The outcome of the load.
     pub status: Outcome,
-    /// The run; of a file that was skipped, the run that had loaded it.
+    /// The run; for a skipped file, the run that loaded it.
     pub run_id: Option<Uuid>,
     /// The `taxi` input.
     pub taxi: String,
@@ -65,14 +65,14 @@ pub struct Summary {
     pub filename: String,
     /// The target table.
     pub table: String,
-    /// The figures; all zero where nothing was loaded.
+    /// The counts; all zero if nothing was loaded.
     #[serde(flatten)]
     pub rows: Loaded,
-    /// The phases that ended.
+    /// The phases that ended, with their durations.
     pub phases: Phases,
-    /// How long it took.
+    /// How long the load took.
     pub seconds: f64,
-    /// What went wrong.
+    /// The error, if the load failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }

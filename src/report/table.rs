@@ -1,9 +1,9 @@
-//! Tables for people.
+//! Text tables for people.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-/// The table's text; the columns in `right` hold numbers.
+/// Formats a table. The columns with the indexes in `right` hold numbers and are right-aligned.
 pub fn text<const N: usize>(
     header: Option<[&str; N]>,
     rows: impl IntoIterator<Item = [String; N]>,

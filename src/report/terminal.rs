@@ -1,5 +1,5 @@
-//! The report on a terminal: a bar while bytes stream, a spinner while the server works; of several files each has its
-//! own, below one for all.
+//! The report on a terminal: a bar while bytes stream, a spinner while the server works. If the command loads
+//! several files, each file has its own, below one for all files.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use super::{Event, Report};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Draws on stderr.
+/// Draws bars and spinners on stderr.
 #[derive(Default)]
 pub struct Terminal {
     screen: MultiProgress,
@@ -44,7 +44,7 @@ impl Report for Terminal {
         match event {
             Event::Began(phase, progress) => {
                 let what = file.map(|file| format!("{file} ")).unwrap_or_default() + phase.name();
-                // gone before its successor comes, so that the others keep their lines
+                // the old bar is removed before the new one is added, so that the other bars keep their lines
                 drawn.remove(&file.map(str::to_owned));
                 drawn.insert(file.map(str::to_owned), self.draw(what, progress));
             }

@@ -1,7 +1,7 @@
-//! The stage between the parser and COPY: records in, batches of encoded rows out, as a task of its own.
+//! The stage between the parser and COPY: a task that turns records into batches of encoded rows.
 //!
-//! Rows are routed on the way: those of the file's month go on as they come; the few outside of it are kept back and follow at
-//! the end.
+//! The stage also routes the rows. Rows inside the file's month are sent as they come. The few out-of-period rows
+//! are held back and sent at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,23 +17,23 @@ use super::times::{Period, TimesOutside};
 use crate::error::{Error, Kind, Result};
 use crate::extract::records::Records;
 
-/// The connection passes on what it is given at once: smaller pieces cost a message each.
+/// The connection sends each batch at once, so smaller batches cost one message each.
 const BATCH_SIZE_BYTES: usize = 64 * 1024;
-/// What is kept back of a file whose rows lie anywhere.
+/// Out-of-period rows held back before a batch of them is sent early, for a file that has many of them.
 const KEPT_BACK_LIMIT_BYTES: usize = 2 * 1024 * 1024;
-/// Batches that may wait for the server.
+/// Number of batches that can queue for the server.
 const CHANNEL_DEPTH: usize = 32;
-/// See [`DuplicateFilter::note_all`].
+/// Number of keys added to the filter at a time, see [`DuplicateFilter::note_all`].
 const KEYS_AT_ONCE: usize = 256;
 
-/// Some rows, one after the other, all inside or all outside of the file's month.
+/// A batch of encoded rows: all inside the file's month, or all out-of-period rows.
 #[derive(Debug)]
 pub struct Batch {
-    /// The tuples of binary COPY.
+    /// The rows as tuples of binary COPY.
     pub tuples: Vec<u8>,
-    /// How many they are.
+    /// Number of rows in the batch.
     pub rows: u64,
-    /// Whether they lie in the file's month.
+    /// Whether the rows are inside the file's month.
     pub in_period: bool,
 }
 
@@ -43,22 +43,23 @@ impl Batch {
     }
 }
 
-/// What is known of the rows once all have passed.
+/// Totals over all rows, available after the last one.
 pub struct Transformed {
-    /// Which keys may stand more than once among them.
+    /// Row keys that may occur more than once in the file.
     pub duplicates: Candidates,
-    /// How many of them lie in the file's month.
+    /// Number of rows inside the file's month.
     pub rows_in_period: u64,
-    /// The times of the others.
+    /// Times of the out-of-period rows.
     pub outside: TimesOutside,
-    /// The bytes of CSV that they were.
+    /// Number of CSV bytes read.
     pub csv_bytes: u64,
-    /// The records that were left out.
+    /// The records that were rejected.
     pub rejects: Vec<Reject>,
 }
 
-/// Starts to encode `records`, of which no more than `max_rejects` may be no rows; `progress` counts the rows. The task ends
-/// when they do, or when nobody takes its batches any more.
+/// Starts a task that encodes `records` into batches. At most `max_rejects` records may be rejected; the next
+/// invalid record is an error. `progress` counts the rows. The task ends after the last record, at the first
+/// error, or when the receiver is dropped.
 pub fn start(
     records: Records,
     encoder: RowEncoder,
@@ -151,7 +152,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Leaves the record out, if one more may be.
+    /// Rejects the record, or returns an error if `max_rejects` records were rejected before.
     fn reject(&mut self, record: &ByteRecord, error: RowError) -> Result<()> {
         let line = self.records.line_of(record);
         if self.rejects.len() < self.max_rejects {
@@ -167,7 +168,7 @@ impl Stage {
         })
     }
 
-    /// Sends the batch and begins another; `false` where nobody takes it any more.
+    /// Sends the batch and starts a new one. Returns `false` if the receiver was dropped.
     async fn send(&mut self, batch: &mut Batch) -> bool {
         let mut next = Batch::empty(batch.in_period);
         next.tuples.reserve(BATCH_SIZE_BYTES + BATCH_SIZE_BYTES / 16);

@@ -1,17 +1,18 @@
-//! Which keys of a file may stand in it more than once, in bounded memory whatever the file's size.
+//! Finds the row keys that may occur more than once in a file, in bounded memory regardless of the file's size.
 //!
-//! To know for sure takes all keys at once: a sort in the server, 0.7 to 1.4 s for 1.37 million rows. A Bloom filter
-//! never misses a key that repeats, and rarely takes another for one (about one in a million here, one in 500 for ten
-//! million rows), so the server needs to look for these candidates only, and for nothing if there are none, as in
-//! nearly every real file.
+//! An exact answer needs all keys at once: a sort in the server, 0.7 to 1.4 s for 1.37 million rows. A Bloom
+//! filter never misses a repeated key, and rarely reports a unique key (about one in a million here, one in 500
+//! for ten million rows). The server therefore checks only these candidates, and nothing at all if there are none,
+//! as in nearly every real file.
 
 use super::row_key::RowKey;
 
-/// Bits that one key may set: a cache line, so that a key costs one access to memory.
+/// All bits of a key lie in one block of this size. A block is a cache line, so that a key costs one memory
+/// access.
 const BLOCK_WORDS: usize = 8;
 const BLOCKS: usize = 1 << 18; // 16 MiB
 const BITS_OF_KEY: usize = 6;
-/// More candidates are not listed: a file that repeats itself is counted in full.
+/// Maximum number of candidates to list. If there are more, the server compares all keys of the file.
 const CANDIDATES_LIMIT: usize = 20_000;
 
 /// A Bloom filter over the keys seen so far.
@@ -20,7 +21,7 @@ pub struct DuplicateFilter {
     candidates: Vec<RowKey>,
 }
 
-/// The keys that may repeat.
+/// The keys that may occur more than once.
 #[derive(Default)]
 pub struct Candidates(Vec<RowKey>);
 
@@ -31,8 +32,8 @@ impl Default for DuplicateFilter {
 }
 
 impl DuplicateFilter {
-    /// Notes some keys. Many at a time: each costs an access to memory, and side by side they take a fourth of the time that
-    /// they take one by one between rows.
+    /// Adds keys to the filter. Pass many at a time: each key costs a memory access, and a block of keys takes a
+    /// quarter of the time that the same keys take one by one between rows.
     pub fn note_all(&mut self, keys: &[RowKey]) {
         for key in keys {
             if self.has_perhaps(*key) && self.candidates.len() < CANDIDATES_LIMIT {
@@ -41,9 +42,9 @@ impl DuplicateFilter {
         }
     }
 
-    /// Notes the key; whether it may have been before.
+    /// Adds the key. Returns `true` if it may have been added before.
     fn has_perhaps(&mut self, key: RowKey) -> bool {
-        // a key is a digest: any bits of it are as good as a hash
+        // a key is a digest, so any of its bits serve as a hash
         let number = u128::from_le_bytes(key.0);
         let block = &mut self.blocks[number as usize % BLOCKS];
         let mut seen = true;
@@ -56,14 +57,14 @@ impl DuplicateFilter {
         seen
     }
 
-    /// The keys that may have been noted more than once.
+    /// The keys that may have been added more than once.
     pub fn into_candidates(self) -> Candidates {
         Candidates(self.candidates)
     }
 }
 
 impl Candidates {
-    /// The keys; `None` if they are too many to list.
+    /// The keys; `None` if there are too many to list.
     pub fn keys(self) -> Option<Vec<RowKey>> {
         (self.0.len() < CANDIDATES_LIMIT).then_some(self.0)
     }

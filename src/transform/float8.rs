@@ -1,23 +1,23 @@
-//! `double precision`: text in, the value and the text the server prints for it out.
+//! `double precision`: parses a cell to a value, and formats the value as the server prints it.
 //!
-//! The server prints the shortest decimal that reads back as the same value, as the Ryū algorithm finds it,
-//! with two differences from Rust's own shortest form: a decimal that lies exactly on the border between two
-//! values is not taken, and of two equally near decimals the even one is. Refused here although the server's
-//! C library reads them: hexadecimal floats and `nan(...)`.
+//! The server prints the shortest decimal that reads back as the same value, as found by the Ryū algorithm. There
+//! are two differences from Rust's own shortest form: a decimal exactly on the border between two values is not
+//! used, and of two equally near decimals the even one is used. Hexadecimal floats and `nan(...)` are refused
+//! here, although the server's C library reads them.
 
 use std::fmt::Write as _;
 
-/// Decimals of up to this many significant digits are told apart by every double (C's `DBL_DIG`): such a text,
-/// stripped of superfluous zeros, *is* the shortest form.
+/// A double distinguishes all decimals of up to this many significant digits (C's `DBL_DIG`). A text that short,
+/// without superfluous zeros, *is* the shortest form.
 const EXACT_DIGITS: usize = 15;
 
-/// Up to these a power of ten is a double exactly.
+/// Powers of ten, each exact as a double.
 const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// Reads `cell` as the server reads a `double precision`.
+/// Parses `cell` as the server parses a `double precision`.
 ///
-/// `None` where the cell is no number, or one too large or too small to be held.
+/// Returns `None` if the cell is not a number, or if the number is too large or too small for a double.
 pub fn parse(cell: &[u8]) -> Option<f64> {
     let cell = cell.trim_ascii();
     if let Some(value) = parse_plain(cell) {
@@ -25,16 +25,17 @@ pub fn parse(cell: &[u8]) -> Option<f64> {
     }
     let value: f64 = std::str::from_utf8(cell).ok()?.parse().ok()?;
     if value.is_infinite() && cell.iter().any(u8::is_ascii_digit) {
-        return None; // out of range: the server refuses to make it infinite
+        return None; // out of range: the server does not round to infinity
     }
     if value == 0.0 && mantissa(cell).iter().any(|byte| matches!(byte, b'1'..=b'9')) {
-        return None; // out of range: the server refuses to make it zero
+        return None; // out of range: the server does not round to zero
     }
     Some(value)
 }
 
-/// Reads a plain decimal of so few digits that they and their power of ten are doubles exactly: then one division
-/// rounds as it should. This is nearly every cell of a real file, at less than half the cost of the general way.
+/// Parses a plain decimal with so few digits that the digits and their power of ten are both exact doubles: one
+/// division then rounds correctly. Nearly every cell of a real file takes this path, at less than half the cost of
+/// the general one.
 fn parse_plain(cell: &[u8]) -> Option<f64> {
     let (sign, digits) = match cell {
         [b'-', rest @ ..] => (-1.0, rest),
@@ -55,7 +56,7 @@ fn parse_plain(cell: &[u8]) -> Option<f64> {
     (count > 0).then(|| sign * (number as f64 / POWERS_OF_TEN[scale]))
 }
 
-/// Appends what the server prints for the `value` that [`parse`] has read from `cell`.
+/// Appends the server's text for `value`, which [`parse`] read from `cell`.
 pub fn append_text(cell: &[u8], value: f64, text: &mut Vec<u8>) {
     if !append_exact(cell.trim_ascii(), text) {
         append_shortest(value, text);
@@ -69,8 +70,8 @@ fn mantissa(cell: &[u8]) -> &[u8] {
 
 /// Appends the canonical form of a plain decimal by dropping its superfluous zeros: `.20` becomes `0.2`.
 ///
-/// This is nearly every cell of a real file, at a tenth of the cost of printing the value. `false`, and nothing
-/// appended, where the text is not plain or too long for that to be exact.
+/// Nearly every cell of a real file takes this path, at a tenth of the cost of formatting the value. Returns
+/// `false` and appends nothing if the text is not plain, or too long for the result to be exact.
 fn append_exact(cell: &[u8], text: &mut Vec<u8>) -> bool {
     let (negative, digits) = match cell {
         [b'-', rest @ ..] => (true, rest),
@@ -86,8 +87,8 @@ fn append_exact(cell: &[u8], text: &mut Vec<u8>) -> bool {
     let kept = fraction.iter().rposition(|byte| *byte != b'0').map_or(0, |last| last + 1);
     let fraction = &fraction[..kept];
 
-    // From 1e15 on and below 1e-4 the server writes an exponent; leading zeros of the fraction are few enough
-    // then that counting them as significant costs nothing.
+    // The server writes an exponent from 1e15 up and below 1e-4. Otherwise a fraction has few leading zeros, so
+    // counting them as significant digits does no harm.
     let tiny = whole.is_empty() && fraction.starts_with(b"0000");
     let plain = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !plain || tiny || whole.len() + fraction.len() > EXACT_DIGITS {
@@ -104,7 +105,7 @@ fn append_exact(cell: &[u8], text: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Appends what the server prints for `value`.
+/// Appends the server's text for `value`.
 fn append_shortest(value: f64, text: &mut Vec<u8>) {
     if value.is_nan() {
         return text.extend_from_slice(b"NaN");
@@ -149,18 +150,19 @@ fn append_shortest(value: f64, text: &mut Vec<u8>) {
     }
 }
 
-/// A positive decimal: `d.ddd` times ten to the `exponent`, the digits without the point or trailing zeros.
+/// A positive decimal: `d.ddd` times ten to the power of `exponent`. `digits` has no point and no trailing zeros.
 struct Decimal {
     digits: String,
     exponent: i32,
 }
 
 impl Decimal {
-    /// The decimal that the server prints for `value`, which is finite and above zero.
+    /// The decimal that the server prints for `value`, which must be finite and positive.
     fn shortest(value: f64) -> Self {
         let shortest = Self::from_scientific(&format!("{value:e}"));
-        // Rounding to the same number of digits takes the even of two equally near decimals; where that misses
-        // the value (next to a power of two) the shortest form itself may do, else one more digit does.
+        // Rounding to the same number of digits picks the even one of two equally near decimals. If the result
+        // does not read back as the value (next to a power of two), the shortest form itself may do; otherwise one
+        // more digit does.
         for precision in shortest.digits.len() - 1..17 {
             let rounded = Self::from_scientific(&format!("{value:.precision$e}"));
             if rounded.lies_within(value) {
@@ -180,10 +182,11 @@ impl Decimal {
         Self { digits, exponent: exponent.parse().unwrap_or(0) }
     }
 
-    /// Whether this decimal lies strictly between the borders of the values that read as `value`.
+    /// Whether this decimal lies strictly between the borders of the interval that reads as `value`.
     ///
-    /// On a border the neighbour begins one step further: forty digits behind the last is closer than any
-    /// decimal of seventeen digits comes to a border without lying on it.
+    /// A decimal on a border fails the test, since the smallest step outwards leads to the neighbouring value. The
+    /// step tested here is forty digits after the last one: smaller than the distance between any border and any
+    /// decimal of seventeen digits that is not on it.
     fn lies_within(&self, value: f64) -> bool {
         let reads_as_value = |digits: &str, tail: &str| {
             let mut text = String::with_capacity(80);
@@ -197,7 +200,7 @@ impl Decimal {
     }
 }
 
-/// The digits less one in the last place; they do not end in zero.
+/// The digits minus one in the last place. The last digit must not be zero.
 fn predecessor(digits: &str) -> String {
     let mut digits = digits.to_owned();
     if let Some(last) = digits.pop() {

@@ -1,9 +1,9 @@
-//! The integer types: text in, the value out; the server's text is the value's.
+//! The integer types: parses a cell to a value. The server's text for it is the plain decimal form of the value.
 //!
-//! Files written by pandas hold `1.0` where the published ones hold `1`: a fraction of zeros only is read as the
-//! integer it is, although the server would refuse it. Any other fraction is refused.
+//! Files written by pandas contain `1.0` where the published files contain `1`. A number whose fraction is all
+//! zeros is therefore read as an integer, although the server would refuse it. Any other fraction is refused.
 
-/// Reads an integer.
+/// Parses an integer; `None` if the cell is not one, or does not fit into 64 bits.
 pub fn parse(cell: &[u8]) -> Option<i64> {
     let cell = cell.trim_ascii();
     let digits = match memchr::memchr(b'.', cell) {

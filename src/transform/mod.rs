@@ -1,4 +1,4 @@
-//! From CSV records to rows: values of the columns' types, and each row's key, in batches ready for COPY.
+//! Converts CSV records to rows: typed column values and row keys, in batches ready for COPY.
 
 pub mod batch;
 pub mod duplicates;

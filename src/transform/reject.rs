@@ -1,29 +1,29 @@
-//! A record that is no row of the table, for people to look at.
+//! A rejected record: it does not fit the table, and is kept for a person to inspect.
 
 use csv_async::ByteRecord;
 
 use super::row::RowError;
 
-/// No more of a record's text is kept.
+/// Maximum number of characters kept of a record's text.
 const TEXT_LIMIT_CHARS: usize = 1000;
-/// So many may be allowed: they are kept in memory until the load ends.
+/// Upper limit for the number of rejects that may be allowed: they are kept in memory until the load ends.
 pub const MOST: u32 = 10_000;
 
-/// A record that was left out.
+/// A record that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// The line on which it begins.
+    /// The line on which the record begins.
     pub line: u64,
-    /// The column that does not take its cell, where it is not the record as a whole.
+    /// The column whose cell is invalid; `None` if the record as a whole is.
     pub column: Option<String>,
-    /// Why it was left out.
+    /// Why the record was rejected.
     pub reason: String,
-    /// Its text, cut.
+    /// The record's text, truncated.
     pub text: String,
 }
 
 impl Reject {
-    /// The `record` on `line`, left out because of `error`.
+    /// Describes the `record` on `line`, rejected because of `error`.
     pub fn new(line: u64, record: &ByteRecord, error: RowError) -> Self {
         let (column, reason) = match error {
             RowError::Width { .. } => (None, error.to_string()),
@@ -33,7 +33,8 @@ impl Reject {
     }
 }
 
-/// The record as a line of CSV, with a replacement character for what is no text to the server.
+/// Formats the record as a line of CSV. A replacement character replaces anything that the server's text cannot
+/// hold.
 fn text(record: &ByteRecord) -> String {
     let mut line = String::new();
     for (index, cell) in record.iter().enumerate() {

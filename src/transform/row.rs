@@ -1,8 +1,9 @@
-//! One CSV record to one row of binary COPY: the cells and the row key, in table order, without the file's name, which is the
-//! same for all rows and comes as a default of the staging table.
+//! Converts one CSV record to one row of binary COPY: the cells and the row key, in table order. The row has no
+//! field for the file name: it is the same for all rows, so the staging table supplies it as a column default.
 //!
-//! In: the table's columns, the CSV's header and the key columns, all matched by name once a file. Out: bytes.
-//! Refused: a header that is not exactly the table's columns, a row of another width, a cell of another type.
+//! In: the table's columns, the CSV's header and the key columns, matched by name once per file. Out: bytes.
+//! Refused: a header that does not have exactly the table's columns, a row of the wrong width, a cell of the wrong
+//! type.
 
 use std::ops::Range;
 
@@ -12,72 +13,72 @@ use super::row_key::{KEY_LENGTH, RowKey};
 use super::timestamp::Timestamp;
 use super::value::{CellError, ColumnType};
 
-/// The columns of a table that are computed, not read: the row key, from which columns, and the file's name.
+/// The columns that are computed instead of read from the file: the row key and the file name.
 #[derive(Clone, Debug)]
 pub struct Computed {
-    /// The column that takes the row key.
+    /// The column that holds the row key.
     pub key_column: String,
-    /// The columns whose values make the key, in order.
+    /// The columns whose values form the key, in order.
     pub key_of: Vec<String>,
-    /// The column that takes the file's name.
+    /// The column that holds the file name.
     pub filename_column: String,
 }
 
-/// A column to fill: its name as the catalog has it, and its type.
+/// A column to fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// The name, unquoted.
+    /// The unquoted name, as in the catalog.
     pub name: String,
-    /// The type.
+    /// The type of the column's values.
     pub column_type: ColumnType,
 }
 
-/// A header that does not fit the table; the text says which name.
+/// A header that does not match the table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// A column of the table that the file lacks.
+    /// The table has a column that the file lacks.
     #[error("the header lacks the column {0:?}")]
     Missing(String),
-    /// A column of the file that the table lacks.
+    /// The file has a column that the table lacks.
     #[error("the header's column {position} is {name:?}, which the table does not have")]
     Unknown {
-        /// Counted from 1.
+        /// Position in the header, counted from 1.
         position: usize,
-        /// As the header has it.
+        /// The name as the header spells it.
         name: String,
     },
-    /// A name that stands twice.
+    /// The header contains a name twice.
     #[error("the header's column {position} repeats {name:?}")]
     Repeated {
-        /// Counted from 1.
+        /// Position in the header, counted from 1.
         position: usize,
-        /// As the header has it.
+        /// The name as the header spells it.
         name: String,
     },
-    /// A key column that the table lacks.
+    /// The file lacks a column of the row key.
     #[error("the row key is made of {0:?}, which is no column of the file")]
     NoSuchKeyColumn(String),
 }
 
-/// A record that is no row of the table.
+/// A record that is not a valid row of the table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
-    /// More or fewer cells than the header.
+    /// The record has more or fewer cells than the header.
     #[error("has {found} cells, the header has {expected}")]
     Width {
-        /// The record's cells.
+        /// Number of cells in the record.
         found: usize,
-        /// The header's.
+        /// Number of cells in the header.
         expected: usize,
     },
-    /// A cell that its column does not take.
+    /// A cell is not valid for its column.
     #[error("column {column:?} is {text:?}: {error}")]
     Cell {
         /// The column's name.
         column: String,
-        /// The cell, escaped and cut.
+        /// The cell's text, truncated.
         text: String,
-        /// Why not.
+        /// Why the cell is not valid.
         error: CellError,
     },
 }
@@ -88,7 +89,7 @@ enum Field {
     Cell { position: usize, column_type: ColumnType, key_part: Option<usize> },
 }
 
-/// What a load has to know of a row besides its bytes.
+/// What a load needs to know about a row besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// The row's key.
@@ -97,21 +98,21 @@ pub struct Encoded {
     pub time: Option<Timestamp>,
 }
 
-/// Turns records into rows.
+/// Encodes records as rows.
 pub struct RowEncoder {
     columns: Vec<Column>,
     fields: Vec<Field>,
     width: usize,
-    /// Which of the cells is the row's time.
+    /// Position of the cell that holds the row's time.
     time_position: Option<usize>,
-    /// The server's text of the cells that make the key, one after the other, and where each part of it lies.
+    /// The server's text of the key's cells, concatenated, and the range of each part in it.
     text: Vec<u8>,
     key_parts: Vec<Range<usize>>,
 }
 
 impl RowEncoder {
-    /// Matches the `header` with the table's `columns`, ignoring case. `time_column` holds the
-    /// rows' time; one that the file lacks is refused as any other column is.
+    /// Matches the `header` with the table's `columns`, ignoring case. `time_column` holds the rows' time; a file
+    /// that lacks it is refused, as for any other column.
     pub fn new(
         columns: &[Column],
         computed: &Computed,
@@ -157,7 +158,8 @@ impl RowEncoder {
         })
     }
 
-    /// Appends `record` as one tuple of binary COPY to `tuple`; what an error leaves there is no tuple.
+    /// Appends `record` to `tuple` as one tuple of binary COPY. After an error, the caller must discard what was
+    /// appended.
     pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<Encoded, RowError> {
         if record.len() != self.width {
             return Err(RowError::Width { found: record.len(), expected: self.width });
@@ -168,7 +170,7 @@ impl RowEncoder {
         for (index, field) in self.fields.iter().enumerate() {
             match field {
                 Field::Key => {
-                    // its text is known only when all cells are
+                    // placeholder: the key is known only after all cells are encoded
                     tuple.extend_from_slice(&(KEY_LENGTH as i32).to_be_bytes());
                     key_at = tuple.len();
                     tuple.resize(key_at + KEY_LENGTH, 0);
@@ -197,13 +199,13 @@ impl RowEncoder {
     }
 }
 
-/// The columns that a row has a field for.
+/// The columns that have a field in the row: all except the file name.
 pub fn without_filename(columns: &[Column], computed: &Computed) -> Vec<Column> {
     let is_filename = |column: &Column| column.name.to_lowercase() == computed.filename_column.to_lowercase();
     columns.iter().filter(|column| !is_filename(column)).cloned().collect()
 }
 
-/// The timestamp that `cell` has just become at the end of `tuple`.
+/// The timestamp that `cell` was just encoded to, at the end of `tuple`.
 fn timestamp_at_end(cell: &[u8], tuple: &[u8]) -> Option<Timestamp> {
     if cell.is_empty() {
         return None;
@@ -211,7 +213,7 @@ fn timestamp_at_end(cell: &[u8], tuple: &[u8]) -> Option<Timestamp> {
     tuple.last_chunk().map(|value| Timestamp(i64::from_be_bytes(*value)))
 }
 
-/// At most forty characters of a cell, for an error's text.
+/// Up to forty characters of a cell, for error messages.
 fn excerpt(cell: &[u8]) -> String {
     const LIMIT: usize = 40;
     let text = String::from_utf8_lossy(cell);

@@ -1,18 +1,19 @@
-//! The row key: `md5` over some of a row's values, as the reference SQL computes it in the server.
+//! The row key: `md5` over some of a row's values, equal to what the reference SQL computes in the server.
 //!
-//! In: the server's text of each key column, in key order, NULL as nothing. Out: 32 lower-case hex digits.
+//! In: the server's text of each key column, in key order, with NULL as the empty string. Out: 32 lower-case hex
+//! digits.
 
 use md5::{Digest, Md5};
 
-/// The length of a key's text.
+/// Length of a row key as text.
 pub const KEY_LENGTH: usize = 32;
 
-/// One row's key.
+/// The key of one row, as a binary MD5 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowKey(pub [u8; 16]);
 
 impl RowKey {
-    /// Hashes the parts of a key, one after the other without a separator.
+    /// Hashes the parts of a key, concatenated without a separator.
     pub fn of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut md5 = Md5::new();
         for part in parts {
@@ -21,7 +22,7 @@ impl RowKey {
         Self(md5.finalize().into())
     }
 
-    /// The key as the column holds it.
+    /// The key as the column stores it: lower-case hex.
     pub fn text(self) -> [u8; KEY_LENGTH] {
         let mut text = [0; KEY_LENGTH];
         // cannot fail: the text is twice as long as the digest

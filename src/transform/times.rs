@@ -1,4 +1,5 @@
-//! When a file's rows happened: nearly all within its month, a few elsewhere, in real files none without a time.
+//! The times of a file's rows: nearly all are inside the file's month, a few are outside. In real files, every row
+//! has a time.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,24 +10,24 @@ use jiff::civil;
 use super::timestamp::{Timestamp, parse_timestamp};
 use crate::error::{Error, Kind, Result};
 
-/// No more times than these are listed one by one in a statement.
+/// Maximum number of times to list individually in a statement.
 pub const TIMES_LIMIT: usize = 1000;
 
-/// The month in which nearly all rows of a file lie.
+/// The month that nearly all rows of a file belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Period {
-    /// The column that holds a row's time, a `timestamp`.
+    /// The `timestamp` column that holds a row's time.
     pub time_column: String,
-    /// From the first instant of it to before the first after it.
+    /// From the first instant of the month up to the first instant of the next one, exclusive.
     pub range: Range<Timestamp>,
-    /// Its first day.
+    /// The first day of the month.
     pub first_day: civil::Date,
-    /// The first day after it.
+    /// The first day of the next month.
     pub next_first_day: civil::Date,
 }
 
 impl Period {
-    /// The month written `2021-01`.
+    /// The period of a month written like `2021-01`.
     pub fn of_month(time_column: &str, month: &str) -> Result<Self> {
         let refuse = || Error::new(Kind::Configuration, format!("{month:?} is not a month like 2021-01"));
         let first_day: civil::Date = format!("{month}-01").parse().map_err(|_| refuse())?;
@@ -36,29 +37,29 @@ impl Period {
         Ok(Self { time_column: time_column.to_owned(), range, first_day, next_first_day })
     }
 
-    /// What a partition for it has behind the table's name: `_2021_01`.
+    /// The suffix that the month's partition adds to the table's name: `_2021_01`.
     pub fn suffix(&self) -> String {
         self.first_day.strftime("_%Y_%m").to_string()
     }
 
-    /// Whether a row with this time lies in it.
+    /// Whether a row with this time is inside the month. A row without a time is not.
     pub fn contains(&self, time: Option<Timestamp>) -> bool {
         time.is_some_and(|time| self.range.contains(&time))
     }
 }
 
-/// The times of the rows outside of a file's month.
+/// The times of a file's out-of-period rows.
 #[derive(Clone, Debug, Default)]
 pub struct TimesOutside {
-    /// All, while they are few.
+    /// All distinct times, complete only up to [`TIMES_LIMIT`].
     listed: BTreeSet<Timestamp>,
-    /// The earliest and the latest.
+    /// The earliest and the latest time.
     span: Option<(Timestamp, Timestamp)>,
     some_without_time: bool,
 }
 
 impl TimesOutside {
-    /// Notes a row's time, if it has one.
+    /// Adds a row's time, or the fact that it has none.
     pub fn note(&mut self, time: Option<Timestamp>) {
         let Some(time) = time else {
             self.some_without_time = true;
@@ -71,7 +72,7 @@ impl TimesOutside {
         }
     }
 
-    /// All times, if they are no more than [`TIMES_LIMIT`].
+    /// All distinct times; `None` if there are more than [`TIMES_LIMIT`].
     pub fn listed(&self) -> Option<Vec<Timestamp>> {
         (self.listed.len() <= TIMES_LIMIT).then(|| self.listed.iter().copied().collect())
     }
@@ -81,7 +82,7 @@ impl TimesOutside {
         self.span
     }
 
-    /// Whether a row has no time.
+    /// Whether any row has no time.
     pub const fn some_without_time(&self) -> bool {
         self.some_without_time
     }

@@ -1,7 +1,9 @@
-//! `timestamp` and `date`: ISO 8601 text in, the server's binary value and its ISO text out.
+//! `timestamp` and `date`: parses ISO 8601 text to the server's binary value, and formats the value as ISO text as
+//! the server does.
 //!
-//! Only `YYYY-MM-DD` and `YYYY-MM-DD HH:MM:SS[.ffffff]` (a `T` may stand between) are read. What else the server
-//! would accept (`1/2/2021`, month names, time zones) depends on its settings, so it is refused, not guessed.
+//! Only `YYYY-MM-DD` and `YYYY-MM-DD HH:MM:SS[.ffffff]` are accepted (`T` may replace the space). The server also
+//! accepts other forms (`1/2/2021`, month names, time zones), but their meaning depends on its settings. They are
+//! refused, not guessed.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -11,14 +13,14 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checke
 
 const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// Days from 1970-01-01 to 2000-01-01, where the server's count begins.
+/// Days from 1970-01-01 to 2000-01-01, the server's epoch.
 const SERVER_EPOCH_DAYS: i64 = 10_957;
-/// `YYYY-MM-DD`
+/// Length of `YYYY-MM-DD`.
 const DATE_LENGTH: usize = 10;
-/// 10000-01-01, the first instant that takes more.
+/// 10000-01-01, the first instant whose year has more than four digits.
 const YEAR_10000: Timestamp = Timestamp(2_921_940 * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND);
 
-/// A `timestamp` without time zone as the server counts it: in microseconds since 2000-01-01.
+/// A `timestamp` without time zone, as the server stores it: microseconds since 2000-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
@@ -40,7 +42,7 @@ impl<'a> FromSql<'a> for Timestamp {
     accepts!(TIMESTAMP);
 }
 
-/// Reads a `timestamp`.
+/// Parses a `timestamp`; `None` if the cell is not one in an accepted form.
 pub fn parse_timestamp(cell: &[u8]) -> Option<Timestamp> {
     let (date, rest) = cell.trim_ascii().split_at_checked(DATE_LENGTH)?;
     let days = days_since_server_epoch(date)?;
@@ -51,12 +53,12 @@ pub fn parse_timestamp(cell: &[u8]) -> Option<Timestamp> {
         return None;
     }
     let value = Timestamp(days * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND + microseconds);
-    // rounding may lead out of the years with four digits
+    // rounding may carry into the year 10000
     (value < YEAR_10000).then_some(value)
 }
 
-/// Appends the server's text for the `value` that [`parse_timestamp`] has read from `cell`: the cell itself where it is
-/// already canonical, which is nearly always.
+/// Appends the server's text for `value`, which [`parse_timestamp`] read from `cell`. If the cell is already
+/// canonical, as nearly always, that is the cell itself.
 pub fn append_timestamp(cell: &[u8], value: Timestamp, text: &mut Vec<u8>) {
     let cell = cell.trim_ascii();
     match &cell[DATE_LENGTH..] {
@@ -73,12 +75,12 @@ pub fn append_timestamp(cell: &[u8], value: Timestamp, text: &mut Vec<u8>) {
     }
 }
 
-/// Reads a `date` in days since 2000-01-01; the server's text for it is the cell, trimmed.
+/// Parses a `date` to days since 2000-01-01. The server's text for it is the trimmed cell.
 pub fn parse_date(cell: &[u8]) -> Option<i32> {
     i32::try_from(days_since_server_epoch(cell.trim_ascii())?).ok()
 }
 
-/// `YYYY-MM-DD` of a day that exists; the year 0 does not.
+/// Parses the `YYYY-MM-DD` of a day that exists. There is no year 0.
 fn days_since_server_epoch(date: &[u8]) -> Option<i64> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
     let year = two_digits(*y1, *y2)? * 100 + two_digits(*y3, *y4)?;
@@ -87,7 +89,7 @@ fn days_since_server_epoch(date: &[u8]) -> Option<i64> {
     if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
         return None;
     }
-    // Counted in 400-year eras that begin in March, so that the leap day is the last of its year.
+    // Counts in 400-year eras whose years begin in March, so that the leap day is the last day of its year.
     let shifted_year = if month <= 2 { year - 1 } else { year };
     let era = shifted_year / 400;
     let year_of_era = shifted_year % 400;
@@ -105,7 +107,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// `HH:MM:SS` with an optional fraction, which the server reads as a double and rounds half to even.
+/// Parses `HH:MM:SS` with an optional fraction. The server reads the fraction as a double and rounds half to even.
 fn microseconds_of_day(time: &[u8]) -> Option<i64> {
     let (clock, fraction) = time.split_at_checked(8)?;
     let [h1, h2, b':', m1, m2, b':', s1, s2] = clock else { return None };

@@ -1,7 +1,8 @@
-//! One cell to one value of a column's type: the binary form that COPY takes, and the text the server prints.
+//! Converts one cell to one value of its column's type: the binary form for COPY, and the text that the server
+//! prints.
 //!
-//! Both come from the same parse, so a row key can never be of another value than the one stored. Text that the
-//! server would accept is read exactly as it reads it, or refused; nothing is altered.
+//! Both forms come from the same parse, so a row key always matches the stored value. Text that the server accepts
+//! is either read exactly as the server reads it, or refused. It is never altered.
 
 use tokio_postgres::types::Type;
 
@@ -26,33 +27,33 @@ pub enum ColumnType {
     Timestamp,
 }
 
-/// Why a cell is not a value of its column's type.
+/// Why a cell is not a valid value of its column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CellError {
-    /// No value of that type, or one out of its range.
+    /// The cell is not a value of the type, or out of its range.
     #[error("not a value of type {}", .0.name())]
     NotOfType(ColumnType),
-    /// The server's text is UTF-8.
+    /// The cell is not UTF-8, the encoding of the server's text.
     #[error("not UTF-8 text")]
     NotUtf8,
-    /// The server's text cannot hold the byte 0.
+    /// The cell contains a NUL byte, which the server's text cannot hold.
     #[error("holds a NUL byte, which no text column can")]
     HasNul,
 }
 
 impl ColumnType {
-    /// The type with the catalog's `oid` and type modifier; `None` for one that loads do not know.
+    /// The type for the catalog's `oid` and type modifier; `None` if loads do not support it.
     pub fn from_catalog(oid: u32, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text),
-            // varchar(n) drops blanks that do not fit, and the key would be of the text with them
+            // varchar(n) drops excess trailing blanks, but the key would be computed from the text with them
             Type::VARCHAR if modifier == -1 => Some(Self::Text),
             Type::INT2 => Some(Self::SmallInt),
             Type::INT4 => Some(Self::Integer),
             Type::INT8 => Some(Self::BigInt),
             Type::FLOAT8 => Some(Self::Double),
             Type::DATE => Some(Self::Date),
-            // timestamp(0) rounds what is stored, and the key would be of the unrounded text
+            // timestamp(0) rounds the stored value, but the key would be computed from the unrounded text
             Type::TIMESTAMP if modifier == -1 => Some(Self::Timestamp),
             _ => None,
         }
@@ -71,9 +72,10 @@ impl ColumnType {
         }
     }
 
-    /// Appends the cell as a field of binary COPY to `field`, and as the server's text to `text` where that is wanted.
+    /// Appends the cell to `field` as a field of binary COPY and, if `text` is given, to `text` as the server
+    /// prints it.
     ///
-    /// A cell that is empty is NULL: no text, and the length -1 that stands for it.
+    /// An empty cell is NULL: its field is the length -1, and its text is empty.
     pub fn encode(
         self,
         cell: &[u8],
@@ -130,7 +132,7 @@ impl ColumnType {
 }
 
 fn check_text(cell: &[u8]) -> Result<(), CellError> {
-    // a cell of a few plain letters is not worth two calls
+    // fast path: for a short ASCII cell, this loop is cheaper than the two calls below
     if cell.iter().all(|byte| matches!(byte, 1..=0x7f)) {
         return Ok(());
     }
@@ -143,7 +145,8 @@ fn append<const WIDTH: usize>(value: [u8; WIDTH], field: &mut Vec<u8>) {
     field.extend_from_slice(&value);
 }
 
-/// Appends `text` as a field of binary COPY; a cell is bounded far below the 2 GiB that a length can say.
+/// Appends `text` as a field of binary COPY. Cells are limited to far less than the 2 GiB that the length can
+/// express.
 fn append_text(text: &[u8], field: &mut Vec<u8>) {
     field.extend_from_slice(&(text.len() as i32).to_be_bytes());
     field.extend_from_slice(text);

@@ -1,8 +1,8 @@
-//! The databases of one run: which they are, and the sessions that its tasks share one after the other.
+//! The databases of one run, and the pool of sessions that its tasks reuse.
 //!
-//! A database that is given for the run is that of every task, whatever the flow says: credentials come from outside, the flow
-//! stays. Else a task's own is used; a task that names none gets the run's: the one that all others name, else the embedded
-//! server's.
+//! A database given for the run replaces those in the flow for every task: credentials come from outside, and the
+//! flow stays unchanged. Otherwise a task uses the connection that it names. A task that names none uses the run's
+//! main database: the one that the other tasks name if they agree on one, and otherwise the embedded server.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +24,10 @@ use crate::pipeline::tasks::query::Connection;
 use crate::provision::Provisioner;
 use crate::report::Report;
 
-/// How long ending a statement may take.
+/// Timeout for cancelling a statement.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long making a session as new may take.
+/// Timeout for resetting a session.
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The databases of one run.
@@ -40,7 +40,7 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// The databases of a run that is `given` one, or none.
+    /// The databases of a run; `given` replaces those in the flow.
     pub fn new(given: Option<Settings>, provisioner: Provisioner) -> Arc<Self> {
         Arc::new(Self {
             given,
@@ -51,12 +51,12 @@ impl Databases {
         })
     }
 
-    /// The one that is given for the run.
+    /// The database given for the run.
     pub fn given(&self) -> Option<&Settings> {
         self.given.as_ref()
     }
 
-    /// Decides which is the run's, and brings up the embedded server if it is that.
+    /// Chooses the run's main database, and starts the embedded server if that is the one.
     pub async fn choose(&self, flow: &Flow, scope: &Scope, report: &dyn Report) -> Result<&Settings> {
         self.main
             .get_or_try_init(async || {
@@ -73,13 +73,13 @@ impl Databases {
             .await
     }
 
-    /// The run's.
+    /// The run's main database.
     pub async fn main(&self, run: &TaskRun<'_>) -> Result<&Settings> {
         let execution = run.execution;
         self.choose(&execution.flow, &run.scope, execution.report.as_ref()).await
     }
 
-    /// A session on the database of a task.
+    /// A session on a task's database, reused if one is idle.
     pub async fn session<'a>(
         &'a self,
         run: &TaskRun<'_>,
@@ -106,13 +106,13 @@ impl Databases {
         Ok(Borrowed { databases: self, settings, client: session.client, number: session.number })
     }
 
-    /// The pair of sessions that a load takes.
+    /// The two sessions that a load needs.
     pub async fn sessions(&self, run: &TaskRun<'_>) -> Result<Sessions> {
         let settings = self.main(run).await?;
         run.interrupt.or(Sessions::open(settings)).await
     }
 
-    /// Connects; where the address is the flow's own, the error says how to replace it.
+    /// Connects. If the URL comes from the flow, the error's hint says how to override it.
     pub async fn connect(&self, settings: &Settings) -> Result<Session> {
         let connected = async {
             let client = session::connect(settings).await?;
@@ -129,15 +129,15 @@ impl Databases {
     }
 }
 
-/// A session.
+/// A database session.
 pub struct Session {
     /// The connection.
     pub client: Client,
-    /// What the server calls it.
+    /// The server's process id for the session.
     pub number: i32,
 }
 
-/// A session that a task uses, and gives back if all went well.
+/// A session borrowed by a task, and returned to the pool on success.
 pub struct Borrowed<'a> {
     databases: &'a Databases,
     settings: Settings,
@@ -147,26 +147,26 @@ pub struct Borrowed<'a> {
 }
 
 impl Borrowed<'_> {
-    /// What `work` on the session comes to; see [`Guardian::guard`].
+    /// Runs `work` on the session; see [`Guardian::guard`].
     pub async fn guard<T>(&self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.guardian().guard(interrupt, work).await
     }
 
-    /// What ends the session's statement, apart from the session.
+    /// A guard for the session that does not borrow it.
     pub fn guardian(&self) -> Guardian {
         Guardian { settings: self.settings.clone(), token: self.client.cancel_token(), number: self.number }
     }
 
-    /// Gives it back, as new.
+    /// Resets the session and returns it to the pool.
     pub async fn give_back(self) {
-        // whatever is still open was not committed
+        // a transaction that is still open was not committed
         let cleaning = async {
             self.client.batch_execute("ROLLBACK").await.ok()?;
             let discard = statement::render("discard_session.sql", &minijinja::context! {}).ok()?;
             self.client.batch_execute(&discard).await.ok()?;
             session::prepare(&self.client).await.ok()
         };
-        // a session that cannot be cleaned, or not soon, is not used again
+        // a session that cannot be reset in time is not reused
         if let Ok(Some(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
             let mut idle = self.databases.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push((self.settings, Session { client: self.client, number: self.number }));
@@ -174,7 +174,7 @@ impl Borrowed<'_> {
     }
 }
 
-/// Ends the statement of a session.
+/// Ends a session on the server if its work fails.
 pub struct Guardian {
     settings: Settings,
     token: CancelToken,
@@ -182,11 +182,12 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// What `work` on the session comes to; where that fails, on whichever side, nothing of it goes on on the server.
+    /// Runs `work` on the session. If it fails or is interrupted, cancels the statement and ends the session, so
+    /// that nothing keeps running on the server.
     pub async fn guard<T>(&self, interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
         let outcome = interrupt.or(session::attended(&self.settings, work)).await;
         if outcome.is_err() {
-            // where the server does not answer, it ends the statement when it notices that the client is gone
+            // if the server does not answer, it ends the statement itself once it notices that the client is gone
             let (tokens, numbers) = ([self.token.clone()], [self.number]);
             let end = session::terminate(&self.settings, &tokens, &numbers);
             let _ = tokio::time::timeout(CANCEL_TIMEOUT, end).await;
@@ -200,7 +201,7 @@ enum Fault {
     Settings(Error),
 }
 
-/// The settings of a connection that a task names.
+/// Fills in and parses a task's connection settings.
 fn resolve(scope: &Scope, connection: &Connection) -> Result<Settings, Fault> {
     let fill = |template: Option<&_>| template.map(|template| scope.fill(template)).transpose();
     let url = fill(connection.url.as_ref()).map_err(Fault::Expression)?.unwrap_or_default();
@@ -211,7 +212,7 @@ fn resolve(scope: &Scope, connection: &Connection) -> Result<Settings, Fault> {
     })
 }
 
-/// The one database that all tasks name which name any.
+/// The database that the flow's tasks name, if they name exactly one.
 fn declared(flow: &Flow, scope: &Scope) -> Result<Option<Settings>> {
     let mut connections = Vec::new();
     flow.walk(|task| {
@@ -222,7 +223,7 @@ fn declared(flow: &Flow, scope: &Scope) -> Result<Option<Settings>> {
         match resolve(scope, connection) {
             Ok(settings) if found.as_ref().is_some_and(|known| *known != settings) => return Ok(None),
             Ok(settings) => found = Some(settings),
-            // it is of what a task has yet to come to
+            // the connection depends on outputs that do not exist yet
             Err(Fault::Expression(_)) if connection.is_of_tasks() => return Ok(None),
             Err(Fault::Expression(diagnostic)) => return Err(flow.faults(vec![diagnostic])),
             Err(Fault::Settings(error)) => return Err(error),

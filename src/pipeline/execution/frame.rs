@@ -1,36 +1,36 @@
-//! Where in the flow a task run stands: below which others, and for which values of loops.
+//! The place of a task run in the flow: its parent task runs and the values of its loops.
 
 use minijinja::{Value as Data, context};
 use uuid::Uuid;
 
-/// A task that runs others, as those see it.
+/// A task that runs other tasks, as seen from its children.
 #[derive(Clone, Copy)]
 pub struct Frame<'a> {
-    /// The one around it.
+    /// The enclosing frame.
     outer: Option<&'a Frame<'a>>,
-    /// Its task run.
+    /// The id of its task run.
     pub task_run: Option<Uuid>,
-    /// The value that the loop is at, and the how-manieth that is.
+    /// The loop's current value, and the index of the iteration.
     turn: Option<(&'a str, usize)>,
 }
 
 impl<'a> Frame<'a> {
-    /// The flow itself.
+    /// The frame of the flow itself.
     pub const fn root() -> Self {
         Self { outer: None, task_run: None, turn: None }
     }
 
-    /// Below a task that runs others.
+    /// The frame for the children of a task.
     pub const fn below(&'a self, task_run: Uuid) -> Self {
         Self { outer: Some(self), task_run: Some(task_run), turn: None }
     }
 
-    /// Below a loop that is at this value.
+    /// The frame for one iteration of a loop.
     pub const fn turn_of(&'a self, task_run: Uuid, value: &'a str, iteration: usize) -> Self {
         Self { outer: Some(self), task_run: Some(task_run), turn: Some((value, iteration)) }
     }
 
-    /// The values of the loops, the innermost first.
+    /// The values and iteration indexes of the loops, innermost first.
     pub fn values(&self) -> impl Iterator<Item = (&'a str, usize)> {
         let mut frame = Some(*self);
         std::iter::from_fn(move || {
@@ -41,16 +41,17 @@ impl<'a> Frame<'a> {
         .flatten()
     }
 
-    /// The name of a task run for messages: `load[green]`.
+    /// The name of a task run in messages: `load[green]`.
     pub fn name(&self, task_id: &str) -> String {
         let mut values: Vec<&str> = self.values().map(|(value, _)| value).collect();
         values.reverse();
         values.iter().fold(task_id.to_owned(), |name, value| format!("{name}[{value}]"))
     }
 
-    /// The tasks around this one that are for a value, the nearest first: `parents[0].taskrun.value`.
+    /// The parents that have a loop value, innermost first: `parents[0].taskrun.value`.
     ///
-    /// A task right below a loop has its value itself, as `taskrun.value`; one below an If in the loop has the If for a parent.
+    /// A task directly in a loop has the value itself, as `taskrun.value`. For a task in an If in the loop, the
+    /// parent is the If.
     pub fn parents(&self) -> Vec<Data> {
         let outer = self.outer.map(Frame::values).into_iter().flatten();
         outer.map(|(value, _)| context! { taskrun => context! { value => value } }).collect()

@@ -1,6 +1,6 @@
-//! What the ledger is told of a run of a flow: that it began, each of its tasks, how it ended.
+//! Records a flow's run in the ledger: its start, each task run, its end.
 //!
-//! The session that tells it holds an advisory lock for the run, by which others see that it is alive.
+//! The recording session holds an advisory lock for the run, so that others can see that the run is alive.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,32 +21,32 @@ use crate::load::locks;
 use crate::pipeline::flow::{Behavior, Concurrency};
 use crate::report::{Report, failure};
 
-/// How long writing anything may take once the run is told to end: it has to be gone in five seconds.
+/// Timeout of a write after a signal: the process must exit within five seconds.
 const HURRIED_TIMEOUT: Duration = Duration::from_millis(400);
-/// How long it may take else.
+/// Timeout of a write while no signal has arrived.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a run that waits for others looks whether there is room.
+/// How often a queued run checks for a free slot.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Outputs that are larger are not for a history.
+/// Larger outputs are not recorded.
 const OUTPUTS_LIMIT_BYTES: usize = 256 * 1024;
 
 /// The history of one run.
 pub struct History {
     client: Client,
     settings: Settings,
-    /// Whether something could not be written, so that the user knows.
+    /// Whether a write has failed and the user has been told.
     is_incomplete: AtomicBool,
 }
 
 impl History {
-    /// Connects to the database that holds the ledger, and brings that up to date.
+    /// Upgrades the ledger's schema and uses `client` to write to it.
     pub async fn open(settings: &Settings, client: Client) -> Result<Self> {
         let mut client = client;
         schema::upgrade(&mut client).await?;
         Ok(Self { client, settings: settings.clone(), is_incomplete: AtomicBool::new(false) })
     }
 
-    /// Waits until there may be another run of the flow, as `concurrency` says.
+    /// Waits for a free slot within the flow's concurrency limit.
     pub async fn admit(
         &self,
         flow: &str,
@@ -88,7 +88,7 @@ impl History {
         }
     }
 
-    /// Writes that the run has begun.
+    /// Records the start of the run.
     pub async fn begin(&self, run: &Run) -> Result<()> {
         self.hold(&locks::of_run(run.id)).await?;
         run.record_start(&self.client).await
@@ -100,7 +100,7 @@ impl History {
         Ok(held.map_err(|cause| database_failure::statement("cannot take a lock", cause))?.get(0))
     }
 
-    /// Writes how a task run stands.
+    /// Records the current state of a task run.
     pub async fn task(&self, run: Uuid, record: &Record, interrupt: &Interrupt, report: &dyn Report) {
         let is_hurried = interrupt.raised().is_some();
         if is_hurried && self.is_incomplete.load(Ordering::Relaxed) {
@@ -115,7 +115,7 @@ impl History {
         }
     }
 
-    /// Writes how the run ended.
+    /// Records the end of the run.
     pub async fn end(
         &self,
         run: &Run,
@@ -138,7 +138,8 @@ impl History {
     }
 }
 
-/// What keeps something from being written in time; once the run is told to end, that is soon.
+/// Runs `writing` with a timeout, which is short after a signal. The error is the reason for the notice to the
+/// user.
 async fn in_time(interrupt: &Interrupt, writing: impl Future<Output = Result<()>>) -> Result<(), String> {
     let patience = async {
         tokio::select! {

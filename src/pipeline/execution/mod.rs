@@ -1,4 +1,4 @@
-//! A run of a flow: its tasks in order, with what they have come to, recorded however it ends.
+//! A run of a flow: runs its tasks and records their results, however the run ends.
 //!
 //! ```text
 //! flow, inputs ─► begin ──────────► tasks ──────────────────────────► end
@@ -45,44 +45,44 @@ use history::History;
 use storage::Storage;
 use task_run::{Outputs, Record, State};
 
-/// What a run of a flow is asked for.
+/// A request to run a flow.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The flow.
     pub flow: Arc<Flow>,
-    /// Its file, beside which subflows and projects are looked for.
+    /// The flow's file; subflows and dbt projects are looked up relative to its folder.
     pub path: PathBuf,
-    /// Inputs, as given.
+    /// The given inputs.
     pub inputs: Vec<(String, String)>,
-    /// Labels, as given.
+    /// The given labels.
     pub labels: Vec<(String, String)>,
-    /// The date that it is for.
+    /// The trigger date of the run.
     pub trigger_date: Option<Zoned>,
-    /// How long to wait for what others hold.
+    /// How long to wait for locks held by others.
     pub lock_timeout: Duration,
-    /// How much a source is borne with.
+    /// Timeout and retry settings for the source.
     pub patience: Patience,
-    /// The run whose task it is, and below how many flows that is.
+    /// For a subflow, the id of the parent run and the nesting depth.
     pub part_of: Option<(Uuid, u32)>,
-    /// What nobody is to see, of the flow that calls it.
+    /// Secrets to mask; a subflow shares those of its caller.
     pub secrets: Secrets,
 }
 
-/// A run under way.
+/// A running flow.
 pub struct Execution {
-    /// Its flow.
+    /// The flow.
     pub flow: Arc<Flow>,
-    /// Its inputs.
+    /// The inputs.
     pub inputs: Inputs,
-    /// Its name.
+    /// The id of the run.
     pub run_id: Uuid,
-    /// Its files.
+    /// The run's files.
     pub storage: Storage,
-    /// Its databases.
+    /// The run's databases.
     pub databases: Arc<Databases>,
-    /// How long to wait for what others hold.
+    /// How long to wait for locks held by others.
     pub lock_timeout: Duration,
-    /// How much a source is borne with.
+    /// Timeout and retry settings for the source.
     pub patience: Patience,
     request: Request,
     depth: u32,
@@ -99,36 +99,36 @@ pub struct Execution {
     has_warned: AtomicBool,
 }
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// How it ended.
+    /// The final status.
     pub status: State,
-    /// The run.
+    /// The id of the run; `None` if it did not start.
     pub run_id: Option<Uuid>,
-    /// The flow, with its namespace.
+    /// The flow's name, with its namespace.
     pub flow: String,
-    /// Its inputs.
+    /// The inputs.
     pub inputs: serde_json::Map<String, Json>,
-    /// Its labels.
+    /// The labels.
     pub labels: serde_json::Map<String, Json>,
-    /// The date that it was for.
+    /// The trigger date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger_date: Option<String>,
-    /// Its task runs, in the order of their beginnings.
+    /// The task runs, in the order in which they started.
     pub tasks: Vec<Record>,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What went wrong.
+    /// The error, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// The loads among its tasks, and among those of its subflows.
+    /// The loads by its tasks and by its subflows.
     #[serde(skip)]
     pub loads: Vec<summary::Summary>,
 }
 
 impl Summary {
-    /// The summary of a run that has not begun.
+    /// The summary of a run that did not start.
     pub fn of(request: &Request, error: Option<&Error>) -> Self {
         let pairs = request.inputs.iter().map(|(name, value)| (name.clone(), value.clone().into()));
         Self {
@@ -146,7 +146,7 @@ impl Summary {
     }
 }
 
-/// How a task or a run stands that has ended with `error`.
+/// The status of a task run or run that ended with `error`.
 fn state_of(error: &Error) -> State {
     match error.kind() {
         Kind::Interrupted | Kind::Terminated => State::Cancelled,
@@ -155,7 +155,7 @@ fn state_of(error: &Error) -> State {
 }
 
 impl Execution {
-    /// Checks what is asked for, connects, and writes down that the run has begun.
+    /// Checks the request, connects, and records the start of the run.
     pub async fn begin(
         request: Request,
         databases: Arc<Databases>,
@@ -228,7 +228,7 @@ impl Execution {
         })
     }
 
-    /// Runs the tasks; what came of them is the summary, with the error, if any.
+    /// Runs the tasks; returns the summary, and the error if the run failed.
     pub async fn finish(self, interrupt: &Interrupt) -> (Summary, Option<Error>) {
         let (flow, root) = (Arc::clone(&self.flow), Frame::root());
         let body = self.run_tasks(&flow.tasks, root, interrupt);
@@ -265,17 +265,17 @@ impl Execution {
         (summary, error)
     }
 
-    /// What nobody is to see.
+    /// The secrets to mask.
     pub fn secrets(&self) -> Secrets {
         self.secrets.clone()
     }
 
-    /// Takes note that something deserves a warning.
+    /// Marks the run as ending with a warning.
     pub fn warn(&self) {
         self.has_warned.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note of what was loaded.
+    /// Adds loads to the summary.
     pub fn loaded(&self, loads: impl IntoIterator<Item = summary::Summary>) {
         lock(&self.loads).extend(loads);
     }
@@ -291,7 +291,7 @@ impl Execution {
     }
 }
 
-/// The names that are the same for all tasks of the run.
+/// The variables that are the same for all tasks of the run.
 fn scope(request: &Request, inputs: &Inputs, run: &Run, secrets: &Secrets) -> Scope {
     let flow = &request.flow;
     let environment = std::env::vars_os()
@@ -313,7 +313,7 @@ fn scope(request: &Request, inputs: &Inputs, run: &Run, secrets: &Secrets) -> Sc
     }
 }
 
-/// What went wrong, without what nobody is to see.
+/// Masks the secrets in an error's message and hint.
 fn without_secrets(error: Error, secrets: &Secrets) -> Error {
     let text = failure::plain(&error);
     let hidden = secrets.hide(&text);

@@ -1,4 +1,4 @@
-//! The runs of a trigger's dates, in order, as many at a time as may be.
+//! Runs a flow for each date of a trigger, in order, with limited concurrency.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::report::{Event, Report};
 
-/// Runs the requests, at most `limit` at a time, each begun in its turn; what came of them is in their order.
+/// Runs the requests in order, at most `limit` at a time. The summaries have the order of the requests.
 ///
-/// With `fail_fast` none is begun any more once one has failed, and none after a signal.
+/// No run starts after a signal. With `fail_fast`, no run starts after one has failed.
 pub async fn run(
     requests: Vec<Request>,
     limit: usize,

@@ -1,5 +1,5 @@
-//! The files of one run: kept in a private directory, which is gone when the run is. That of a run that was killed is
-//! removed by the next.
+//! The files of one run, in a private directory that is deleted when the run ends. If a run was killed, the next
+//! run deletes its directory.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::{Error, Kind, Result};
 
-/// A `*` stands for no more than one folder's names.
+/// `*` matches neither `/` nor a leading dot.
 const MATCHING: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
@@ -23,13 +23,13 @@ const FILES: &str = "files";
 /// The files of one run.
 pub struct Storage {
     root: TempDir,
-    /// The directory itself, locked for as long as the run lives.
+    /// The directory itself, locked while the run is alive.
     _lock: File,
     next: AtomicU64,
 }
 
 impl Storage {
-    /// Creates the directory, which nobody else can enter.
+    /// Creates the directory, accessible only to this user, and deletes those of killed runs.
     pub fn create() -> Result<Self> {
         let parent = std::env::temp_dir();
         let private = fs::Permissions::from_mode(0o700);
@@ -50,22 +50,22 @@ impl Storage {
         self.root.path().join(FILES)
     }
 
-    /// A path for a new file of this name.
+    /// Returns a path for a new file with this name.
     pub fn new_file(&self, name: &str) -> Result<PathBuf> {
         let folder = self.files().join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
-        // what an address calls its file is no path
+        // the name may come from a URL and must not act as a path
         Ok(folder.join(name.replace(['/', '\0'], "_")))
     }
 
-    /// A new file of this name, to be written.
+    /// Creates a file with this name for writing.
     pub fn new_writer(&self, name: &str) -> Result<(PathBuf, BufWriter<File>)> {
         let path = self.new_file(name)?;
         let file = File::create(&path).map_err(|cause| Error::file("write", &path, cause))?;
         Ok((path, BufWriter::new(file)))
     }
 
-    /// A script, for as long as it is held.
+    /// Writes a script file, which is deleted on drop.
     pub fn script(&self, text: &str) -> Result<NamedTempFile> {
         let unwritable = |cause| Error::file("write a script into", self.root.path(), cause);
         let mut file = NamedTempFile::new_in(self.root.path()).map_err(unwritable)?;
@@ -73,20 +73,21 @@ impl Storage {
         Ok(file)
     }
 
-    /// A directory to work in, for as long as it is held.
+    /// Creates a working directory, which is deleted on drop.
     pub fn working_dir(&self) -> Result<TempDir> {
         let parent = self.root.path().join("work");
         TempDir::new_in(&parent).map_err(|cause| Error::file("create a directory in", &parent, cause))
     }
 
-    /// Whether this is a file that the run has kept.
+    /// Whether the path is a file stored by this run.
     pub fn holds(&self, path: &Path) -> bool {
         let real = fs::canonicalize(path).ok();
         let files = fs::canonicalize(self.files()).ok();
         real.zip(files).is_some_and(|(real, files)| real.starts_with(files) && real.is_file())
     }
 
-    /// Keeps the files of a folder that are like one of the patterns; each has its name there.
+    /// Stores the files of a folder that match one of the patterns. Returns each file's relative path in the
+    /// folder and its stored path.
     pub fn keep(&self, folder: &Path, patterns: &[String]) -> Result<Vec<(String, PathBuf)>> {
         let read = |text: &String| {
             Pattern::new(text).map_err(|cause| {
@@ -105,7 +106,7 @@ impl Storage {
         for name in names {
             let (text, from) = (name.display().to_string(), folder.join(&name));
             let to = self.new_file(&text)?;
-            // a folder of the run's own is given up anyway
+            // the run's own folders are deleted anyway, so the file can be moved
             let moved = from.starts_with(self.root.path()) && fs::rename(&from, &to).is_ok();
             if !moved {
                 fs::copy(&from, &to).map_err(|cause| Error::file("copy", &from, cause))?;
@@ -115,7 +116,7 @@ impl Storage {
         Ok(kept)
     }
 
-    /// Removes all that was kept; returns how many files that were.
+    /// Deletes all stored files; returns their number.
     pub fn purge(&self) -> Result<usize> {
         let folder = self.files();
         let failed = |cause| Error::file("remove", &folder, cause);
@@ -126,8 +127,8 @@ impl Storage {
     }
 }
 
-/// Removes what runs that were killed have left: directories of this user's that nobody has locked. One without files may be
-/// about to be.
+/// Deletes the directories of killed runs: those that this user owns and that no process has locked. A directory
+/// without a `files` folder is kept: its run may just be starting and not have locked it yet.
 fn remove_leftovers(parent: &Path) {
     let own = |path: &Path| {
         fs::symlink_metadata(path)
@@ -140,13 +141,13 @@ fn remove_leftovers(parent: &Path) {
             && path.join(FILES).is_dir()
             && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok())
         {
-            // it is none of this run's, which goes on without
+            // ignore errors: the current run does not depend on it
             let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-/// Adds the files below `folder`, links left out.
+/// Adds the files below `folder` to `names`, without symbolic links.
 fn list(folder: &Path, below: &Path, names: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder.join(below))? {
         let entry = entry?;

@@ -1,4 +1,4 @@
-//! Running a flow as the task of another.
+//! Runs a flow as a task of another flow.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::pipeline::tasks::flowable::Subflow;
 use crate::report::Within;
 use crate::report::log::Level;
 
-/// How deep flows may call each other: one that calls itself ends here.
+/// Maximum nesting depth of subflows; it stops a flow that calls itself.
 const DEPTH_LIMIT: u32 = 8;
 
-/// Runs it, on the same database; its run is part of the caller's.
+/// Runs the flow on the caller's databases. Its run is recorded as part of the caller's run.
 pub async fn run(task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
     let execution = run.execution;
     let depth = execution.depth + 1;

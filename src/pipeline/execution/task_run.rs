@@ -1,4 +1,4 @@
-//! A task under way: what it may use, and what is recorded of it.
+//! A running task: the context it runs in, and the record of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,23 +15,23 @@ use crate::pipeline::expression::{Scope, Template};
 use crate::report::log::{Level, Line};
 use crate::report::{Event, Report};
 
-/// What expressions find under a task's id.
+/// The outputs of a task, which expressions see under its id.
 pub type Outputs = serde_json::Map<String, Json>;
 
-/// The most lines of a log that are kept.
+/// Maximum number of log lines kept per task run.
 const LOG_LIMIT_LINES: usize = 2000;
 
-/// A task under way.
+/// A running task.
 pub struct TaskRun<'a> {
     /// The run that it is part of.
     pub execution: &'a Execution,
-    /// The names that its expressions see.
+    /// The variables that its expressions see.
     pub scope: Scope,
-    /// What may end it.
+    /// Ends the task on a signal or a timeout.
     pub interrupt: Interrupt,
-    /// What messages call it.
+    /// Its name in messages.
     pub name: &'a str,
-    /// What it has said.
+    /// Its log.
     pub log: &'a TaskLog,
 }
 
@@ -41,40 +41,40 @@ impl TaskRun<'_> {
         self.scope.fill(template).map_err(|diagnostic| self.diagnostic(diagnostic))
     }
 
-    /// Fills in a template, if there is one.
+    /// Fills in an optional template.
     pub fn fill_optional(&self, template: Option<&Template>) -> Result<Option<String>> {
         template.map(|template| self.fill(template)).transpose()
     }
 
-    /// Fills in a template and says whether it is true.
+    /// Fills in a template and returns whether the result is true.
     pub fn holds(&self, template: &Template) -> Result<bool> {
         self.scope.holds(template).map_err(|diagnostic| self.diagnostic(diagnostic))
     }
 
-    /// An error at a place of the flow.
+    /// An error at a position in the flow's file.
     pub fn fault(&self, position: Position, message: String) -> Error {
         self.diagnostic(Diagnostic { position, message })
     }
 
-    /// The same.
+    /// A diagnostic as an error of the flow.
     pub fn diagnostic(&self, diagnostic: Diagnostic) -> Error {
         self.execution.flow.faults(vec![diagnostic])
     }
 
-    /// Says something, in the task's log.
+    /// Writes a line to the task's log and reports it, with secrets masked.
     pub fn say(&self, level: Level, text: &str) {
         let text = self.execution.secrets.hide(text);
         self.log.add(level, &text);
         self.execution.report.emit(None, Event::TaskSaid { task: self.name, level, text: &text });
     }
 
-    /// Where a part of the task reports to that is a run of its own.
+    /// The reporter for a part of the task that is a separate run.
     pub fn reports(&self) -> Arc<dyn Report> {
         Arc::clone(&self.execution.report)
     }
 }
 
-/// What a task has said.
+/// The log of a task run.
 #[derive(Debug, Default)]
 pub struct TaskLog(Mutex<Vec<Line>>);
 
@@ -82,7 +82,7 @@ impl TaskLog {
     fn add(&self, level: Level, text: &str) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.len() {
-            // NUL is in no text of PostgreSQL's
+            // PostgreSQL's text type cannot hold NUL
             ..LOG_LIMIT_LINES => lines.push(Line::said(level, &text.replace('\0', "\u{fffd}"))),
             LOG_LIMIT_LINES => lines.push(Line::said(Level::Warning, "more was said, and is left out here")),
             _ => {}
@@ -95,21 +95,22 @@ impl TaskLog {
     }
 }
 
-/// How a task run stands.
+/// The status of a task run or of a flow's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It is under way.
+    /// It is running.
     Running,
-    /// It did what it is for.
+    /// It succeeded.
     Succeeded,
-    /// It failed and may, or something in it did, or it took more than one attempt where that is worth a warning.
+    /// It failed with `allowFailure`, or it needed a retry with `warningOnRetry`; or, for a flow's run, this
+    /// happened to one of its tasks.
     Warning,
     /// It failed.
     Failed,
     /// A signal ended it.
     Cancelled,
-    /// Its condition did not hold.
+    /// Its condition was false, or it was not started.
     Skipped,
 }
 
@@ -130,48 +131,48 @@ impl State {
 /// One attempt of a task.
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Timestamp,
-    /// Why it failed, if it did.
+    /// The error message, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What is recorded of a task run.
+/// The record of a task run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
-    /// The task run.
+    /// The id of the task run.
     pub task_run_id: Uuid,
-    /// The task run that runs it, where it is not the flow itself.
+    /// The id of the parent task run; `None` directly below the flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<Uuid>,
-    /// The task.
+    /// The id of the task.
     pub task_id: String,
-    /// Its type.
+    /// The task's type.
     pub task_type: String,
-    /// The value of the loop that it is for.
+    /// The value of its loop iteration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// How it stands.
+    /// Its status.
     pub status: State,
     /// The attempts that have ended.
     pub attempts: Vec<Attempt>,
-    /// What it has come to, without secrets.
+    /// Its outputs, with secrets masked.
     #[serde(skip_serializing_if = "Outputs::is_empty")]
     pub outputs: Outputs,
-    /// The stable name of the error's kind.
+    /// The stable name of the error kind, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_kind: Option<&'static str>,
-    /// Why it failed.
+    /// The error message, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// When it began.
+    /// When it started.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// What it has said, once it has ended.
+    /// Its log, once it has ended.
     #[serde(skip)]
     pub log: Vec<Line>,
 }

@@ -1,4 +1,4 @@
-//! The tasks of a run: in what order, under what condition, how often, for how long.
+//! Runs the tasks of a flow: their order, conditions, retries and timeouts.
 
 use std::future::Future;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::pipeline::tasks::flowable::ForEach;
 use crate::report::log::Level;
 use crate::report::{Event, failure};
 
-/// A task to be run, and where it stands.
+/// One invocation of a task.
 struct Turn<'a> {
     task: &'a Task,
     frame: Frame<'a>,
@@ -31,7 +31,7 @@ struct Turn<'a> {
 }
 
 impl Execution {
-    /// Runs tasks one after the other, up to the first that fails.
+    /// Runs tasks one after another, up to the first failure.
     pub fn run_tasks<'a>(
         &'a self,
         tasks: &'a [Task],
@@ -46,7 +46,8 @@ impl Execution {
         })
     }
 
-    /// What `body` comes to; where it fails the `errors` run, and at any rate what is to run `finally`.
+    /// Runs `body`, the `errors` tasks if it fails, and the `finally` tasks in either case. After a signal it runs
+    /// neither.
     pub(super) async fn with_ends(
         &self,
         body: impl Future<Output = Result<()>>,
@@ -56,7 +57,7 @@ impl Execution {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let ended = body.await;
-        // a signal is no error to be handled, and leaves no time
+        // a signal is not an error to handle, and it leaves no time
         if let Some(signal) = interrupt.raised() {
             return Err(signal);
         }
@@ -132,13 +133,13 @@ impl Execution {
         }
     }
 
-    /// Whether the task's condition holds.
+    /// Whether the task's `runIf` condition is true.
     fn is_wanted(&self, turn: &Turn<'_>, record: &Record, interrupt: &Interrupt) -> Result<bool> {
         let Some(condition) = &turn.task.common.run_if else { return Ok(true) };
         self.task_run(turn, record, interrupt.clone()).holds(condition)
     }
 
-    /// Tries until the task succeeds, or is not to be tried again.
+    /// Runs the task until it succeeds or its retry policy gives up.
     async fn attempts(
         &self,
         turn: &Turn<'_>,
@@ -148,7 +149,7 @@ impl Execution {
     ) -> Result<State> {
         let common = &turn.task.common;
         let is_flowable = turn.task.kind.flowable().is_some();
-        // what the flow says is for the tasks that work
+        // the flow's retry policy does not apply to tasks that only run other tasks
         let retry = common.retry.as_ref().or(self.flow.retry.as_ref().filter(|_| !is_flowable));
         loop {
             let started_at = Timestamp::now();
@@ -193,7 +194,7 @@ impl Execution {
         }
     }
 
-    /// One attempt; a timeout is of the tasks below, and not of those that handle errors.
+    /// Runs one attempt. The timeout covers the task's children, but not its `errors` and `finally` tasks.
     async fn attempt(
         &self,
         turn: &Turn<'_>,
@@ -237,7 +238,7 @@ impl Execution {
         side_by_side(each, task.concurrency_limit).await
     }
 
-    /// Keeps what expressions find under the task's id; within loops, below their values.
+    /// Stores the outputs that expressions see under the task's id; inside loops, under the loop values below it.
     fn keep_outputs(&self, turn: &Turn<'_>, outputs: &Outputs) {
         let mut all = lock(&self.outputs);
         let mut values: Vec<&str> = turn.frame.values().map(|(value, _)| value).collect();
@@ -293,7 +294,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The error with the task's name; those below a task have said which they are.
+    /// Adds the task's name to the error, unless a task below has added its own or the error is a signal.
     fn named(&self, error: Error) -> Error {
         let is_signal = matches!(error.kind(), Kind::Interrupted | Kind::Terminated);
         if is_signal || error.is_of_task() {
@@ -309,7 +310,7 @@ impl Turn<'_> {
     }
 }
 
-/// Runs at most `limit` at a time, or all of them where it is 0; begins no more once one has failed.
+/// Runs futures concurrently, at most `limit` at a time; 0 means no limit. After a failure no further one starts.
 async fn side_by_side<'a>(
     each: impl Iterator<Item = LocalBoxFuture<'a, Result<()>>>,
     limit: u32,

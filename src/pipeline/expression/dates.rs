@@ -1,6 +1,6 @@
-//! Dates as expressions handle them: read from ISO 8601, written after Java's patterns, moved by Java's units.
+//! Dates in expressions: parsed from ISO 8601, formatted by Java's patterns, shifted by Java's units.
 //!
-//! Refused: letters of a pattern that are not listed here, rather than written as they stand.
+//! Refused: pattern letters that are not listed here; they are not copied to the output.
 
 use jiff::civil::Time;
 use jiff::fmt::strtime;
@@ -8,12 +8,12 @@ use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan as _, Zoned};
 
-/// Reads a date, with or without time and zone; without zone it is of the local one.
+/// Parses a date, with or without time and zone. The default is the local time zone.
 pub fn read(text: &str) -> Result<Zoned, String> {
     read_in(text, &TimeZone::system())
 }
 
-/// Reads a date; without zone it is of this one.
+/// Parses a date in `zone`, unless it names a zone or offset itself.
 pub fn read_in(text: &str, zone: &TimeZone) -> Result<Zoned, String> {
     let unreadable = || format!("{text:?} is not a date like 2020-03-01 or 2020-03-01T09:00:00Z");
     let pieces = Pieces::parse(text.trim()).map_err(|_| unreadable())?;
@@ -28,22 +28,22 @@ pub fn read_in(text: &str, zone: &TimeZone) -> Result<Zoned, String> {
     local.to_zoned(zone).map_err(|_| unreadable())
 }
 
-/// A date as expressions hold it.
+/// Formats a date as expressions store it: ISO 8601 with an offset.
 pub fn text(date: &Zoned) -> String {
     date.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()
 }
 
-/// A moment as expressions hold it.
+/// Formats a timestamp as expressions store it: ISO 8601 in UTC.
 pub fn text_of(moment: Timestamp) -> String {
     text(&moment.to_zoned(TimeZone::UTC)).replace("+00:00", "Z")
 }
 
-/// The date in another zone, `Europe/Paris`.
+/// Converts the date to another time zone, like `Europe/Paris`.
 pub fn in_zone(date: &Zoned, zone: &str) -> Result<Zoned, String> {
     date.in_tz(zone).map_err(|_| format!("there is no time zone {zone:?}"))
 }
 
-/// The date moved by so many of Java's units.
+/// Adds `amount` of a unit of Java's `ChronoUnit`, like `DAYS`.
 pub fn add(date: &Zoned, amount: i64, unit: &str) -> Result<Zoned, String> {
     let span: Span = match unit.to_ascii_uppercase().as_str() {
         "NANOS" => Span::new().try_nanoseconds(amount),
@@ -64,7 +64,7 @@ pub fn add(date: &Zoned, amount: i64, unit: &str) -> Result<Zoned, String> {
     date.checked_add(span).map_err(|_| format!("{amount} {unit} from {date} there are no dates"))
 }
 
-/// The date after a pattern of Java's `DateTimeFormatter`.
+/// Formats the date by a pattern of Java's `DateTimeFormatter`.
 pub fn format(date: &Zoned, pattern: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = pattern;
@@ -91,7 +91,7 @@ pub fn format(date: &Zoned, pattern: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// What stands between quotes; two of them are one. Returns what is behind.
+/// Copies a quoted literal, in which `''` is one quote. Returns the text after it, or `None` if it is not closed.
 fn literal<'a>(rest: &'a str, out: &mut String) -> Option<&'a str> {
     if let Some(rest) = rest.strip_prefix('\'') {
         out.push('\'');

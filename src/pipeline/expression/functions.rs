@@ -1,5 +1,5 @@
-//! The functions, filters and tests of expressions. Filters and tests are called as functions whose first argument is what they
-//! are applied to, see [`super::parse`].
+//! The functions, filters and tests of expressions. Filters and tests are called as functions whose first argument
+//! is the value they apply to, see [`super::parse`].
 
 use jiff::Zoned;
 use minijinja::value::{Kwargs, Rest, Serde, ValueKind};
@@ -8,31 +8,31 @@ use minijinja::{Environment, Error, ErrorKind, State, Value as Data};
 use super::{NAMES, dates, pebble};
 use crate::secrets::Secrets;
 
-/// What may stand before a bracket.
+/// The supported functions: `name(…)`.
 pub const FUNCTIONS: [&str; 5] = ["render", "secret", "now", "fromJson", "range"];
-/// What may stand behind `|`.
+/// The supported filters: `value | name`.
 pub const FILTERS: [&str; 17] = [
     "abs", "date", "dateAdd", "default", "first", "join", "json", "last", "length", "lower", "replace",
     "reverse", "sort", "split", "toJson", "trim", "upper",
 ];
-/// What may stand behind `is`.
+/// The supported tests: `value is name`.
 pub const TESTS: [&str; 5] = ["null", "empty", "defined", "iterable", "map"];
 
-/// How deep `render` may nest: a variable that renders itself ends here and not in a stack overflow.
+/// Maximum nesting of `render`, so that a variable that renders itself is an error and not a stack overflow.
 const RENDER_LIMIT: u32 = 16;
-/// The most items of a range: one that is longer was not meant.
+/// Maximum length of a range: a longer one is surely a mistake.
 const RANGE_LIMIT: i64 = 100_000;
 
 type Result<T = Data> = std::result::Result<T, Error>;
 
-/// Adds them all.
+/// Registers all functions, filters and tests, and the formatter.
 pub fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     environment.add_function("render", render);
     environment.add_function("secret", move |name: &str| secrets.read(name).map_err(refuse));
     environment.add_function("now", now);
     environment.add_function("fromJson", from_json);
     environment.add_function("range", range);
-    // what operators become
+    // operators
     environment.add_function("concat", |one: Data, other: Data| -> Result<String> {
         Ok(written(&one)? + &written(&other)?)
     });
@@ -80,7 +80,7 @@ pub fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     });
 }
 
-/// A value as it is written into a text: nothing for null, lists and mappings as JSON.
+/// Converts a value to text: null to an empty string, lists and mappings to JSON. Undefined is an error.
 fn written(value: &Data) -> Result<String> {
     match value.kind() {
         ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
@@ -91,7 +91,7 @@ fn written(value: &Data) -> Result<String> {
     }
 }
 
-/// Kestra's `render`: a variable's text may hold expressions itself, and come to others, unless it is not to be recursive.
+/// Kestra's `render`: fills in the expressions in a text, and again in the result, unless `recursive` is false.
 fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, options: Kwargs) -> Result<String> {
     let named: Option<bool> = options.get("recursive")?;
     options.assert_all_used()?;
@@ -118,7 +118,7 @@ fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, option
     Err(refuse(format!("render() comes to an expression more than {RENDER_LIMIT} times")))
 }
 
-/// Numbers are added, all else is joined as text.
+/// Adds numbers; concatenates everything else as text.
 fn plus(one: Data, other: Data) -> Result {
     match (whole(&one), whole(&other)) {
         _ if one.kind() != ValueKind::Number || other.kind() != ValueKind::Number => {
@@ -135,7 +135,7 @@ fn whole(value: &Data) -> Option<i64> {
     i64::try_from(value.clone()).ok().filter(|_| value.is_integer())
 }
 
-/// Whole numbers are divided into a whole one.
+/// Divides; integers give an integer.
 fn divide(one: Data, other: Data) -> Result {
     match (whole(&one), whole(&other)) {
         (Some(one), Some(other)) => {
@@ -145,7 +145,7 @@ fn divide(one: Data, other: Data) -> Result {
     }
 }
 
-/// What a loop goes through: of a mapping its entries, with key and value.
+/// The items of a `for` loop: for a mapping, its entries as `key` and `value`.
 fn iterate(value: Data) -> Result {
     if value.kind() != ValueKind::Map {
         return Ok(value);
@@ -191,7 +191,7 @@ fn in_zone(value: &Data, options: &Kwargs) -> Result<Zoned> {
     }
 }
 
-/// What a path of keys leads to, whether or not there is such a thing.
+/// Follows a path of keys; undefined if any part of it is missing.
 fn find(path: Rest<Data>) -> Data {
     let mut path = path.iter();
     let root = path.next().cloned().unwrap_or_default();
@@ -201,7 +201,7 @@ fn find(path: Rest<Data>) -> Data {
     })
 }
 
-/// Replaces each key of a mapping by its value.
+/// Replaces each key of the mapping in the text by its value.
 fn replace(text: Data, replacements: Data) -> Result<String> {
     let mut text = text_of(&text)?;
     if replacements.kind() != ValueKind::Map {
@@ -213,7 +213,8 @@ fn replace(text: Data, replacements: Data) -> Result<String> {
     Ok(text)
 }
 
-/// Splits at a text. Kestra's is a regular expression: of these, one that only escapes is understood.
+/// Splits at a literal separator. Kestra takes a regular expression; here only plain and escaped characters are
+/// supported.
 fn split(text: Data, separator: &str) -> Result<Vec<String>> {
     let mut plain = String::new();
     let mut characters = separator.chars();
@@ -233,7 +234,7 @@ fn split(text: Data, separator: &str) -> Result<Vec<String>> {
     }
     let text = text_of(&text)?;
     let mut parts: Vec<String> = text.split(&plain).map(str::to_owned).collect();
-    // as Java does
+    // Java's split drops trailing empty strings
     while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
         parts.pop();
     }
@@ -245,7 +246,7 @@ fn join(list: Data, separator: Option<&str>) -> Result<String> {
     Ok(items.join(separator.unwrap_or_default()))
 }
 
-/// The items of a list, the characters of a text.
+/// The items of a list, or the characters of a text.
 fn items(value: &Data) -> Result<Vec<Data>> {
     match value.as_str() {
         Some(text) => Ok(text.chars().map(Data::from).collect()),

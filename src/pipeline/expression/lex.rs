@@ -1,42 +1,42 @@
-//! The words, numbers, texts and signs of an expression.
+//! The lexer: splits an expression into tokens.
 
-/// One of them.
+/// A token of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
-    /// A word.
+    /// A name or keyword.
     Name(String),
-    /// A number as it is written.
+    /// A number, as written.
     Number(String),
-    /// What stood in quotes.
+    /// A string literal, unquoted and unescaped.
     Text(String),
     /// An operator or a bracket.
     Sign(&'static str),
     /// `}}` or `%}`.
     Close(&'static str),
-    /// There is nothing more.
+    /// The end of the text.
     End,
 }
 
-/// A token and where it ends.
+/// A token with its end position.
 #[derive(Clone, Debug)]
 pub struct Lexed {
     /// The token.
     pub token: Token,
-    /// The byte behind it.
+    /// The offset of the byte after it.
     pub end: usize,
 }
 
-/// Signs, the longer ones before those that they begin with.
+/// Operators and brackets; a longer one comes before its prefixes.
 const SIGNS: [&str; 25] = [
     "???", "??", "==", "!=", "<=", ">=", "..", "?", ":", "~", "<", ">", "+", "-", "*", "/", "%", "|", ".",
     ",", "(", ")", "[", "]", "=",
 ];
 
-/// The tokens up to the first `}}` or `%}` that does not close something else, which is the last of them.
+/// The tokens up to and including the first `}}` or `%}` that is not part of a nested mapping.
 pub fn lex(text: &str) -> Result<Vec<Lexed>, String> {
     let mut tokens = Vec::new();
     let mut at = 0;
-    // of `{` that are open: `}}` may close two of them
+    // the number of open `{`: `}}` may close two of them
     let mut braces = 0_u32;
     while let Some(first) = text[at..].chars().next() {
         let rest = &text[at..];

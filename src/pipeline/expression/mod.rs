@@ -1,6 +1,6 @@
 //! Expressions: `{{ inputs.taxi }}`, `{{ render(vars.file) }}`, `{{ trigger.date ?? now() | date('yyyy-MM') }}`.
 //!
-//! In: a template of the flow and the names of a run. Out: text. Refused: a name that is not defined.
+//! In: a template from the flow and the variables of a run. Out: text. Refused: an undefined variable.
 
 pub mod dates;
 pub mod functions;
@@ -17,10 +17,10 @@ use minijinja::{Environment, UndefinedBehavior, Value as Data};
 use super::document::{Diagnostic, Node, Position, Value};
 use crate::secrets::Secrets;
 
-/// How many steps one text may take: a loop in a loop would keep a signal waiting.
+/// Maximum number of template instructions per text: nested loops would otherwise delay the response to a signal.
 const FUEL: u64 = 2_000_000;
 
-/// The names that expressions may see.
+/// The variables that expressions may use.
 const NAMES: [&str; 12] = [
     "inputs",
     "vars",
@@ -36,19 +36,19 @@ const NAMES: [&str; 12] = [
     "envs",
 ];
 
-/// A text of the flow that may hold expressions, and where it stands.
+/// A text in the flow that may contain expressions.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// The text as written.
     pub text: String,
-    /// Where it stands.
+    /// Its position in the flow's file.
     pub position: Position,
-    /// The text as the template library reads it, where there is anything to fill in.
+    /// The text as a minijinja template; `None` if it contains no expressions.
     program: Option<String>,
 }
 
 impl Template {
-    /// Takes the text, unless its expressions are not such.
+    /// Translates the text's expressions; fails if one is malformed.
     pub fn new(text: String, position: Position) -> Result<Self, Diagnostic> {
         let program = match pebble::is_plain(&text) {
             true => None,
@@ -61,7 +61,7 @@ impl Template {
     }
 }
 
-/// The names that expressions see.
+/// The variables that expressions see.
 #[derive(Clone)]
 pub struct Scope {
     environment: Arc<Environment<'static>>,
@@ -69,7 +69,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// No names yet; what `secret()` reads is kept in `secrets`.
+    /// An empty scope. The values that `secret()` returns are added to `secrets`.
     pub fn new(secrets: &Secrets) -> Self {
         let mut environment = Environment::empty();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -79,7 +79,7 @@ impl Scope {
         Self { environment: Arc::new(environment), names: BTreeMap::new() }
     }
 
-    /// The scope with another name.
+    /// Adds a variable.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Data>) -> Self {
         debug_assert!(NAMES.contains(&name), "render() would not see {name}");
@@ -108,19 +108,19 @@ impl Scope {
         })
     }
 
-    /// Fills in a template and says whether it is true, as Kestra sees it.
+    /// Fills in a template and returns whether the result is true by Kestra's rules.
     pub fn holds(&self, template: &Template) -> Result<bool, Diagnostic> {
         let text = self.fill(template)?;
         Ok(!matches!(text.trim(), "" | "false" | "0" | "-0" | "null"))
     }
 }
 
-/// As Kestra has it: the line end of a text stays.
+/// Keeps a text's trailing newline, as Kestra does.
 fn syntax() -> SyntaxConfig {
     SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
 }
 
-/// A node as expressions see it.
+/// Converts a YAML node to an expression value.
 pub fn data(node: &Node) -> Data {
     match &node.value {
         Value::Null => Data::from(()),

@@ -1,19 +1,19 @@
-//! The grammar of Pebble's expressions: what binds how, and how it is said to the template library.
+//! The grammar of Pebble's expressions: operator precedence, and the equivalent minijinja expression.
 
 use std::fmt;
 
 use super::functions::{FILTERS, FUNCTIONS, TESTS};
 use super::lex::{Lexed, Token, lex};
 
-/// How deep an expression may nest: one that is deeper was not written by hand.
+/// Maximum nesting depth of an expression: nobody writes a deeper one by hand.
 const DEPTH_LIMIT: u32 = 64;
 
-/// A part of an expression.
+/// A parsed part of an expression.
 #[derive(Clone, Debug)]
 enum Expression {
-    /// As the library reads it.
+    /// A minijinja expression.
     Plain(String),
-    /// A name, and the keys that lead on from it.
+    /// A name and the keys after it: `a.b[0]`.
     Path(String, Vec<Key>),
 }
 
@@ -49,7 +49,7 @@ impl Expression {
         matches!(self, Self::Path(root, keys) if root == "loop" && keys.is_empty())
     }
 
-    /// The same where it does not matter whether there is such a thing.
+    /// The expression in a form that yields undefined, not an error, if a key is missing.
     fn lenient(&self) -> String {
         match self {
             Self::Path(root, keys) if !keys.is_empty() => {
@@ -64,7 +64,7 @@ impl Expression {
     }
 }
 
-/// Words that the library does not take for a name.
+/// Words that minijinja does not accept as a name.
 const KEYWORDS: [&str; 14] = [
     "if",
     "else",
@@ -82,7 +82,7 @@ const KEYWORDS: [&str; 14] = [
     "recursive",
 ];
 
-/// A text in quotes, as the library reads it.
+/// A text as a minijinja string literal.
 pub fn literal(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -100,15 +100,15 @@ pub fn literal(text: &str) -> String {
     quoted
 }
 
-/// What stands behind an expression.
+/// The rest of the text after an expression.
 pub struct Rest<'a> {
-    /// `-` where the white space behind is taken away.
+    /// `-` if the whitespace after the tag is trimmed.
     pub trim: &'static str,
-    /// The text.
+    /// The text after the closing mark.
     pub text: &'a str,
 }
 
-/// Reads one expression from the beginning of a text.
+/// Parses one expression at the beginning of a text.
 pub struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Lexed>,
@@ -117,17 +117,17 @@ pub struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// Reads `text` up to what closes it.
+    /// Lexes `text` up to the closing mark.
     pub fn new(text: &'a str) -> Result<Self, String> {
         Ok(Self { text, tokens: lex(text)?, next: 0, depth: 0 })
     }
 
-    /// The expression.
+    /// Parses an expression and returns it in minijinja syntax.
     pub fn expression(&mut self) -> Result<String, String> {
         Ok(self.ternary()?.to_string())
     }
 
-    /// A name, and the word or sign behind it.
+    /// Parses a name followed by the word or operator `sign`; returns the name.
     pub fn binding(&mut self, sign: &str) -> Result<String, String> {
         let name = match self.advance() {
             Token::Name(name) => name,
@@ -140,7 +140,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The mark that closes the expression, and what stands behind it.
+    /// Parses the closing `mark` and returns the text after it.
     pub fn close(&mut self, mark: &str) -> Result<Rest<'a>, String> {
         let opening = if mark == "}}" { "{{" } else { "{%" };
         let trim = match self.peek() {
@@ -197,7 +197,7 @@ impl<'a> Parser<'a> {
         Ok(whole)
     }
 
-    /// What operators of at least this precedence hold together; the precedences are Pebble's.
+    /// Parses operands joined by operators of at least this precedence. The precedences are Pebble's.
     fn binary(&mut self, least: u32) -> Result<Expression, String> {
         let mut left = self.unary()?;
         while let Some((operator, precedence)) = self.operator().filter(|(_, found)| *found >= least) {
@@ -223,8 +223,8 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    /// `a ?? b ?? c`: the first that there is. What stands behind is not looked at before it is needed, and may be missing, too,
-    /// but for the last.
+    /// `a ?? b ?? c`: the first value that exists. Later operands are evaluated only if needed. Each may be
+    /// undefined, except the last.
     fn fallback(&mut self, left: &Expression, operator: &str) -> Result<Expression, String> {
         let right = self.binary(121)?;
         let next = match self.operator() {
@@ -234,7 +234,7 @@ impl<'a> Parser<'a> {
             }
             _ => right,
         };
-        // ??? is for what is not there; what is null is
+        // `???` replaces only undefined values; null counts as defined
         let test = if operator == "??" { "not is_null" } else { "is_defined" };
         let left = left.lenient();
         Ok(Expression::Plain(format!("({left} if {test}({left}) else {next})")))
@@ -250,7 +250,7 @@ impl<'a> Parser<'a> {
             "contains" | "is" => 20,
             "==" | "!=" | "<" | ">" | "<=" | ">=" | "equals" => 30,
             "+" => 40,
-            // what closes an expression may be `-}}`
+            // the `-` may belong to a closing `-}}`
             "-" if self.closes_next() => return None,
             "-" => 40,
             "*" | "/" | "%" => 60,
@@ -262,7 +262,7 @@ impl<'a> Parser<'a> {
         Some((operator, precedence))
     }
 
-    /// The operator that the next token is as a word.
+    /// The next token's operator if it is written as a word, else an empty string.
     fn word(&self) -> &'static &'static str {
         const WORDS: [&str; 5] = ["or", "and", "contains", "is", "equals"];
         const NONE: &str = "";
@@ -332,12 +332,12 @@ impl<'a> Parser<'a> {
         self.keys(value)
     }
 
-    /// The keys that lead on from a value.
+    /// Parses the keys after a value: `.name` and `[key]`.
     fn keys(&mut self, mut value: Expression) -> Result<Expression, String> {
         loop {
             let key = if self.is_sign(".") {
                 match self.advance() {
-                    // loops are counted from 0
+                    // Pebble's loop index starts at 0
                     Token::Name(name) if matches!(name.as_str(), "index" | "revindex") && value.is_loop() => {
                         Key::Name(format!("{name}0"))
                     }
@@ -392,7 +392,7 @@ impl<'a> Parser<'a> {
         Ok(Expression::Plain(if negated { format!("(not {test})") } else { test }))
     }
 
-    /// An argument, which may be named.
+    /// Parses an argument, which may be named.
     fn argument(&mut self) -> Result<String, String> {
         let named = matches!(
             self.tokens.get(self.next..self.next + 2),
@@ -405,7 +405,7 @@ impl<'a> Parser<'a> {
         Ok(format!("{name}={}", self.expression()?))
     }
 
-    /// Items with commas between them, up to the closing sign.
+    /// Parses comma-separated items up to the closing bracket.
     fn items(
         &mut self,
         closing: &str,

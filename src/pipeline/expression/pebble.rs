@@ -1,14 +1,14 @@
-//! Pebble, in which Kestra's flows write their expressions, as the template library reads it.
+//! Translates Pebble, the template language of Kestra's flows, to the syntax of minijinja.
 //!
-//! In: a text with `{{ … }}` and `{% … %}`. Out: the same for the library. What differs is translated: `??`, `? :`, `elseif`,
-//! `equals`, `contains`, ranges, and that operators bind otherwise: `a ~ b | upper` is of both in Pebble. Refused: what neither
-//! Pebble knows nor this program has.
+//! In: a text with `{{ … }}` and `{% … %}`. Out: a minijinja template. The differences are `??`, `? :`, `elseif`,
+//! `equals`, `contains`, ranges, and operator precedence: in Pebble, `a ~ b | upper` applies `upper` to both.
+//! Refused: what Pebble does not know and what taxi does not support.
 
 use std::fmt::Write as _;
 
 use super::parse::{self, Parser};
 
-/// Tags that open or go on with a block, and what they are called here.
+/// Tags without an expression, and their minijinja names.
 const PLAIN_TAGS: [(&str, &str); 5] =
     [("else", "else"), ("endif", "endif"), ("endfor", "endfor"), ("raw", "raw"), ("endraw", "endraw")];
 
@@ -30,7 +30,7 @@ pub fn translate(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Whether a text has anything to translate.
+/// Whether a text contains no expressions, tags or comments.
 pub fn is_plain(text: &str) -> bool {
     opening(text).is_none()
 }
@@ -39,7 +39,7 @@ fn opening(text: &str) -> Option<usize> {
     ["{{", "{%", "{#"].iter().filter_map(|mark| text.find(mark)).min()
 }
 
-/// Translates up to the closing `}}`, and returns what stands behind it.
+/// Translates up to the closing `}}`, and returns the text after it.
 fn expression<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> {
     let (trimmed, inside) = trim_mark(inside);
     let mut parser = Parser::new(inside)?;
@@ -81,7 +81,7 @@ fn tag<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> {
     Ok(rest.text)
 }
 
-/// Copies what is not to be read as a template.
+/// Copies a `raw` or `verbatim` block unchanged.
 fn raw<'a>(name: &str, inside: &'a str, out: &mut String) -> Result<&'a str, String> {
     let unclosed = || format!("{{% {name} %}} is not closed by {{% end{name} %}}");
     let content = Parser::new(inside)?.close("%}")?.text;
@@ -90,7 +90,7 @@ fn raw<'a>(name: &str, inside: &'a str, out: &mut String) -> Result<&'a str, Str
         let closing = behind[2..].trim_start_matches('-').trim_start().strip_prefix(&format!("end{name}"));
         if let Some(closing) = closing {
             let rest = Parser::new(closing)?.close("%}")?.text;
-            // as a literal, in which nothing is read
+            // as a string literal, which minijinja does not expand
             let _ = write!(out, "{{{{ {} }}}}", parse::literal(text));
             return Ok(rest);
         }
@@ -98,7 +98,7 @@ fn raw<'a>(name: &str, inside: &'a str, out: &mut String) -> Result<&'a str, Str
     Err(unclosed())
 }
 
-/// `{{-` takes the white space before it away.
+/// Splits off the `-` of `{{-`, which trims the whitespace before the tag.
 fn trim_mark(inside: &str) -> (&'static str, &str) {
     match inside.strip_prefix('-') {
         Some(inside) => ("-", inside),

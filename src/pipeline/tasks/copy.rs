@@ -1,4 +1,4 @@
-//! COPY between a file of the run and a table.
+//! COPY between a file and a table.
 
 use std::fmt::Write as _;
 
@@ -17,17 +17,17 @@ use crate::pipeline::decode::{choices, properties};
 use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::Template;
 
-/// What is sent at once.
+/// Number of bytes sent in one message.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 choices! {
-    /// A format of COPY.
+    /// A file format of COPY.
     pub enum Format {
-        /// Tabs between the values.
+        /// PostgreSQL's text format, separated by tabs by default.
         Text = "TEXT",
-        /// Commas.
+        /// CSV, separated by commas by default.
         Csv = "CSV",
-        /// The server's own.
+        /// PostgreSQL's binary format.
         Binary = "BINARY",
     }
 }
@@ -43,19 +43,19 @@ impl Format {
 }
 
 properties! {
-    /// How a file of COPY is written.
+    /// The format of a COPY file.
     pub struct FileFormat as "a format" {
-        /// Its format.
+        /// The file format.
         "format" => format: Format = Format::Text,
-        /// Whether the first line holds names.
+        /// Whether the first line holds the column names.
         "header" => header: Option<bool> = None,
-        /// What stands between values.
+        /// The separator between values.
         "delimiter" => delimiter: Option<Template> = None,
-        /// What stands for NULL.
+        /// The text that represents NULL.
         "nullString" => null_string: Option<Template> = None,
-        /// The quote of CSV.
+        /// The quote character of CSV.
         "quote" => quote: Option<Template> = None,
-        /// What stands before a quote in quotes.
+        /// The escape character before a quote inside a quoted value.
         "escape" => escape: Option<Template> = None,
         /// The file's encoding.
         "encoding" => encoding: Option<Template> = None,
@@ -63,7 +63,7 @@ properties! {
 }
 
 impl FileFormat {
-    /// The options of the COPY.
+    /// The options of the COPY statement.
     fn options(&self, run: &TaskRun<'_>) -> Result<String> {
         let mut options = format!("FORMAT {}", self.format.name());
         if let Some(header) = self.header {
@@ -88,41 +88,41 @@ impl FileFormat {
 properties! {
     /// Copies a file into a table.
     pub struct CopyIn as "a copy" {
-        /// The file.
+        /// The path of the file.
         "from" => from: Template,
-        /// The table.
+        /// The target table.
         "table" => table: Template,
-        /// Its columns, in the order of the file; else all of them.
+        /// The columns, in the order of the file. Default: all columns.
         "columns" => columns: Vec<Template> = Vec::new(),
         with {
-            /// How the file is written.
+            /// The file format.
             format: FileFormat,
-            /// Where.
+            /// The database to connect to.
             connection: Connection,
         }
     }
 }
 
 properties! {
-    /// Copies a table, or a query's rows, into a file of the run.
+    /// Copies a table, or the rows of a query, into a file in the run's storage.
     pub struct CopyOut as "a copy" {
-        /// The query.
+        /// The query; give either this or `table`.
         "sql" => sql: Option<Template> = None,
-        /// The table.
+        /// The table; give either this or `sql`.
         "table" => table: Option<Template> = None,
-        /// Its columns; else all of them.
+        /// The table's columns. Default: all columns.
         "columns" => columns: Vec<Template> = Vec::new(),
         with {
-            /// How the file is written.
+            /// The file format.
             format: FileFormat,
-            /// Where.
+            /// The database to connect to.
             connection: Connection,
         }
     }
 }
 
 impl CopyIn {
-    /// Copies.
+    /// Copies the file into the table.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let table = table(run, &self.table)?;
         let columns = columns(run, &self.columns)?;
@@ -148,7 +148,7 @@ impl CopyIn {
                 if read.map_err(|cause| Error::file("read", &path, cause))? == 0 {
                     break;
                 }
-                // what the server refuses it says at the end
+                // the server's error comes from `finish` below
                 if sink.send(Bytes::from(chunk)).await.is_err() {
                     break;
                 }
@@ -162,7 +162,7 @@ impl CopyIn {
 }
 
 impl CopyOut {
-    /// Copies.
+    /// Copies the rows into a new file.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let what = match (&self.sql, &self.table) {
             (Some(sql), None) => format!("({})", run.fill(sql)?.trim().trim_end_matches(';')),
@@ -185,7 +185,7 @@ impl CopyOut {
                 rows += 1;
             }
             file.flush().await.map_err(unwritable)?;
-            // a header and, of the server's own format, the end come as rows
+            // a header line, or the trailer of the binary format, arrives as an extra row
             let others = self.format.header.unwrap_or_default() || self.format.format == Format::Binary;
             Ok(rows.saturating_sub(others.into()))
         };
@@ -208,7 +208,7 @@ fn columns(run: &TaskRun<'_>, templates: &[Template]) -> Result<String> {
     Ok(if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) })
 }
 
-/// A text as SQL takes it.
+/// A text as a SQL string literal.
 fn literal(text: &str) -> String {
     let (prefix, text) =
         if text.contains('\\') { ("E", text.replace('\\', "\\\\")) } else { ("", text.to_owned()) };

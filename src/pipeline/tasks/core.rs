@@ -1,4 +1,4 @@
-//! Tasks that need nothing but the flow: logs, values, labels, failing, waiting, tidying up.
+//! Tasks that need no external system: log, return, label, fail, sleep, purge files.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::pipeline::labels;
 use crate::report::log::Level;
 
 choices! {
-    /// How much a message matters.
+    /// The severity of a message.
     pub enum LogLevel {
-        /// It went wrong.
+        /// An error.
         Error = "ERROR",
-        /// Worth a look.
+        /// A warning.
         Warn = "WARN",
-        /// Good to know.
+        /// Information.
         Info = "INFO",
-        /// For whoever looks for a fault.
+        /// Debug detail.
         Debug = "DEBUG",
-        /// For whoever looks very closely.
+        /// The most detailed level.
         Trace = "TRACE",
     }
 }
@@ -39,16 +39,16 @@ impl From<LogLevel> for Level {
 }
 
 properties! {
-    /// Writes a message into the log.
+    /// Writes a message to the log.
     pub struct Log as "a log" {
-        /// What to say; a list is one message each.
+        /// The message; each item of a list is a separate message.
         "message" => message: Messages,
-        /// How much it matters.
+        /// The severity.
         "level" => level: LogLevel = LogLevel::Info,
     }
 }
 
-/// A message, or several.
+/// One message or several.
 #[derive(Clone, Debug)]
 pub struct Messages(Vec<Template>);
 
@@ -66,7 +66,7 @@ impl Decode for Messages {
 }
 
 impl Log {
-    /// Says it.
+    /// Writes the messages.
     pub fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         for message in &self.message.0 {
             run.say(self.level.into(), &run.fill(message)?);
@@ -76,15 +76,15 @@ impl Log {
 }
 
 properties! {
-    /// Comes to a value.
+    /// Returns a value as the task's output.
     pub struct Return as "a return" {
-        /// The value.
+        /// The value to return.
         "format" => format: Option<Template> = None,
     }
 }
 
 impl Return {
-    /// Fills it in.
+    /// Fills in the value and returns it.
     pub fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let value = run.fill_optional(self.format.as_ref())?;
         Ok(Outputs::from_iter([("value".to_owned(), json!(value))]))
@@ -92,15 +92,15 @@ impl Return {
 }
 
 properties! {
-    /// Labels the run.
+    /// Sets labels of the run.
     pub struct Labels as "labels" {
-        /// A mapping, or a list of key and value.
+        /// The labels: a mapping, or a list of objects with key and value.
         "labels" => labels: labels::Labels,
     }
 }
 
 impl Labels {
-    /// Sets them, those of the same names too.
+    /// Sets the labels, replacing existing ones with the same names.
     pub fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         for (name, value) in &self.labels.0 {
             run.execution.label(name.clone(), run.fill(value)?);
@@ -110,17 +110,17 @@ impl Labels {
 }
 
 properties! {
-    /// Fails.
+    /// Fails the task.
     pub struct Fail as "a fail" {
-        /// Fails only where this comes to something true.
+        /// Fail only if this condition is true.
         "condition" => condition: Option<Template> = None,
-        /// What to say.
+        /// The error message.
         "errorMessage" => error_message: Option<Template> = None,
     }
 }
 
 impl Fail {
-    /// Fails, or does nothing.
+    /// Fails, unless a condition is given and false.
     pub fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         if let Some(condition) = &self.condition
             && !run.holds(condition)?
@@ -133,15 +133,15 @@ impl Fail {
 }
 
 properties! {
-    /// Waits.
+    /// Waits for a duration.
     pub struct Sleep as "a sleep" {
-        /// For so long.
+        /// How long to wait.
         "duration" => duration: Duration,
     }
 }
 
 impl Sleep {
-    /// Waits, unless it is interrupted.
+    /// Waits until the duration has passed or the task is interrupted.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         run.interrupt.sleep(self.duration).await?;
         Ok(Outputs::new())
@@ -149,11 +149,11 @@ impl Sleep {
 }
 
 properties! {
-    /// Removes the files that the run has kept so far.
+    /// Deletes the files that the run has stored so far.
     pub struct PurgeFiles as "a purge" {}
 }
 
-/// Removes the run's files.
+/// Deletes the run's files.
 pub fn purge(run: &TaskRun<'_>) -> Result<Outputs> {
     let files = run.execution.storage.purge()?;
     run.say(Level::Info, &format!("{files} files removed"));

@@ -1,4 +1,4 @@
-//! dbt, as it is installed on this machine.
+//! dbt, using the installation on this machine.
 
 use std::path::PathBuf;
 
@@ -13,28 +13,30 @@ use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::Template;
 
 properties! {
-    /// Runs dbt, as it is installed on this machine.
+    /// Runs the dbt that is installed on this machine.
     pub struct DbtCli as "a task that runs dbt" {
         /// The commands, like `dbt build`.
         "commands" => commands: Vec<Template>,
-        /// The project's directory, seen from the flow's file; else the task's own.
+        /// The project directory, relative to the flow's file. Default: the task's working directory.
         "projectDir" => project_dir: Option<Template> = None,
-        /// dbt's profiles.yml. Where a database is given, its outputs of type postgres lead there. Without, there is a profile
-        /// taxi that leads to the run's database.
+        /// The content of dbt's profiles.yml. If the run is given a database, all outputs of type postgres are
+        /// redirected to it. Default: a profile named taxi that connects to the run's database.
         "profiles" => profiles: Option<Template> = None,
-        /// Variables of its environment, besides those of taxi's.
+        /// Environment variables, in addition to those of the taxi process.
         "env" => env: Entries<Template> = Entries::default(),
-        /// Files to be there, by name: each a text, or the address of a file that the run has kept.
+        /// Files to create in the working directory, by name: each value is a text, or the URI of a file stored by
+        /// this run.
         "inputFiles" => input_files: Entries<Template> = Entries::default(),
-        /// Patterns of the files to be kept, as outputFiles of the task's outputs: `target/*.json` are what dbt has made.
+        /// Glob patterns of the files to store after the run, returned as the output `outputFiles`;
+        /// `target/*.json` matches dbt's artifacts.
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
-        /// Where it runs.
+        /// The task runner.
         "taskRunner" => task_runner: Option<TaskRunner> = None,
     }
 }
 
 impl DbtCli {
-    /// Runs the commands; what dbt makes for itself stays out of the project.
+    /// Runs the commands. dbt writes its target and log files to a temporary directory, not to the project.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let execution = run.execution;
         let profiles = match &self.profiles {
@@ -87,7 +89,7 @@ impl DbtCli {
     }
 }
 
-/// dbt's description of a connection.
+/// The connection as an output of a dbt profile.
 fn output(settings: &Settings) -> Result<Map<String, Json>> {
     let parts = settings.parts().ok_or_else(|| {
         Error::new(
@@ -110,7 +112,7 @@ fn output(settings: &Settings) -> Result<Map<String, Json>> {
     Ok(described.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
 }
 
-/// The profiles with every output of type postgres leading to the database; JSON is YAML, too.
+/// Redirects every output of type postgres to the database. Returns JSON, which is valid YAML.
 fn redirect(profiles: &str, settings: &Settings) -> Result<String> {
     let document = Document::parse("profiles", profiles)?;
     let mut profiles = json(&document.root);
@@ -122,7 +124,7 @@ fn redirect(profiles: &str, settings: &Settings) -> Result<String> {
             for name in ["host", "port", "user", "password", "dbname", "sslmode"] {
                 output.insert(name.to_owned(), replacement[name].clone());
             }
-            // other names of the same
+            // aliases of `password` and `dbname`
             output.remove("pass");
             output.remove("database");
         }

@@ -1,4 +1,4 @@
-//! Tasks that run others: which, under what condition, how many at a time.
+//! Tasks that run other tasks: which ones, on what condition, how many at a time.
 
 use serde_json::{Value as Json, json};
 
@@ -11,15 +11,15 @@ use crate::pipeline::expression::Template;
 use crate::pipeline::labels::Labels;
 use crate::pipeline::task::Task;
 
-/// A task that runs others.
+/// A task that runs other tasks.
 pub trait Flowable {
-    /// All that it may run, list by list, each with what it is for.
+    /// All lists of tasks that it may run, each with its property name.
     fn branches(&self) -> Vec<(String, &[Task])>;
 
-    /// What it runs when one of them has failed.
+    /// The tasks to run after a child has failed.
     fn errors(&self) -> &[Task];
 
-    /// What it runs at the end.
+    /// The tasks to run at the end, after success and after failure.
     fn finally(&self) -> &[Task];
 }
 
@@ -47,17 +47,17 @@ macro_rules! flowable {
 }
 
 properties! {
-    /// Runs tasks if a condition holds, and others if not.
+    /// Runs one list of tasks if a condition is true, and another if it is false.
     pub struct If as "an if" {
         /// The condition.
         "condition" => condition: Template,
-        /// What runs if it holds.
+        /// Tasks to run if the condition is true.
         "then" => then: Vec<Task>,
-        /// What runs if not.
+        /// Tasks to run if the condition is false.
         "else" => otherwise: Vec<Task> = Vec::new(),
-        /// What runs when one of them has failed.
+        /// Tasks that run after one of this task's children has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
-        /// What runs at the end.
+        /// Tasks that run at the end, after success and after failure.
         "finally" => finally: Vec<Task> = Vec::new(),
     }
 }
@@ -65,23 +65,23 @@ properties! {
 flowable!(If, |task| vec![("then".to_owned(), &task.then), ("else".to_owned(), &task.otherwise)]);
 
 properties! {
-    /// Runs the tasks of the case that a value is.
+    /// Runs the tasks of the case that matches a value.
     pub struct Switch as "a switch" {
-        /// The value.
+        /// The value to match.
         "value" => value: Template,
-        /// Tasks by the value that they are for.
+        /// The tasks for each value.
         "cases" => cases: Entries<Vec<Task>> = Entries::default(),
-        /// What runs where there is no such case.
+        /// Tasks to run if no case matches.
         "defaults" => defaults: Vec<Task> = Vec::new(),
-        /// What runs when one of them has failed.
+        /// Tasks that run after one of this task's children has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
-        /// What runs at the end.
+        /// Tasks that run at the end, after success and after failure.
         "finally" => finally: Vec<Task> = Vec::new(),
     }
 }
 
 impl Switch {
-    /// The tasks for a value.
+    /// The tasks for a value, or the defaults if no case matches.
     pub fn case(&self, value: &str) -> &[Task] {
         let case = self.cases.0.iter().find(|(case, _)| case == value);
         case.map_or(&self.defaults, |(_, tasks)| tasks)
@@ -94,13 +94,13 @@ flowable!(Switch, |task| {
 });
 
 properties! {
-    /// Runs tasks one after the other.
+    /// Runs tasks one after another.
     pub struct Sequential as "a sequence" {
-        /// These.
+        /// The tasks.
         "tasks" => tasks: Vec<Task>,
-        /// What runs when one of them has failed.
+        /// Tasks that run after one of this task's children has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
-        /// What runs at the end.
+        /// Tasks that run at the end, after success and after failure.
         "finally" => finally: Vec<Task> = Vec::new(),
     }
 }
@@ -108,15 +108,15 @@ properties! {
 flowable!(Sequential, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
 properties! {
-    /// Runs tasks side by side.
+    /// Runs tasks in parallel.
     pub struct Parallel as "a parallel" {
-        /// These.
+        /// The tasks.
         "tasks" => tasks: Vec<Task>,
-        /// How many at a time; 0 is all of them.
+        /// Maximum number of tasks at a time; 0 means no limit.
         "concurrent" => concurrent: u32 = 0,
-        /// What runs when one of them has failed.
+        /// Tasks that run after one of this task's children has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
-        /// What runs at the end.
+        /// Tasks that run at the end, after success and after failure.
         "finally" => finally: Vec<Task> = Vec::new(),
     }
 }
@@ -124,17 +124,17 @@ properties! {
 flowable!(Parallel, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
 properties! {
-    /// Runs tasks once for each of some values, which they see as taskrun.value.
+    /// Runs tasks once for each value of a list. Expressions see the value as taskrun.value.
     pub struct ForEach as "a loop" {
-        /// The values: a list, or what comes to one in JSON.
+        /// The values: a list, or an expression that yields a JSON array.
         "values" => values: Values,
-        /// What runs for each.
+        /// The tasks to run for each value.
         "tasks" => tasks: Vec<Task>,
-        /// For how many values at a time; 0 is all of them.
+        /// Maximum number of values at a time; 0 means no limit.
         "concurrencyLimit" => concurrency_limit: u32 = 1,
-        /// What runs when one of them has failed.
+        /// Tasks that run after one of this task's children has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
-        /// What runs at the end.
+        /// Tasks that run at the end, after success and after failure.
         "finally" => finally: Vec<Task> = Vec::new(),
     }
 }
@@ -144,9 +144,9 @@ flowable!(ForEach, |task| vec![("tasks".to_owned(), &task.tasks)]);
 /// The values of a loop.
 #[derive(Clone, Debug)]
 pub enum Values {
-    /// They are written out.
+    /// A literal list.
     List(Vec<Template>),
-    /// They are what this comes to.
+    /// An expression that yields a JSON array.
     Computed(Template),
 }
 
@@ -164,7 +164,7 @@ impl Decode for Values {
 }
 
 impl Values {
-    /// The values as texts: a text as it is, all else as JSON.
+    /// The values as text: strings unchanged, everything else as JSON.
     pub fn resolve(&self, run: &TaskRun<'_>) -> Result<Vec<String>> {
         let template = match self {
             Self::List(templates) => return templates.iter().map(|template| run.fill(template)).collect(),
@@ -182,31 +182,31 @@ impl Values {
 }
 
 properties! {
-    /// Runs another flow: one in a file beside this one, or a built-in one.
+    /// Runs another flow: a file in the same folder as this flow, or a built-in flow.
     pub struct Subflow as "a subflow" {
-        /// Its namespace.
+        /// The flow's namespace.
         "namespace" => namespace: String,
-        /// Its id.
+        /// The flow's id.
         "flowId" => flow_id: Id,
-        /// Its inputs.
+        /// The flow's inputs.
         "inputs" => inputs: Entries<Template> = Entries::default(),
-        /// Its labels.
+        /// Labels of the flow's run.
         "labels" => labels: Labels = Labels::default(),
-        /// Whether the task ends when the flow does.
+        /// Whether the task waits for the flow to end; only true is supported.
         "wait" => wait: Always = Always,
-        /// Whether it fails where the flow has failed.
+        /// Whether the task fails if the flow fails.
         "transmitFailed" => transmit_failed: bool = true,
     }
 }
 
 impl Subflow {
-    /// Runs it.
+    /// Runs the flow.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         subflow::run(self, run).await
     }
 }
 
-/// `true`: nothing here runs on when the flow has ended.
+/// A property that must be `true`: no subflow outlives the flow that started it.
 #[derive(Clone, Copy, Debug)]
 pub struct Always;
 

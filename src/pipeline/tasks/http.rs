@@ -15,15 +15,15 @@ use crate::pipeline::expression::Template;
 properties! {
     /// Downloads a file.
     pub struct Download as "a download" {
-        /// The file's address.
+        /// The file's URL.
         "uri" => uri: Template,
-        /// Headers of the request.
+        /// Request headers.
         "headers" => headers: Entries<Template> = Entries::default(),
     }
 }
 
 impl Download {
-    /// Downloads it into the run's files.
+    /// Downloads the file to the run's storage.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let address = run.fill(&self.uri)?;
         let mut headers = HeaderMap::new();

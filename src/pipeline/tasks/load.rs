@@ -1,4 +1,4 @@
-//! Our own tasks: creating the target, and the streaming load.
+//! taxi's own task types: creating the target table, and the streaming load.
 
 use serde_json::Value as Json;
 
@@ -18,9 +18,9 @@ use crate::transform::row::Computed;
 use crate::transform::times::Period;
 
 properties! {
-    /// Creates the target table by a file of taxi's sql/, unless it exists.
+    /// Creates the target table if it does not exist, from a SQL file built into taxi.
     pub struct CreateTables as "a task that creates a table" {
-        /// The file's name.
+        /// The name of the SQL file.
         "sql" => sql: Template,
         /// The target table.
         "table" => table: Template,
@@ -28,12 +28,12 @@ properties! {
 }
 
 impl CreateTables {
-    /// The step, its values filled in.
+    /// The step with all values filled in.
     pub fn step(&self, scope: &Scope) -> Result<Step, Diagnostic> {
         Ok(Step::CreateTables { sql: scope.fill(&self.sql)?, table: table(scope, &self.table)? })
     }
 
-    /// Creates the table if it is missing.
+    /// Creates the table if it does not exist.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let step = self.step(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
         let Step::CreateTables { sql, table } = step else { return Ok(Outputs::new()) };
@@ -47,35 +47,36 @@ impl CreateTables {
 }
 
 properties! {
-    /// Streams a gzipped CSV into the target: download, row keys, COPY, ATTACH or MERGE, in one transaction with the ledger's row.
+    /// Streams a gzipped CSV into the target table: download, row keys, COPY, ATTACH or MERGE, in one transaction
+    /// with the ledger entry.
     pub struct LoadCsv as "a load" {
-        /// The file's address or path.
+        /// The file's URL or path.
         "from" => from: Template,
         /// The target table.
         "table" => table: Template,
-        /// The column that holds a row's time.
+        /// The column that holds a row's timestamp.
         "timeColumn" => time_column: Template,
-        /// The month, 2021-01, in which nearly all rows of the file lie.
+        /// The file's month, like 2021-01; nearly all rows are expected to lie in it.
         "period" => period: Template,
-        /// How many rows the file had when it was published; empty where that is not known.
+        /// Number of rows of the file as published; empty if unknown.
         "publishedRows" => published_rows: Option<Template> = None,
-        /// The file's SHA-256 in hex; empty where it is not known.
+        /// The file's SHA-256 in hex; empty if unknown.
         "sha256" => sha256: Option<Template> = None,
-        /// How many of its rows may be left out; none where nothing is said.
+        /// Maximum number of rejected rows; 0 if not set.
         "maxRejects" => max_rejects: Option<Template> = None,
-        /// The name that the rows carry.
+        /// The file name to store with each row.
         "filename" => filename: Template,
-        /// The column that takes it.
+        /// The column for the file name.
         "filenameColumn" => filename_column: Template,
-        /// The column that takes the row key.
+        /// The column for the row key.
         "rowKeyColumn" => row_key_column: Template,
-        /// The columns that make the key, in order.
+        /// The columns that make up the row key, in order.
         "rowKey" => row_key: Vec<Template>,
     }
 }
 
 impl LoadCsv {
-    /// The job, its values filled in.
+    /// The job with all values filled in.
     pub fn job(&self, scope: &Scope) -> Result<Job, Diagnostic> {
         let time_column = scope.fill(&self.time_column)?;
         Ok(Job {
@@ -95,7 +96,7 @@ impl LoadCsv {
         })
     }
 
-    /// Loads the file, as a run of its own that is part of the flow's.
+    /// Loads the file as a separate run that is part of the flow's run.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let job = self.job(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
         let execution = run.execution;

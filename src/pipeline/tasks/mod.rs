@@ -1,4 +1,4 @@
-//! The types of task, one file a family: what each is declared with, and what it does.
+//! The task types, one file per family: their properties and what they do.
 
 pub mod copy;
 pub mod core;
@@ -15,7 +15,7 @@ use super::task::TaskType;
 use crate::error::{Error, Kind, Result};
 
 impl TaskType {
-    /// Does what the task is for; what came of it is what expressions find under its id.
+    /// Runs the task. Expressions see the outputs under the task's id.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         match self {
             Self::Log(task) => task.run(run),

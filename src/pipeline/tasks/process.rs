@@ -1,6 +1,7 @@
-//! Child processes: their output line by line, and an end that takes all of them.
+//! Child processes: reads their output line by line, and leaves none of them running.
 //!
-//! Each runs in a process group of its own, which is ended as a whole: when the task is, and when the first of them has ended.
+//! Each child runs in its own process group. The whole group is terminated when the task is cancelled, and when
+//! the child itself exits.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -17,24 +18,25 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::report::log::Level;
 
-/// How long processes have to end by themselves, once they are asked to.
+/// How long processes have to exit after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often to look whether they have.
+/// How often to check whether they have exited.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// How long to wait for the rest of the output of a process that has ended: one that it has left behind may hold it.
+/// How long to wait for the remaining output after the child has exited: a background process may hold the pipe
+/// open.
 const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
-/// The longest line that is taken for one; what is behind belongs to the next.
+/// Maximum length of a line; the rest of a longer line counts as the next line.
 const LINE_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// What a process has come to.
+/// The result of a process.
 pub struct Ended {
-    /// Its exit code; of one that a signal has ended, 128 and the signal's number.
+    /// The exit code, or 128 plus the signal number if a signal ended the process.
     pub exit_code: i32,
-    /// What it has printed as outputs, in lines `::{"outputs": {…}}::`.
+    /// The outputs that it printed in lines of the form `::{"outputs": {…}}::`.
     pub vars: Outputs,
 }
 
-/// Runs a script with the interpreter, in the working directory; its output becomes the task's log.
+/// Runs a script with the interpreter, in the working directory. Its output is written to the task's log.
 pub async fn run(
     run: &TaskRun<'_>,
     interpreter: &[String],
@@ -66,7 +68,7 @@ pub async fn run(
             lines(stdout, |line| if !take(line) {
                 run.say(Level::Info, line)
             }),
-            // many a program tells its progress here
+            // many programs write progress messages to stderr
             lines(stderr, |line| run.say(Level::Info, line)),
         );
     });
@@ -86,7 +88,7 @@ pub async fn run(
         group.end(&mut child).await;
     }
     if !read {
-        // what is not read by then is what a process left behind may still say
+        // after the timeout, ignore the output of background processes
         let _ = tokio::time::timeout(REST_OF_OUTPUT, &mut output).await;
     }
     group.kill();
@@ -104,12 +106,12 @@ impl Group {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
-    /// Asks the processes to end, and ends them.
+    /// Sends SIGTERM, waits up to [`GRACE`], then sends SIGKILL.
     async fn end(&self, child: &mut Child) {
         self.send(Signal::SIGTERM);
         let all_gone = async {
             let _ = child.wait().await;
-            // the shell is the first to go, and does not wait for the others
+            // the shell exits first and does not wait for the other processes
             while self.0.is_some_and(|group| killpg(group, None).is_ok()) {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
@@ -124,7 +126,7 @@ impl Group {
     }
 
     fn send(&self, signal: Signal) {
-        // a group that is gone needs no signal
+        // ignore the error if the group no longer exists
         let _ = self.0.map(|group| killpg(group, signal));
     }
 }
@@ -143,7 +145,7 @@ async fn lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str
     }
 }
 
-/// Takes the outputs of a line that is marked, if it is.
+/// Reads the outputs from a marked line; returns whether the line was one.
 fn take_vars(line: &str, vars: &mut Outputs) -> bool {
     let marked = line.strip_prefix("::").and_then(|line| line.strip_suffix("::"));
     let Some(Ok(Json::Object(mut marked))) = marked.map(serde_json::from_str) else { return false };

@@ -1,4 +1,4 @@
-//! SQL on PostgreSQL.
+//! SQL statements on PostgreSQL.
 
 use std::io::Write as _;
 
@@ -15,40 +15,40 @@ use crate::pipeline::execution::storage::Storage;
 use crate::pipeline::execution::task_run::{Outputs, TaskRun};
 use crate::pipeline::expression::Template;
 
-/// The most rows that are kept in memory: STORE is for more.
+/// Maximum number of rows kept in memory; `STORE` has no limit.
 const FETCH_LIMIT_ROWS: usize = 100_000;
 
-/// The most digits of a numeric that a number of JSON holds as they are; one of more is told as text.
+/// Maximum length of a `numeric` that a JSON number holds exactly; a longer one is returned as text.
 const EXACT_DIGITS: usize = 15;
 
 choices! {
-    /// What becomes of a query's rows.
+    /// What to do with a query's rows.
     pub enum FetchType {
-        /// They are the output rows.
+        /// Return all rows as the output `rows`.
         Fetch = "FETCH",
-        /// The first is the output row.
+        /// Return the first row as the output `row`.
         FetchOne = "FETCH_ONE",
-        /// They are kept in a file, one JSON object a line, whose address is the output uri.
+        /// Store the rows in a file, one JSON object per line, and return its path as the output `uri`.
         Store = "STORE",
-        /// They are not asked for.
+        /// Discard the rows.
         None = "NONE",
     }
 }
 
 properties! {
-    /// The connection that a task names.
+    /// The connection settings of a task.
     pub struct Connection as "a connection" {
-        /// The database's address, where none is given for the run.
+        /// The database URL; ignored if the run is given a database.
         "url" => url: Option<Template> = None,
-        /// The user.
+        /// The user name.
         "username" => username: Option<Template> = None,
-        /// The user's password.
+        /// The password.
         "password" => password: Option<Template> = None,
     }
 }
 
 impl Connection {
-    /// Whether it is known only once tasks have run.
+    /// Whether the settings depend on values that exist only once tasks run.
     pub fn is_of_tasks(&self) -> bool {
         let templates = [&self.url, &self.username, &self.password];
         let of_tasks =
@@ -58,23 +58,23 @@ impl Connection {
 }
 
 properties! {
-    /// Runs one statement.
+    /// Runs one SQL statement.
     pub struct Query as "a query" {
         /// The statement.
         "sql" => sql: Template,
-        /// Values for `:name` in it, which stay data whatever they hold.
+        /// Values for `:name` parameters in the statement, always treated as data, never as SQL.
         "parameters" => parameters: Entries<Template> = Entries::default(),
-        /// What becomes of its rows.
+        /// What to do with the statement's rows.
         "fetchType" => fetch_type: FetchType = FetchType::None,
         with {
-            /// Where.
+            /// The database to connect to.
             connection: Connection,
         }
     }
 }
 
 impl Query {
-    /// Runs it.
+    /// Runs the statement.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let sql = run.fill(&self.sql)?;
         let sql = script::bind(&sql, &values(run, &self.parameters)?);
@@ -94,25 +94,25 @@ impl Query {
 }
 
 properties! {
-    /// Runs statements one after the other.
+    /// Runs SQL statements one after another.
     pub struct Queries as "queries" {
-        /// The statements, with semicolons between them.
+        /// The statements, separated by semicolons.
         "sql" => sql: Template,
-        /// Values for `:name` in them, which stay data whatever they hold.
+        /// Values for `:name` parameters in the statements, always treated as data, never as SQL.
         "parameters" => parameters: Entries<Template> = Entries::default(),
-        /// What becomes of their rows.
+        /// What to do with the statements' rows.
         "fetchType" => fetch_type: FetchType = FetchType::None,
-        /// Whether they are one transaction: all or nothing.
+        /// Whether to run the statements in one transaction: all or nothing.
         "transaction" => transaction: bool = true,
         with {
-            /// Where.
+            /// The database to connect to.
             connection: Connection,
         }
     }
 }
 
 impl Queries {
-    /// Runs them.
+    /// Runs the statements.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let sql = run.fill(&self.sql)?;
         let sql = script::bind(&sql, &values(run, &self.parameters)?);
@@ -121,7 +121,7 @@ impl Queries {
         let storage = &run.execution.storage;
         let work = async {
             let client = &session.client;
-            // a lone statement is a transaction by itself, and some take no other
+            // a single statement is its own transaction, and some statements refuse to run in a transaction block
             let transaction = self.transaction && statements.len() > 1;
             if transaction {
                 control(client, "BEGIN").await?;
@@ -133,7 +133,7 @@ impl Queries {
                     let what = format!("statement {} of {} failed", index + 1, statements.len());
                     Error::new(error.kind(), what).because(error)
                 })?;
-                // what returns nothing has no output
+                // a statement that returns no rows has no outputs
                 outputs.extend((!outcome.is_empty()).then_some(Json::Object(outcome)));
             }
             if transaction {
@@ -155,7 +155,7 @@ async fn control(client: &Client, statement: &str) -> Result<()> {
     client.batch_execute(statement).await.map_err(|cause| failed(statement, cause))
 }
 
-/// Runs one statement; the outputs are `size` and, as asked for, `rows`, `row` or `uri`.
+/// Runs one statement; the outputs are `size` and, depending on the fetch type, `rows`, `row` or `uri`.
 async fn execute(
     client: &Client,
     statement: &str,
@@ -167,7 +167,7 @@ async fn execute(
         return Ok(Outputs::new());
     }
     let failed = |cause| failed(statement, cause);
-    // the values come as texts, of types that only the extended protocol tells
+    // the simple protocol returns values as text; only the extended protocol reports their types
     let types: Vec<Type> = client
         .prepare(statement)
         .await
@@ -228,7 +228,7 @@ fn failed(statement: &str, cause: tokio_postgres::Error) -> Error {
     failure::statement(format!("the statement {short}{more} failed"), cause)
 }
 
-/// A row as JSON: numbers and booleans as such, JSON as it is, all else as the server's text.
+/// A row as JSON: numbers, booleans and JSON values as such, everything else as the server's text.
 fn object(row: &SimpleQueryRow, types: &[Type]) -> Json {
     let value = |index: usize| {
         let Some(text) = row.get(index) else { return Json::Null };

@@ -14,7 +14,7 @@ use crate::pipeline::expression::Template;
 choices! {
     /// Where commands run.
     pub enum RunnerType {
-        /// As processes of this machine.
+        /// As processes on this machine.
         Process = "io.kestra.plugin.core.runner.Process",
     }
 }
@@ -22,35 +22,36 @@ choices! {
 properties! {
     /// Where commands run.
     pub struct TaskRunner as "a task runner" {
-        /// How they run.
+        /// The runner type.
         "type" => runner_type: RunnerType,
     }
 }
 
 properties! {
-    /// Runs shell commands as processes of this machine, in a directory of their own.
+    /// Runs shell commands as processes on this machine, in a temporary working directory.
     pub struct Commands as "a task that runs commands" {
         /// The commands.
         "commands" => commands: Vec<Template>,
-        /// Commands that come before.
+        /// Commands to run before `commands`.
         "beforeCommands" => before_commands: Vec<Template> = Vec::new(),
-        /// Variables of their environment, besides those of taxi's.
+        /// Environment variables, in addition to those of the taxi process.
         "env" => env: Entries<Template> = Entries::default(),
-        /// Files to be there, by name: each a text, or the address of a file that the run has kept.
+        /// Files to create in the working directory, by name: each value is a text, or the URI of a file stored by
+        /// this run.
         "inputFiles" => input_files: Entries<Template> = Entries::default(),
-        /// Patterns of the files to be kept, as outputFiles of the task's outputs.
+        /// Glob patterns of the files to store after the run, returned as the output `outputFiles`.
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
-        /// The shell, and its arguments.
+        /// The shell and its arguments.
         "interpreter" => interpreter: Vec<String> = vec!["/bin/sh".to_owned(), "-c".to_owned()],
-        /// Whether the first command that fails ends the task.
+        /// Whether to stop at the first command that fails.
         "failFast" => fail_fast: bool = true,
-        /// Where they run.
+        /// The task runner.
         "taskRunner" => task_runner: Option<TaskRunner> = None,
     }
 }
 
 impl Commands {
-    /// Runs them.
+    /// Runs the commands.
     pub async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let script = Script {
             commands: fill_all(run, self.before_commands.iter().chain(&self.commands))?,
@@ -64,24 +65,24 @@ impl Commands {
     }
 }
 
-/// Commands with everything filled in.
+/// Commands with all expressions filled in.
 pub struct Script<'a> {
     /// The commands.
     pub commands: Vec<String>,
-    /// Variables of their environment.
+    /// Additional environment variables.
     pub environment: Vec<(String, String)>,
-    /// Files to be there.
+    /// Files to create in the working directory, by name.
     pub input_files: Vec<(String, String)>,
-    /// Patterns of the files to be kept.
+    /// Glob patterns of the files to store.
     pub output_files: Vec<String>,
-    /// The shell, and its arguments.
+    /// The shell and its arguments.
     pub interpreter: &'a [String],
-    /// Whether the first command that fails ends the script.
+    /// Whether to stop at the first command that fails.
     pub fail_fast: bool,
 }
 
 impl Script<'_> {
-    /// Runs the commands in a directory of their own, or in `project_dir`; keeps the files that are asked for, of there and of
+    /// Runs the commands in `project_dir`, or in a temporary directory. Stores the output files found there and in
     /// `made_in`.
     pub async fn run(
         self,
@@ -90,12 +91,12 @@ impl Script<'_> {
         made_in: Option<&Path>,
     ) -> Result<Outputs> {
         let storage = &run.execution.storage;
-        // in a file and not among the arguments, which every user of the machine can read
+        // as a file, not as an argument: every user of the machine can read a process's arguments
         let mut text = if self.fail_fast { "set -e\n" } else { "" }.to_owned();
         text.push_str(&self.commands.join("\n"));
         text.push('\n');
         let script = storage.script(&text)?;
-        // the script is a file: what would make the shell take it from an argument is left out
+        // the script is a file, so drop the `-c` that would make the shell read it from an argument
         let mut interpreter = self.interpreter.to_vec();
         if let Some(option) = interpreter.pop_if(|option| option.starts_with('-') && option.ends_with('c')) {
             let others = option.trim_end_matches('c');
@@ -128,7 +129,8 @@ impl Script<'_> {
     }
 }
 
-/// Puts a file into the working directory: a copy of one that the run has kept, else the text.
+/// Creates a file in the working directory: a copy if `content` is the path of a stored file, else the text
+/// itself.
 fn place(storage: &storage::Storage, working_dir: &Path, name: &str, content: &str) -> Result<()> {
     let relative = PathBuf::from(name);
     if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
@@ -150,7 +152,7 @@ fn place(storage: &storage::Storage, working_dir: &Path, name: &str, content: &s
     }
 }
 
-/// Fills in a list.
+/// Fills in a list of templates.
 pub fn fill_all<'a>(
     run: &TaskRun<'_>,
     templates: impl IntoIterator<Item = &'a Template>,
