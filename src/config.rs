@@ -61,7 +61,7 @@ pub fn lock_timeout(text: &str) -> Result<Duration, String> {
 /// Parses an idle timeout. An empty text means the default.
 pub fn silence(text: &str) -> Result<Duration, String> {
     match duration(if text.is_empty() { DEFAULT_SILENCE } else { text })? {
-        Duration::ZERO => Err("nobody answers in no time".to_owned()),
+        Duration::ZERO => Err("the timeout must be greater than zero".to_owned()),
         timeout => Ok(timeout),
     }
 }

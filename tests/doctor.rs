@@ -57,7 +57,17 @@ fn a_healthy_database_and_source_are_ok_and_nothing_is_changed() {
 
     json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
     let found = diagnosis(&mut doctor(&args), 0);
-    assert!(check(&found, "table public.yellow_tripdata").1.contains("its 20 columns take the rows"));
+    let said = check(&found, "table public.yellow_tripdata").1;
+    assert_eq!(said, "its 20 columns take the rows; a new month becomes a partition");
+    database.sql(
+        "CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+         CREATE TRIGGER audit BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION seen()",
+    );
+    let said = check(&diagnosis(&mut doctor(&args), 0), "table public.yellow_tripdata").1;
+    assert!(
+        said.contains("a new month is merged, not attached as a partition: the triggers audit"),
+        "{said}"
+    );
     let text = taxi(["doctor"]).args(args).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("✓ ok      authentication: taxi may use the database doctor_healthy"), "{text}");

@@ -109,7 +109,7 @@ fn a_file_that_changes_meanwhile_is_started_over() {
         assert_eq!(loaded["rows_inserted"], ROWS, "{name}");
         assert_eq!(requests.len(), 3, "{name}: broken off, asked for the rest, started over");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("the source has another file by now; starting over"), "{name}: {said}");
+        assert!(said.contains("the file has changed at the source; starting over"), "{name}: {said}");
         assert_eq!(database.digest("yellow_tripdata", CSV), reference, "{name}");
         assert_eq!(
             database
@@ -133,7 +133,7 @@ fn a_file_that_never_stays_the_same_is_given_up() {
         Reply::ranged(&content, &format!("\"{count}\""), request).cut_at(content.len() / 2)
     });
     let said = refusal(&output, UNREACHABLE);
-    assert!(said.contains("the source has another file by now"), "{said}");
+    assert!(said.contains("the file has changed at the source"), "{said}");
     assert_eq!(requests.len(), 6, "three times: the file, and the rest of another");
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
 }

@@ -282,7 +282,7 @@ fn inputs_are_checked_before_anything_runs() {
         (&["--input", "whom=x"][..], "there is no input \"whom\"; the pipeline has who, count, maybe"),
         (&["--input", "count=ten"], "the input count: \"ten\" is not a whole number"),
         (&["--input", "count=10"], "the input count: 10 is more than 9"),
-        (&["--input", "count"], "this is not like NAME=VALUE"),
+        (&["--input", "count"], "expected NAME=VALUE"),
         (&["--trigger-date", "soon"], "\"soon\" is not a date like 2020-03-01"),
         (&["--trigger", "daily"], "has no trigger \"daily\"; it has none"),
     ] {

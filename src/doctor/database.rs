@@ -113,7 +113,7 @@ async fn reach_place(
             return Ok(());
         }
         Ok(Err(cause)) => cause.into(),
-        Err(_elapsed) => "nobody answers".into(),
+        Err(_elapsed) => "the connection timed out".into(),
     };
     let error = unreachable(format!("{host}:{port} cannot be reached")).because(cause);
     Err(("port", error, "check the port, that the server runs and listens there, and firewalls on the way"))
@@ -149,7 +149,7 @@ fn look_at_session(row: &Row, settings: &Settings, findings: &mut Findings) {
         (true, "verify-full" | "verify-ca") => findings.ok("tls", format!("{protocol}, sslmode={mode}")),
         (true, _) => findings.warn(
             "tls",
-            format!("{protocol}, but with sslmode={mode} nobody looks whose certificate it is"),
+            format!("{protocol}, but sslmode={mode} does not verify the server's certificate"),
             "set sslmode=verify-full, with sslrootcert where the CA is not a public one",
         ),
     }

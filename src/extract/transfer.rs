@@ -315,7 +315,7 @@ impl Pace {
 
 /// The file changed at the source during the download.
 #[derive(Debug, thiserror::Error)]
-#[error("the source has another file by now")]
+#[error("the file has changed at the source")]
 struct Changed;
 
 fn changed(address: &str) -> Error {

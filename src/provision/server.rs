@@ -50,15 +50,19 @@ impl Server<'_> {
     /// The port changes if another program has taken it.
     pub async fn start(&self, connection: &mut Connection, report: &dyn Report) -> Result<bool> {
         let data = self.home.data();
-        let running = postmaster(&data).is_some();
-        if !running {
-            self.choose_port(connection, report)?;
-            self.write_settings(connection)?;
-            self.remove_stale_locks(connection)?;
-            self.run_pg_ctl().await?;
+        if postmaster(&data).is_some() {
+            match create_database(connection, &data).await {
+                // a server that was just killed still has its process
+                Err(error) if error.kind() == Kind::Unreachable && postmaster(&data).is_none() => {}
+                created => return created.map(|()| false),
+            }
         }
+        self.choose_port(connection, report)?;
+        self.write_settings(connection)?;
+        self.remove_stale_locks(connection)?;
+        self.run_pg_ctl().await?;
         create_database(connection, &data).await?;
-        Ok(!running)
+        Ok(true)
     }
 
     /// Keeps the port, or switches to a free one if another program has taken it.

@@ -84,7 +84,7 @@ impl TaskLog {
         match lines.len() {
             // PostgreSQL's text type cannot hold NUL
             ..LOG_LIMIT_LINES => lines.push(Line::said(level, &text.replace('\0', "\u{fffd}"))),
-            LOG_LIMIT_LINES => lines.push(Line::said(Level::Warning, "more was said, and is left out here")),
+            LOG_LIMIT_LINES => lines.push(Line::said(Level::Warning, "log truncated")),
             _ => {}
         }
     }
