@@ -1,8 +1,9 @@
 -- Returns what decides how a load's rows reach the table $1 (a quoted name): whether it is partitioned by ranges
 -- of the column $2; the partition that overlaps the period from $3 (inclusive) to $4 (exclusive), and whether the
 -- bounds are equal; the schema and name of a new partition for that period (the table's name followed by $5), and
--- what may prevent this role from creating it; triggers, rules and policies.
--- Locks nothing. May be run again.
+-- what may prevent this role from creating it; triggers, rules, policies, foreign keys to the table, and publications of its rows.
+-- Locks: the partitions against changes of their shape (ACCESS SHARE), until the transaction ends: not to be run in the
+-- load's own, since others wait for the default partition. May be run again.
 WITH target AS (
     SELECT
         pg_class.oid, relname, relowner, relnamespace,
@@ -19,7 +20,7 @@ WITH target AS (
         pg_get_expr(partition.relpartbound, partition.oid) AS bound,
         regexp_match(
             pg_get_expr(partition.relpartbound, partition.oid),
-            '^FOR VALUES FROM \((?:MINVALUE|''(.*)'')\) TO \((?:MAXVALUE|''(.*)'')\)$'
+            '^FOR VALUES FROM [(](?:MINVALUE|''(.*)'')[)] TO [(](?:MAXVALUE|''(.*)'')[)]$'
         ) AS ends
     FROM target
     JOIN pg_inherits ON inhparent = target.oid
@@ -46,7 +47,24 @@ SELECT
     pg_get_userbyid(relowner)::text AS owner,
     pg_get_userbyid(relowner) = current_user AS is_owner,
     pg_has_role(relowner, 'USAGE') AS may_attach,
-    has_schema_privilege(home.oid, 'CREATE') AS may_create,
+    has_schema_privilege(home.oid, 'CREATE') AND has_schema_privilege(relowner, home.oid, 'CREATE') AS may_create,
+    octet_length(relname || $5) > 63 AS is_too_long,
+    ARRAY(
+        SELECT conrelid::regclass::text FROM pg_constraint
+        WHERE contype = 'f' AND confrelid = target.oid
+        ORDER BY 1
+    ) AS referring,
+    ARRAY(
+        SELECT pubname::text FROM pg_publication
+        WHERE pubviaroot AND (
+            puballtables
+            OR EXISTS (SELECT FROM pg_publication_rel WHERE prpubid = pg_publication.oid AND prrelid = target.oid)
+            OR EXISTS (
+                SELECT FROM pg_publication_namespace WHERE pnpubid = pg_publication.oid AND pnnspid = target.relnamespace
+            )
+        )
+        ORDER BY 1
+    ) AS publications,
     ARRAY(
         SELECT DISTINCT tgname::text FROM pg_trigger
         WHERE tgrelid IN (SELECT target.oid UNION SELECT relid FROM pg_partition_tree(target.oid))

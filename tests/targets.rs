@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::http::{Reply, Server};
 use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write, yellow_csv};
 use crate::support::{Database, failure, json, refusal, skipped, testdata, wait_until};
 
@@ -383,6 +384,22 @@ fn triggers_and_rules_that_drop_rows_are_named() {
          CREATE TRIGGER only_three BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION drop_some()",
         &["were dropped by one of its triggers: only_three", "the triggers only_three must see the rows"],
     );
+    database.sql("ALTER TABLE yellow_tripdata DISABLE TRIGGER only_three");
+    json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    database.sql(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE TRIGGER keeps BEFORE DELETE ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION keep()",
+    );
+    let mut replace = database.reload("yellow", 2021, 1, source);
+    let said = refusal(&replace.args(["--if-loaded", "replace"]).output().unwrap(), 78);
+    assert!(
+        said.contains("were not deleted from public.yellow_tripdata, which has triggers: keeps"),
+        "{said}"
+    );
+    database.sql(
+        "DROP TRIGGER keeps ON yellow_tripdata; DROP TABLE public_partitions.yellow_tripdata_2021_01; \
+         TRUNCATE yellow_tripdata, taxi_etl.runs CASCADE",
+    );
     refused(
         "DROP TRIGGER only_three ON yellow_tripdata; \
          CREATE RULE nothing AS ON INSERT TO yellow_tripdata DO INSTEAD NOTHING",
@@ -429,6 +446,82 @@ fn a_member_of_the_owning_role_attaches_and_others_merge() {
         "REASSIGN OWNED BY table_owner, table_member TO CURRENT_USER; DROP OWNED BY table_owner, table_member, table_stranger; \
          DROP ROLE table_member, table_stranger, table_owner",
     );
+}
+
+#[test]
+fn a_load_that_streams_holds_no_lock_on_the_default_partition() {
+    let database = Database::new("no_lock");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["2021-01", "2021-02"] {
+        write_month(folder.path(), name, &yellow_csv(20_000, name));
+    }
+    let source = folder.path().to_str().unwrap();
+    json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    // a trigger somewhere makes the server look for those of the partitions
+    database.sql(
+        "CREATE TABLE unrelated (a int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+         CREATE TRIGGER t BEFORE INSERT ON unrelated FOR EACH ROW EXECUTE FUNCTION f()",
+    );
+    let body = std::fs::read(folder.path().join("yellow/yellow_tripdata_2021-02.csv.gz")).unwrap();
+    let site = Server::new(move |_| Reply::ok(body.clone()).at_most(body.len() as u64 / 600));
+    let mut load = spawn(&mut database.load("yellow", 2021, 2, &site.address));
+    let streaming = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%COPY \"public_partitions\"%' \
+                     AND datname = current_database() AND pid <> pg_backend_pid()";
+    wait_until("the load streams", || database.value(streaming) != "0");
+    let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'public_partitions.yellow_tripdata_default'::regclass";
+    assert_eq!(database.value(locks), "0");
+    load.kill().unwrap();
+    load.wait().unwrap();
+}
+
+#[test]
+fn where_moved_rows_would_be_missed_a_new_month_is_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    write_neighbours(folder.path());
+    let source = folder.path().to_str().unwrap();
+    let loaded = |name: &str, sql: &str| {
+        let database = Database::new(name);
+        json(&database.load("yellow", 2021, 2, source).output().unwrap());
+        database.sql(sql);
+        let output = database.load("yellow", 2021, 1, source).output().unwrap();
+        json(&output);
+        assert!(!partitions(&database).iter().any(|partition| partition.contains("2021_01")), "{name}");
+        let rows =
+            database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata");
+        assert_eq!(rows, "4080 4080", "{name}");
+        (database, String::from_utf8(output.stderr).unwrap())
+    };
+    let (database, said) = loaded(
+        "referred_to",
+        "ALTER TABLE yellow_tripdata ADD PRIMARY KEY (unique_row_id, tpep_pickup_datetime); \
+         CREATE TABLE notes (id text, at timestamp, \
+             FOREIGN KEY (id, at) REFERENCES yellow_tripdata ON DELETE CASCADE); \
+         INSERT INTO notes SELECT unique_row_id, tpep_pickup_datetime FROM yellow_tripdata \
+             WHERE tpep_pickup_datetime < '2021-02-01'",
+    );
+    assert!(said.contains("foreign keys of notes refer to the table"), "{said}");
+    assert_eq!(database.value("SELECT count(*) FROM notes"), "40");
+    let publication =
+        "CREATE PUBLICATION p FOR TABLE yellow_tripdata WITH (publish_via_partition_root = true)";
+    assert!(loaded("published", publication).1.contains("the publications p publish its rows via the table"));
+}
+
+#[test]
+fn a_changed_file_that_matches_nothing_is_counted_with_the_rows_that_were_there() {
+    let database = Database::new("changed_wholly");
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().to_str().unwrap();
+    write_month(folder.path(), "2021-01", &yellow_csv(2000, "2021-01"));
+    json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    write_month(folder.path(), "2021-01", &yellow_csv(1000, "2021-01").replace(".5,3,", ".25,3,"));
+    let changed = json(&database.load("yellow", 2021, 1, source).output().unwrap());
+    assert_eq!((&changed["rows_inserted"], &changed["rows_in_period"]), (&1000.into(), &3000.into()));
+    // a generated column, and one that only a trigger fills
+    database.sql(
+        "ALTER TABLE yellow_tripdata ADD twice float8 GENERATED ALWAYS AS (coalesce(fare_amount, 0) * 2) STORED NOT NULL",
+    );
+    write_month(folder.path(), "2021-01", &yellow_csv(3000, "2021-01"));
+    assert_eq!(json(&database.load("yellow", 2021, 1, source).output().unwrap())["rows_inserted"], 1000);
 }
 
 #[test]

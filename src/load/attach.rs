@@ -10,10 +10,11 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as Cause, Transaction};
 
 use super::locks;
-use super::merge::holds_rows;
+use super::merge::some_without_time;
 use super::staging::StagingTable;
 use crate::database::failure;
 use crate::database::identifier::TableName;
@@ -38,8 +39,8 @@ pub struct Attach<'a> {
     table: &'a TableName,
     period: &'a Period,
     staging: String,
+    filename: &'a str,
     identifiers: minijinja::Value,
-    delete_matched: String,
 }
 
 /// How the rows of the new partition differ from those of the file.
@@ -47,8 +48,8 @@ pub struct Attach<'a> {
 pub struct Attached {
     /// Number of rows of the file that were dropped, since the target already held their key.
     pub rows_matched: u64,
-    /// Number of rows moved from the default partition.
-    pub rows_moved: u64,
+    /// Number of rows under the file's name that came from the default partition.
+    pub rows_of_file_moved: u64,
 }
 
 impl<'a> Attach<'a> {
@@ -59,8 +60,9 @@ impl<'a> Attach<'a> {
         table: &'a TableName,
         staging: &StagingTable,
         period: &'a Period,
+        filename: &'a str,
         identifiers: &minijinja::Value,
-    ) -> Result<Self> {
+    ) -> Self {
         let staging = staging.name.quoted();
         let identifiers = minijinja::context! {
             staging => staging.clone(),
@@ -68,8 +70,7 @@ impl<'a> Attach<'a> {
             next_first_day => period.next_first_day.to_string(),
             ..identifiers.clone()
         };
-        let delete_matched = statement::render("delete_matched.sql", &identifiers)?;
-        Ok(Self { transaction, control, session, table, period, staging, identifiers, delete_matched })
+        Self { transaction, control, session, table, period, staging, filename, identifiers }
     }
 
     /// Does the work that reads all rows, before the load takes the table's lock: proves that the rows lie in the
@@ -90,12 +91,12 @@ impl<'a> Attach<'a> {
     /// Deletes the staged rows that match rows of the target outside of the month: rows without a time and, if the
     /// file `was_loaded` before, rows whose time has been changed. Returns the number of deleted rows.
     pub async fn delete_matched_elsewhere(&self, was_loaded: bool) -> Result<u64> {
-        let some_without_time =
-            holds_rows(self.transaction, self.table, &self.identifiers, None, true).await?;
+        let some_without_time = some_without_time(self.transaction, self.table, &self.identifiers).await?;
         if !was_loaded && !some_without_time {
             return Ok(0);
         }
-        self.delete_matched(was_loaded, false, true).await.map_err(|cause| self.failed(cause))
+        let delete = statement::render("delete_matched.sql", &self.identifiers)?;
+        self.transaction.execute(&delete, &[&was_loaded]).await.map_err(|cause| self.failed(cause))
     }
 
     /// Attaches the partition. Waits at most `timeout` for the default partition. The caller holds the table's lock.
@@ -136,32 +137,23 @@ impl<'a> Attach<'a> {
     /// Makes one attempt. The inner error is the server's, so that the caller can decide whether to try again.
     async fn attempt(&self, lock_timeout: Duration) -> Result<Result<Attached, Cause>> {
         locks::bound(self.transaction, lock_timeout, true).await?;
-        let holds_some =
-            holds_rows(self.transaction, self.table, &self.identifiers, Some(self.period), false).await?;
+        let holds_rows = statement::render("holds_rows.sql", &self.identifiers)?;
         let attach = statement::render("attach_partition.sql", &self.identifiers)?;
         let moving = statement::render("move_rows_of_month.sql", &self.identifiers)?;
         let range = &self.period.range;
         let attempt = async {
             let mut attached = Attached::default();
-            if holds_some {
-                attached.rows_matched = self.delete_matched(false, true, false).await?;
-                attached.rows_moved = self.transaction.execute(&moving, &[&range.start, &range.end]).await?;
+            let held = self.transaction.query_one(&holds_rows, &[&range.start, &range.end, &false]).await?;
+            if held.get(0) {
+                let bounds: [&(dyn ToSql + Sync); 3] = [&range.start, &range.end, &self.filename];
+                let moved = self.transaction.query_one(&moving, &bounds).await?;
+                let count = |index| moved.get::<_, i64>(index).unsigned_abs();
+                (attached.rows_matched, attached.rows_of_file_moved) = (count(0), count(1));
             }
             self.transaction.batch_execute(&attach).await?;
             Ok(attached)
         };
         Ok(attempt.await)
-    }
-
-    async fn delete_matched(
-        &self,
-        anywhere: bool,
-        in_period: bool,
-        without_time: bool,
-    ) -> Result<u64, Cause> {
-        let range = in_period.then_some(&self.period.range);
-        let (from, until) = range.map(|range| (range.start, range.end)).unzip();
-        self.transaction.execute(&self.delete_matched, &[&anywhere, &from, &until, &without_time]).await
     }
 
     async fn execute(&self, statement: &str) -> Result<()> {

@@ -98,9 +98,8 @@ struct Staged {
 struct Added {
     rows_inserted: u64,
     rows_deleted: u64,
-    /// Whether the rows that the target holds under the file's name in its month may differ from the file's rows
-    /// of that month.
-    is_mixed: bool,
+    /// Number of the target's rows under the file's name in its month, if it follows from the other counts.
+    rows_in_period: Option<u64>,
 }
 
 impl Job {
@@ -263,7 +262,7 @@ impl Load<'_> {
             // makes a missing privilege fail now, before all the work
             rejects::record(transaction, self.run.id, &job.filename, &[]).await?;
         }
-        let target = target::inspect(transaction, &job.table, &job.period).await?;
+        let target = target::inspect(control, &job.table, &job.period).await?;
         let detail = match &target.route {
             Route::Attach(partition) => format!("the month becomes the partition {}", partition.name),
             Route::Merge(reason) => format!("the rows are merged: {reason}"),
@@ -321,9 +320,9 @@ impl Load<'_> {
             Route::Attach(_) => self.attach(staging, &target, was_loaded, &transformed).await?,
             Route::Merge(_) => self.merge(staging, &target, was_loaded, &transformed).await?,
         };
-        let rows_in_period = match added.is_mixed {
-            true => job.count_held(transaction, &self.names.identifiers).await?,
-            false => transformed.rows_in_period,
+        let rows_in_period = match added.rows_in_period {
+            Some(rows) => rows,
+            None => job.count_held(transaction, &self.names.identifiers).await?,
         };
         let loaded = Loaded {
             rows_read: rows_staged + rows_rejected,
@@ -359,10 +358,17 @@ impl Load<'_> {
         let Self { job, transaction, control, report, .. } = *self;
         let session = self.run.server_pid.unwrap_or_default();
         let (table, identifiers) = (&job.table, &self.names.identifiers);
-        let attach =
-            Attach::new(transaction, (control, session), table, &staging.main, &job.period, identifiers)?;
+        let attach = Attach::new(
+            transaction,
+            (control, session),
+            table,
+            &staging.main,
+            &job.period,
+            &job.filename,
+            identifiers,
+        );
         attach.prepare().await?;
-        let (rows_deleted, was_loaded) = self.begin_to_add(was_loaded).await?;
+        let (rows_deleted, was_loaded) = self.begin_to_add(target, was_loaded).await?;
         // before the merge, so that the file's own out-of-period rows cannot match
         let mut rows_matched = attach.delete_matched_elsewhere(was_loaded).await?;
         let mut rows_inserted = staging.main.rows;
@@ -376,7 +382,7 @@ impl Load<'_> {
         Ok(Added {
             rows_inserted: rows_inserted - rows_matched,
             rows_deleted,
-            is_mixed: rows_matched > 0 || attached.rows_moved > 0,
+            rows_in_period: Some(transformed.rows_in_period - rows_matched + attached.rows_of_file_moved),
         })
     }
 
@@ -388,12 +394,14 @@ impl Load<'_> {
         was_loaded: bool,
         transformed: &Transformed,
     ) -> Result<Added> {
-        let (rows_deleted, was_loaded) = self.begin_to_add(was_loaded).await?;
+        let (rows_deleted, was_loaded) = self.begin_to_add(target, was_loaded).await?;
         let merge = self.merge_into(target, was_loaded);
         let rows_inserted = merge.whole_file(&staging.main, &transformed.outside).await?;
-        let is_mixed = rows_inserted != staging.main.rows || !target.triggers.is_empty();
+        // rows that match may be under another file's name, and rows of an earlier version of the file may be there too
+        let is_as_staged = rows_inserted == staging.main.rows && !was_loaded && target.triggers.is_empty();
+        let rows_in_period = is_as_staged.then_some(transformed.rows_in_period);
         staging.main.drop(self.transaction).await?;
-        Ok(Added { rows_inserted, rows_deleted, is_mixed })
+        Ok(Added { rows_inserted, rows_deleted, rows_in_period })
     }
 
     const fn merge_into<'a>(&'a self, target: &'a Target, was_loaded: bool) -> Merge<'a> {
@@ -409,14 +417,38 @@ impl Load<'_> {
 
     /// Waits until no other load is adding rows to the table. If the file's rows are to be replaced, deletes them.
     /// Returns the number of deleted rows, and whether the target may still hold rows of the file.
-    async fn begin_to_add(&self, was_loaded: bool) -> Result<(u64, bool)> {
+    async fn begin_to_add(&self, target: &Target, was_loaded: bool) -> Result<(u64, bool)> {
         let Self { job, transaction, control, options, report, .. } = *self;
         locks::take(transaction, control, &Lock::of_table(&job.table), report.as_ref()).await?;
         locks::bound(transaction, options.lock_timeout, true).await?;
         match options.if_loaded {
-            IfLoaded::Replace => Ok((job.delete_file(transaction, self.names).await?, false)),
+            IfLoaded::Replace => {
+                let deleted = job.delete_file(transaction, self.names).await?;
+                if !target.triggers.is_empty() {
+                    self.check_deleted(target).await?;
+                }
+                Ok((deleted, false))
+            }
             IfLoaded::Skip | IfLoaded::Merge => Ok((0, was_loaded)),
         }
+    }
+
+    /// Fails if a trigger has kept rows of the file from being deleted.
+    async fn check_deleted(&self, target: &Target) -> Result<()> {
+        let table = &self.job.table;
+        let count = statement::render("count_files.sql", &self.names.identifiers)?;
+        let left = self.transaction.query(&count, &[&[&self.job.filename].as_slice()]).await;
+        let left =
+            left.map_err(|cause| database_failure(format!("cannot count the rows of {table}"), cause))?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let names = target.triggers.join(", ");
+        let text = format!(
+            "rows of {} were not deleted from {table}, which has triggers: {names}",
+            self.job.filename
+        );
+        Err(Error::new(Kind::Configuration, text).hint("disable the trigger, or load with --if-loaded merge"))
     }
 }
 

@@ -74,14 +74,15 @@ impl Merge<'_> {
         let span = span.filter(|_| times.is_none());
         Ok(Bounds {
             // a staged row without a time can have the same key as a row of any time
-            anywhere: outside.some_without_time(),
+            // and a trigger may have stored another time than the file has
+            anywhere: outside.some_without_time() || !self.target.triggers.is_empty(),
             times,
             first: span.map(|(first, _)| first),
             last: span.map(|(_, last)| last),
             // and any staged row can have the same key as a target row without a time: whether there is one is
             // checked only in a partitioned table, where the check is cheap
             without_time: !self.target.is_partitioned
-                || holds_rows(self.transaction, self.table, self.identifiers, None, true).await?,
+                || some_without_time(self.transaction, self.table, self.identifiers).await?,
             ..Bounds::default()
         })
     }
@@ -125,18 +126,15 @@ impl Merge<'_> {
     }
 }
 
-/// Whether the target holds rows of the `period`, if one is given, or rows without a time, if `without_time` is
-/// set.
-pub async fn holds_rows(
+/// Returns whether the target holds rows without a time.
+pub async fn some_without_time(
     transaction: &Transaction<'_>,
     table: &TableName,
     identifiers: &minijinja::Value,
-    period: Option<&Period>,
-    without_time: bool,
 ) -> Result<bool> {
     let holds = statement::render("holds_rows.sql", identifiers)?;
-    let (from, until) = period.map(|period| (period.range.start, period.range.end)).unzip();
-    let row = transaction.query_one(&holds, &[&from, &until, &without_time]).await;
+    let none: Option<Timestamp> = None;
+    let row = transaction.query_one(&holds, &[&none, &none, &true]).await;
     Ok(row.map_err(|cause| failed(table, cause))?.get(0))
 }
 

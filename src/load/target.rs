@@ -45,6 +45,12 @@ pub enum MergeReason {
     Triggers(Vec<String>),
     /// Row-level security applies to the role.
     Policies,
+    /// Foreign keys of these tables refer to the target: to move a row would delete what refers to it.
+    ForeignKeys(Vec<String>),
+    /// These publications publish rows as the target's, which attached rows are not.
+    Publications(Vec<String>),
+    /// The name of a partition would be longer than the server's limit.
+    NameTooLong,
 }
 
 impl fmt::Display for MergeReason {
@@ -57,6 +63,13 @@ impl fmt::Display for MergeReason {
             Self::MayNotCreate(schema) => write!(f, "the role lacks CREATE on the schema {schema}"),
             Self::Triggers(names) => write!(f, "the triggers {} must see the rows", names.join(", ")),
             Self::Policies => f.write_str("row-level security applies to the rows"),
+            Self::ForeignKeys(tables) => {
+                write!(f, "foreign keys of {} refer to the table", tables.join(", "))
+            }
+            Self::Publications(names) => {
+                write!(f, "the publications {} publish its rows via the table", names.join(", "))
+            }
+            Self::NameTooLong => f.write_str("the name of a partition would be longer than 63 bytes"),
         }
     }
 }
@@ -109,11 +122,16 @@ pub async fn inspect(client: &impl GenericClient, table: &TableName, period: &Pe
 fn new_months(row: &Row) -> Route {
     let (owner, schema): (String, String) = (row.get("owner"), row.get("schema_name"));
     let triggers: Vec<String> = row.get("triggers");
+    let (referring, publications): (Vec<String>, Vec<String>) =
+        (row.get("referring"), row.get("publications"));
     let has = |column: &str| row.get::<_, bool>(column);
     Route::Merge(match () {
         () if !has("is_partitioned") => MergeReason::NotPartitioned,
         () if !triggers.is_empty() => MergeReason::Triggers(triggers),
         () if has("has_policies") => MergeReason::Policies,
+        () if !referring.is_empty() => MergeReason::ForeignKeys(referring),
+        () if !publications.is_empty() => MergeReason::Publications(publications),
+        () if has("is_too_long") => MergeReason::NameTooLong,
         () if !has("may_attach") => MergeReason::NotOwner(owner),
         () if !has("may_create") => MergeReason::MayNotCreate(schema),
         () => {
