@@ -29,6 +29,7 @@ mod kills;
 mod loads;
 mod locks;
 mod orchestrators;
+mod partitions;
 mod readme;
 mod rejects;
 mod reports;

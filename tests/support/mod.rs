@@ -5,6 +5,7 @@ pub mod http;
 pub mod judge;
 pub mod month;
 pub mod proxy;
+pub mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -5,7 +5,7 @@ use std::fmt;
 use super::functions::{FILTERS, FUNCTIONS, TESTS};
 use super::lex::{Lexed, Token, lex};
 
-/// Maximum nesting depth of an expression: nobody writes a deeper one by hand.
+/// Maximum nesting depth of an expression: expressions written by hand are far shallower.
 const DEPTH_LIMIT: u32 = 64;
 
 /// A parsed part of an expression.
