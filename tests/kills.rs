@@ -15,7 +15,7 @@ const POINTS: [(&str, u32, bool); 16] = [
     ("state = 'active' AND query LIKE '%COPY %'", 0, false),
     ("state = 'active' AND query LIKE '%COPY %'", 5, false),
     ("state = 'active' AND query LIKE '%COPY %'", 60, false),
-    ("query LIKE '%ADD CONSTRAINT taxi_month%'", 0, false),
+    ("query LIKE '%CONSTRAINT taxi_month%'", 0, false),
     ("query LIKE '%DELETE FROM \"public_partitions\"%'", 0, false),
     ("query LIKE '%WITH moved AS%'", 0, false),
     ("query LIKE '%ATTACH PARTITION%'", 0, false),

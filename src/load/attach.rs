@@ -66,19 +66,15 @@ impl<'a> Attach<'a> {
         let staging = staging.name.quoted();
         let identifiers = minijinja::context! {
             staging => staging.clone(),
-            first_day => period.first_day.to_string(),
-            next_first_day => period.next_first_day.to_string(),
             ..identifiers.clone()
         };
         Self { transaction, control, session, table, period, staging, filename, identifiers }
     }
 
-    /// Does the work that reads all rows, before the load takes the table's lock: proves that the rows lie in the
-    /// month, and creates the target's indexes on the staging table.
-    pub async fn prepare(&self) -> Result<()> {
+    /// Creates the target's indexes on the staging table. This reads all rows, so it is done before the load takes
+    /// the table's lock.
+    pub async fn create_indexes(&self) -> Result<()> {
         let failed = |cause| self.failed(cause);
-        let prove = statement::render("prove_period.sql", &self.identifiers)?;
-        self.transaction.batch_execute(&prove).await.map_err(failed)?;
         let list = statement::render("list_indexes.sql", &self.identifiers)?;
         let listed =
             self.transaction.query(&list, &[&self.table.quoted(), &self.staging]).await.map_err(failed)?;

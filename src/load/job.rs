@@ -218,6 +218,8 @@ impl Job {
     pub(super) fn identifiers(&self, columns: &[Column]) -> minijinja::Value {
         minijinja::context! {
             table => self.table.quoted(),
+            first_day => self.period.first_day.to_string(),
+            next_first_day => self.period.next_first_day.to_string(),
             key_column => quote(&self.computed.key_column.to_lowercase()),
             time_column => quote(&self.period.time_column.to_lowercase()),
             filename_column => quote(&self.computed.filename_column.to_lowercase()),
@@ -367,7 +369,7 @@ impl Load<'_> {
             &job.filename,
             identifiers,
         );
-        attach.prepare().await?;
+        attach.create_indexes().await?;
         let (rows_deleted, was_loaded) = self.begin_to_add(target, was_loaded).await?;
         // before the merge, so that the file's own out-of-period rows cannot match
         let mut rows_matched = attach.delete_matched_elsewhere(was_loaded).await?;
