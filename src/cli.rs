@@ -3,6 +3,7 @@
 //! The first paragraph of a doc comment is what `-h` prints; `--help` prints all of it.
 
 mod options;
+pub(crate) mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,16 +11,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::config;
 use crate::error::Kind;
-use crate::ledger::Status;
-use crate::load::IfLoaded;
-use crate::pipeline::months::{First, Last, MonthOfYear};
+use crate::http::SourceUrl;
+use crate::ledger::RunStatus;
+use crate::month::options::IfLoaded;
 use crate::transform::reject;
 
-pub use options::{
-    DatabaseArgs, Day, DeliveryArgs, OrchestratorArgs, OutputArgs, Pair, PatienceArgs, ServerArgs,
-};
+use values::{Day, First, Last, MonthOfYear, Pair};
+
+pub(crate) use options::{DatabaseArgs, DeliveryArgs, OrchestratorArgs, OutputArgs, RetryArgs, ServerArgs};
 
 /// Loads the NYC taxi files into PostgreSQL
 ///
@@ -30,15 +30,15 @@ pub use options::{
 pub struct Cli {
     /// The subcommand to run.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// Settings of the embedded server.
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub(crate) server: ServerArgs,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Load one month
     ///
     /// A month that is already loaded, and has not changed at the source since, is skipped.
@@ -129,70 +129,70 @@ pub enum Command {
 
 /// Arguments of `taxi load`.
 #[derive(Args, Debug)]
-pub struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// Taxi type: yellow or green
     #[arg(long)]
-    pub taxi: String,
+    pub(crate) taxi: String,
     /// Year of the month; leave it out with --month previous
     #[arg(long)]
-    pub year: Option<u16>,
+    pub(crate) year: Option<u16>,
     /// Month, 1 to 12, or "previous" for the month before the current one
     #[arg(long)]
-    pub month: MonthOfYear,
+    pub(crate) month: MonthOfYear,
     /// How to load.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Arguments of `taxi run`.
 #[derive(Args, Debug)]
-pub struct FlowRunArgs {
+pub(crate) struct FlowRunArgs {
     /// File of the flow
-    pub flow: PathBuf,
+    pub(crate) flow: PathBuf,
     /// Input of the flow; repeat the option for each input
     #[arg(long = "input", short, value_name = "NAME=VALUE")]
-    pub inputs: Vec<Pair>,
+    pub(crate) inputs: Vec<Pair>,
     /// Label of the run; repeat the option for each label
     #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub labels: Vec<Pair>,
+    pub(crate) labels: Vec<Pair>,
     /// Run the flow as this trigger does: with its inputs, for its latest date
     ///
     /// Inputs given with --input replace those of the trigger, and --trigger-date replaces the date.
     #[arg(long, value_name = "ID")]
-    pub trigger: Option<String>,
+    pub(crate) trigger: Option<String>,
     /// Date to run the flow for, trigger.date in expressions: 2020-03-01, or with time and zone
     #[arg(long, value_name = "DATE")]
-    pub trigger_date: Option<Day>,
+    pub(crate) trigger_date: Option<Day>,
     /// The database.
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub(crate) database: DatabaseArgs,
     /// Maximum time to wait for another run or for a locked table: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. When the time is over, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::lock_timeout)]
-    pub lock_timeout: Duration,
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout)]
+    pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
-    pub patience: PatienceArgs,
+    pub(crate) retry: RetryArgs,
     /// How to report.
     #[command(flatten)]
-    pub delivery: DeliveryArgs,
+    pub(crate) delivery: DeliveryArgs,
 }
 
 /// Arguments of `taxi validate`.
 #[derive(Args, Debug)]
-pub struct ValidateArgs {
+pub(crate) struct ValidateArgs {
     /// Files of the flows
     #[arg(required = true, value_name = "FLOW")]
-    pub flows: Vec<PathBuf>,
+    pub(crate) flows: Vec<PathBuf>,
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// How `taxi show` draws a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum View {
+pub(crate) enum View {
     /// A tree in plain text.
     #[default]
     Tree,
@@ -202,141 +202,141 @@ pub enum View {
 
 /// Arguments of `taxi show`.
 #[derive(Args, Debug)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// File of the flow
-    pub flow: PathBuf,
+    pub(crate) flow: PathBuf,
     /// Format of the drawing
     #[arg(long = "as", value_enum, default_value_t, value_name = "FORMAT")]
-    pub view: View,
+    pub(crate) view: View,
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// Arguments of `taxi triggers`.
 #[derive(Args, Debug)]
-pub struct TriggersArgs {
+pub(crate) struct TriggersArgs {
     /// File of the flow
-    pub flow: PathBuf,
+    pub(crate) flow: PathBuf,
     /// Number of dates to print for each trigger
     #[arg(long, value_name = "N", default_value_t = 5)]
-    pub count: usize,
+    pub(crate) count: usize,
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// Arguments of `taxi backfill`.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("what").args(["flow", "taxi"]).required(true))]
-pub struct BackfillArgs {
+pub(crate) struct BackfillArgs {
     /// File of a flow to run for the dates of its trigger, instead of loading months
     #[arg(requires = "trigger")]
-    pub flow: Option<PathBuf>,
+    pub(crate) flow: Option<PathBuf>,
     /// Taxi type: yellow, green or all
     #[arg(long)]
-    pub taxi: Option<String>,
+    pub(crate) taxi: Option<String>,
     /// Trigger of the flow
     #[arg(long, value_name = "ID", requires = "flow")]
-    pub trigger: Option<String>,
+    pub(crate) trigger: Option<String>,
     /// Input of the flow; repeat the option for each input
     #[arg(long = "input", short, value_name = "NAME=VALUE", requires = "flow")]
-    pub inputs: Vec<Pair>,
+    pub(crate) inputs: Vec<Pair>,
     /// Label of the flow's runs; repeat the option for each label
     #[arg(long = "label", value_name = "NAME=VALUE", requires = "flow")]
-    pub labels: Vec<Pair>,
+    pub(crate) labels: Vec<Pair>,
     /// First month, like 2019-01; for a flow also a date, like 2019-01-31
     #[arg(long, value_name = "MONTH|DATE")]
-    pub from: First,
+    pub(crate) from: First,
     /// Last month or date, which is part of the range, or "latest"
     ///
     /// For months, "latest" is the month before the current one: months at the end of the range that the source
     /// does not have yet are then reported and are not a failure. For a flow, "latest" is the current time.
     #[arg(long, value_name = "MONTH|DATE")]
-    pub to: Last,
+    pub(crate) to: Last,
     /// Number of months or dates to run side by side
     ///
     /// Each month needs two database connections and up to 40 MB of memory.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub jobs: u8,
+    pub(crate) jobs: u8,
     /// Dry run: print what would be done, and change nothing
     #[arg(long)]
-    pub plan: bool,
+    pub(crate) plan: bool,
     /// Start no further month or date after one fails or is not published
     #[arg(long)]
-    pub fail_fast: bool,
+    pub(crate) fail_fast: bool,
     /// Run only the N-th month or date of the range, counted from 0
     ///
     /// Kubernetes sets the environment variable in each pod of an Indexed Job.
     #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
-    pub index: Option<usize>,
+    pub(crate) index: Option<usize>,
     /// How to load.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Arguments of the commands that load months.
 #[derive(Args, Debug)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
     ///
     /// The file of January 2021, for example, is yellow/yellow_tripdata_2021-01.csv.gz.
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
-    pub source: Option<String>,
+    pub(crate) source: Option<SourceUrl>,
     /// The database.
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub(crate) database: DatabaseArgs,
     /// Load files even if they are already loaded
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// What to do if the file has changed at the source since it was loaded
     #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
-    pub if_loaded: IfLoaded,
+    pub(crate) if_loaded: IfLoaded,
     /// Maximum number of rows of a file to leave out because they do not fit the table
     ///
     /// The load stores these rows in the table taxi_etl.rejects. It fails at the first row above the maximum.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MOST)))]
-    pub max_rejects: u32,
+    pub(crate) max_rejects: u32,
     /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. When the time is over, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = config::DEFAULT_LOCK_TIMEOUT, value_parser = config::lock_timeout)]
-    pub lock_timeout: Duration,
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout)]
+    pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
-    pub patience: PatienceArgs,
+    pub(crate) retry: RetryArgs,
     /// How to report.
     #[command(flatten)]
-    pub delivery: DeliveryArgs,
+    pub(crate) delivery: DeliveryArgs,
 }
 
 /// Arguments of `taxi runs`.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct RunsArgs {
+pub(crate) struct RunsArgs {
     /// Show one run.
     #[command(subcommand)]
-    pub show: Option<RunsCommand>,
+    pub(crate) show: Option<RunsCommand>,
     /// Only runs of this taxi type
     #[arg(long)]
-    pub taxi: Option<String>,
+    pub(crate) taxi: Option<String>,
     /// Only runs with this status
     #[arg(long, value_enum)]
-    pub status: Option<Status>,
+    pub(crate) status: Option<RunStatus>,
     /// Maximum number of runs to list, latest first
     #[arg(long, value_name = "N", default_value_t = 20)]
-    pub limit: u32,
+    pub(crate) limit: u32,
     /// The database.
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub(crate) database: DatabaseArgs,
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 impl RunsArgs {
     /// How to print the result, which is the list or one run.
-    pub fn output(&self) -> &OutputArgs {
+    pub(crate) fn output(&self) -> &OutputArgs {
         match &self.show {
             Some(RunsCommand::Show { output, .. }) => output,
             None => &self.output,
@@ -346,7 +346,7 @@ impl RunsArgs {
 
 /// The subcommands of `taxi runs`.
 #[derive(Debug, Subcommand)]
-pub enum RunsCommand {
+pub(crate) enum RunsCommand {
     /// Show one run: inputs, source, counts, phases, error, log
     #[command(after_long_help = examples(&["taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c"]))]
     Show {
@@ -363,39 +363,39 @@ pub enum RunsCommand {
 
 /// Arguments of `taxi verify`.
 #[derive(Args, Debug)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Taxi type: yellow, green or all
     #[arg(long)]
-    pub taxi: String,
+    pub(crate) taxi: String,
     /// Year to verify
     #[arg(long)]
-    pub year: u16,
+    pub(crate) year: u16,
     /// Month to verify, 1 to 12 [default: all months of the year]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
-    pub month: Option<u8>,
+    pub(crate) month: Option<u8>,
     /// The database.
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub(crate) database: DatabaseArgs,
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// Arguments of `taxi doctor`.
 #[derive(Args, Debug)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Taxi type whose table and file to check: yellow, green or all
     #[arg(long, default_value = "all")]
-    pub taxi: String,
+    pub(crate) taxi: String,
     /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
-    pub source: Option<String>,
+    pub(crate) source: Option<SourceUrl>,
     /// The database.
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub(crate) database: DatabaseArgs,
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 fn examples(commands: &[&str]) -> String {

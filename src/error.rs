@@ -133,6 +133,11 @@ impl Kind {
         }
     }
 
+    /// Whether a signal stopped the run.
+    pub(crate) const fn is_signal(self) -> bool {
+        matches!(self, Self::Interrupted | Self::Terminated)
+    }
+
     /// Whether the same command may succeed later with nothing else changed.
     pub const fn is_worth_retrying(self) -> bool {
         match self {
@@ -162,13 +167,28 @@ pub struct Error {
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
     hint: Option<String>,
-    is_of_task: bool,
+    detail: Option<Detail>,
+}
+
+/// What a caller has to know about a failure besides its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// The file has changed at the source while it was read.
+    SourceChanged,
+    /// The database server no longer answers, so its sessions are useless.
+    ServerLost,
+    /// The TLS handshake with the database server failed, or the settings of TLS are invalid.
+    Tls,
+    /// The database has an encoding that does not keep the bytes of a file.
+    Encoding,
+    /// The message names the failed task of a flow.
+    NamesTask,
 }
 
 impl Error {
     /// A failure of this `kind`. The `message` is a lower-case fragment that names the thing that failed.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, hint: None, is_of_task: false }
+        Self { kind, message: message.into(), source: None, hint: None, detail: None }
     }
 
     /// Adds the cause.
@@ -180,25 +200,25 @@ impl Error {
 
     /// Adds a hint: what the user can do.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Marks the error as one whose message names the failed task.
+    /// Adds a detail.
     #[must_use]
-    pub fn of_task(mut self) -> Self {
-        self.is_of_task = true;
+    pub(crate) fn with_detail(mut self, detail: Detail) -> Self {
+        self.detail = Some(detail);
         self
     }
 
-    /// Whether the message names the failed task.
-    pub fn is_of_task(&self) -> bool {
-        self.is_of_task
+    /// The detail, if there is one.
+    pub(crate) fn detail(&self) -> Option<Detail> {
+        self.detail
     }
 
     /// A failed `action` (`"write"`, `"create"`) on a local file or folder.
-    pub fn file(action: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
+    pub(crate) fn file(action: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         let kind = match cause.kind() {
             ErrorKind::PermissionDenied
             | ErrorKind::NotFound
@@ -217,7 +237,7 @@ impl Error {
     }
 
     /// What the user can do, if we know it.
-    pub fn advice(&self) -> Option<&str> {
+    pub(crate) fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 }

@@ -1,6 +1,9 @@
 //! The single HTTP client, used for source files, the server's binaries and the downloads of a flow.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -13,7 +16,56 @@ use crate::error::{Error, Kind, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Default idle timeout: the longest wait for a response, or for more bytes of its body. The transfer as a whole
 /// has no time limit.
-pub const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An address of a source or a download: a URL, or a path. It is shown without user, password and query, which may
+/// hold a signature.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SourceUrl(String);
+
+impl SourceUrl {
+    /// An address as the user gave it.
+    pub(crate) fn new(address: impl Into<String>) -> Self {
+        Self(address.into())
+    }
+
+    /// The whole address, with its secrets. It must not be printed or recorded.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SourceUrl {
+    type Err = Infallible;
+
+    fn from_str(address: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(address))
+    }
+}
+
+impl fmt::Display for SourceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(mut url) = url::Url::parse(&self.0) else {
+            // not a valid URL: leave out everything that could be a user, a password or a query
+            let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, behind)| behind);
+            return write!(f, "{scheme}://{}", rest.split('?').next().unwrap_or_default());
+        };
+        // these calls fail only for addresses that cannot have a user
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        if url.query().is_some() {
+            url.set_query(Some("…"));
+        }
+        f.write_str(url.as_str())
+    }
+}
+
+impl fmt::Debug for SourceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SourceUrl").field(&self.to_string()).finish()
+    }
+}
 
 static CLIENT: OnceLock<Client> = OnceLock::new();
 
@@ -40,29 +92,38 @@ fn make_client() -> Result<Client> {
 }
 
 /// Sends a GET request for `address` and checks the status of the response.
-pub async fn get(address: &str, headers: HeaderMap) -> Result<Response> {
-    accept(address, send(Method::GET, address, headers, SILENCE).await?)
+pub(crate) async fn get(address: &SourceUrl, headers: HeaderMap) -> Result<Response> {
+    accept(address, send(Method::GET, address, headers, IDLE_TIMEOUT).await?)
 }
 
-/// Sends a request and returns the response, whatever its status. Fails if there is none within `silence`.
-pub async fn send(method: Method, address: &str, headers: HeaderMap, silence: Duration) -> Result<Response> {
-    let failed = |kind| Error::new(kind, format!("cannot reach {}", redact(address)));
-    let answer = client()?.request(method, address).headers(headers).send();
-    match tokio::time::timeout(silence, answer).await {
+/// Sends a request and returns the response, whatever its status. Fails if there is none within `idle_timeout`.
+pub(crate) async fn send(
+    method: Method,
+    address: &SourceUrl,
+    headers: HeaderMap,
+    idle_timeout: Duration,
+) -> Result<Response> {
+    let failed = |kind| Error::new(kind, format!("cannot reach {address}"));
+    let answer = client()?.request(method, address.expose()).headers(headers).send();
+    match tokio::time::timeout(idle_timeout, answer).await {
         Ok(answered) => answered.map_err(|cause| {
             let is_settled = cause.is_builder() || cause.is_redirect() || is_of_certificate(&cause);
             failed(if is_settled { Kind::Configuration } else { Kind::Unreachable })
                 .because(cause.without_url())
         }),
-        Err(_elapsed) => Err(failed(Kind::Unreachable).because(format!("no answer within {silence:?}"))),
+        Err(_elapsed) => Err(failed(Kind::Unreachable).because(format!("no answer within {idle_timeout:?}"))),
     }
 }
 
-/// Returns the next bytes of a response's body, or `None` at the end. Fails if none arrive within `silence`.
-pub async fn chunk(response: &mut Response, address: &str, silence: Duration) -> Result<Option<Bytes>> {
-    match tokio::time::timeout(silence, response.chunk()).await {
+/// Returns the next bytes of a response's body, or `None` at the end. Fails if none arrive within `idle_timeout`.
+pub(crate) async fn chunk(
+    response: &mut Response,
+    address: &SourceUrl,
+    idle_timeout: Duration,
+) -> Result<Option<Bytes>> {
+    match tokio::time::timeout(idle_timeout, response.chunk()).await {
         Ok(read) => read.map_err(|cause| broken_off(address).because(cause.without_url())),
-        Err(_elapsed) => Err(broken_off(address).because(format!("nothing came for {silence:?}"))),
+        Err(_elapsed) => Err(broken_off(address).because(format!("nothing came for {idle_timeout:?}"))),
     }
 }
 
@@ -80,13 +141,13 @@ fn is_of_certificate(cause: &reqwest::Error) -> bool {
 }
 
 /// Returns `response` if its status is a success, otherwise an error.
-pub fn accept(address: &str, response: Response) -> Result<Response> {
+pub(crate) fn accept(address: &SourceUrl, response: Response) -> Result<Response> {
     let status = response.status();
     if status.is_success() { Ok(response) } else { Err(refusal(address, status)) }
 }
 
 /// The error for a response with this status.
-pub fn refusal(address: &str, status: StatusCode) -> Error {
+pub(crate) fn refusal(address: &SourceUrl, status: StatusCode) -> Error {
     let kind = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Kind::NotPublished,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -95,11 +156,11 @@ pub fn refusal(address: &str, status: StatusCode) -> Error {
         status if is_passing(status) => Kind::Unreachable,
         _ => Kind::Configuration,
     };
-    Error::new(kind, format!("{} answered {status}", redact(address)))
+    Error::new(kind, format!("{address} answered {status}"))
 }
 
 /// Whether the status is transient: the same request may succeed later.
-pub fn is_passing(status: StatusCode) -> bool {
+pub(crate) fn is_passing(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
@@ -108,38 +169,21 @@ pub fn is_passing(status: StatusCode) -> bool {
 }
 
 /// The error for a transfer that broke off after it had begun.
-pub fn broken_off(address: &str) -> Error {
-    Error::new(Kind::Unreachable, format!("the download of {} broke off", redact(address)))
-}
-
-/// The address without user, password and query (which may hold a signature), for messages and the ledger.
-pub fn redact(address: &str) -> String {
-    let Ok(mut url) = url::Url::parse(address) else { return redact_unreadable(address) };
-    // these calls fail only for addresses that cannot have a user
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    if url.query().is_some() {
-        url.set_query(Some("…"));
-    }
-    url.into()
-}
-
-/// Redacts an address that cannot be parsed: removes everything that could be a user, a password or a query.
-fn redact_unreadable(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, behind)| behind);
-    format!("{scheme}://{}", rest.split('?').next().unwrap_or_default())
+pub(crate) fn broken_off(address: &SourceUrl) -> Error {
+    Error::new(Kind::Unreachable, format!("the download of {address} broke off"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::redact;
+    use super::SourceUrl;
 
     #[test]
-    fn addresses_are_shown_without_their_secrets() {
-        assert_eq!(redact("https://user:secret@host/a.gz"), "https://host/a.gz");
-        assert!(!redact("https://host/a.gz?X-Signature=secret").contains("secret"));
-        assert_eq!(redact("http://user:secret@host:99999/a.gz?token=secret"), "http://host:99999/a.gz");
-        assert_eq!(redact("testdata/yellow"), "testdata/yellow");
+    fn an_address_is_shown_without_its_secrets() {
+        let shown = |address: &str| SourceUrl::new(address).to_string();
+        assert_eq!(shown("https://user:secret@host/a.gz"), "https://host/a.gz");
+        assert!(!shown("https://host/a.gz?X-Signature=secret").contains("secret"));
+        assert_eq!(shown("http://user:secret@host:99999/a.gz?token=secret"), "http://host:99999/a.gz");
+        assert_eq!(shown("testdata/yellow"), "testdata/yellow");
+        assert_eq!(format!("{:?}", SourceUrl::new("http://u:secret@host/a")), "SourceUrl(\"http://host/a\")");
     }
 }

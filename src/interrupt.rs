@@ -10,11 +10,11 @@ use crate::error::{Error, Kind, Result};
 
 /// Reports when a signal has arrived. Clones report the same signal.
 #[derive(Clone, Debug)]
-pub struct Interrupt(watch::Receiver<Option<Kind>>);
+pub(crate) struct Interrupt(watch::Receiver<Option<Kind>>);
 
 impl Interrupt {
     /// Installs the handlers for both signals.
-    pub fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|cause| Error::new(Kind::Io, "cannot listen for signals").because(cause))
         };
@@ -32,7 +32,7 @@ impl Interrupt {
 
     /// Returns an interrupt that is also raised when `limit` has passed.
     #[must_use]
-    pub fn limited(&self, limit: Duration) -> Self {
+    pub(crate) fn limited(&self, limit: Duration) -> Self {
         let (sender, receiver) = watch::channel(None);
         let outer = self.clone();
         tokio::spawn(async move {
@@ -48,7 +48,7 @@ impl Interrupt {
     }
 
     /// Waits until a signal arrives. Never returns if none does.
-    pub async fn wait(&self) -> Error {
+    pub(crate) async fn wait(&self) -> Error {
         let mut receiver = self.0.clone();
         // cannot fail here: the sender is not dropped before it has sent, unless all receivers are gone
         let _ = receiver.wait_for(Option::is_some).await;
@@ -59,7 +59,7 @@ impl Interrupt {
     }
 
     /// Returns the result of `work`. If a signal arrives first, drops `work` and returns the signal's error.
-    pub async fn or<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn or<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             error = self.wait() => Err(error),
@@ -69,7 +69,7 @@ impl Interrupt {
     }
 
     /// Sleeps for `wait`. Returns an error if a signal arrives first.
-    pub async fn sleep(&self, wait: Duration) -> Result<()> {
+    pub(crate) async fn sleep(&self, wait: Duration) -> Result<()> {
         let asleep = async {
             tokio::time::sleep(wait).await;
             Ok(())
@@ -78,7 +78,7 @@ impl Interrupt {
     }
 
     /// The error for the signal that has arrived, if any.
-    pub fn raised(&self) -> Option<Error> {
+    pub(crate) fn raised(&self) -> Option<Error> {
         let kind = (*self.0.borrow())?;
         Some(Error::new(kind, format!("{}, before the work was done", kind.meaning())))
     }

@@ -7,22 +7,23 @@
 //! first                                                partition, or MERGE it             run history
 //! ```
 //!
-//! [`pipeline`] defines which files are loaded into which tables. [`commands`] implements the subcommands.
+//! Two wings use these stages: [`month`] loads one month, or many in a backfill; [`flow`] runs the flows that people
+//! write in Kestra's syntax. [`commands`] implements the subcommands, and [`ledger`] records every run.
 
 pub mod cli;
 pub mod commands;
-pub mod config;
 pub mod database;
-pub mod doctor;
+pub(crate) mod doctor;
 pub mod error;
 pub mod extract;
-pub mod http;
-pub mod interrupt;
-pub mod ledger;
-pub mod load;
-pub mod orchestrator;
-pub mod pipeline;
-pub mod provision;
+pub mod flow;
+pub(crate) mod http;
+pub(crate) mod interrupt;
+pub(crate) mod ledger;
+pub(crate) mod load;
+pub(crate) mod month;
+pub(crate) mod orchestrator;
+pub(crate) mod provision;
 pub mod report;
-pub mod secrets;
+pub(crate) mod secrets;
 pub mod transform;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use taxi_etl::cli::Cli;
 use taxi_etl::error::{Error, Kind};
-use taxi_etl::report::output::End;
+use taxi_etl::report::output::CommandOutput;
 use taxi_etl::{commands, report};
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn refuse(error: &clap::Error) -> u8 {
     let refusal = Error::new(Kind::Usage, said.lines().next().unwrap_or_default());
     if json {
         // if stdout is closed, the exit code still reports the error
-        let _ = report::output::write_line(&End::failed(refusal).json);
+        let _ = report::output::write_line(&CommandOutput::failed(refusal).json);
     }
     Kind::Usage.exit_code()
 }

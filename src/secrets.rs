@@ -14,12 +14,12 @@ const SHORTEST_LINE: usize = 4;
 
 /// The secrets read so far. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Secrets(Arc<Mutex<Vec<String>>>);
 
 impl Secrets {
     /// Reads the secret `name` from the environment: `SECRET_<NAME>`, which is base64 as in Kestra, otherwise the
     /// variable `name` in plain text.
-    pub fn read(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn read(&self, name: &str) -> Result<String, String> {
         let encoded = format!("SECRET_{}", name.to_uppercase());
         let value = match (std::env::var(&encoded), std::env::var(name)) {
             (Ok(value), _) => {
@@ -38,7 +38,7 @@ impl Secrets {
     }
 
     /// Adds a text to the secrets, so that it is masked too.
-    pub fn keep(&self, secret: &str) {
+    pub(crate) fn keep(&self, secret: &str) {
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // add each line too: a log shows them one at a time
         let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
@@ -52,13 +52,13 @@ impl Secrets {
     }
 
     /// Returns `text` with every secret masked.
-    pub fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), MASK))
     }
 
     /// Returns `value` with every secret masked in its strings, keys and numbers.
-    pub fn hide_in(&self, value: &serde_json::Value) -> serde_json::Value {
+    pub(crate) fn hide_in(&self, value: &serde_json::Value) -> serde_json::Value {
         use serde_json::Value;
         match value {
             Value::String(text) => Value::String(self.hide(text)),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use taxi_etl::pipeline::document::Faults;
-use taxi_etl::pipeline::flow::Flow;
+use taxi_etl::flow;
+use taxi_etl::flow::yaml::document::Faults;
 
 /// A flow with one task, and something wrong with it.
 const CASES: &[(&str, &str)] = &[
@@ -150,7 +150,7 @@ fn text(case: &str) -> String {
 fn every_fault_is_shown_at_its_place() {
     let mut seen = String::new();
     for (name, case) in CASES {
-        let faults = Flow::check("flow.yaml", &text(case)).err();
+        let faults = flow::check("flow.yaml", &text(case)).err();
         let faults: Faults = faults.unwrap_or_else(|| panic!("{name}: nothing was found wrong"));
         assert!(
             faults.found.iter().all(|fault| fault.position.line > 0),
@@ -170,7 +170,7 @@ fn sound() -> Vec<String> {
         include_str!("../pipelines/postgres_taxi.yaml"),
     ];
     for flow in flows {
-        Flow::check("flow.yaml", flow).unwrap();
+        flow::check("flow.yaml", flow).unwrap();
     }
     flows.map(str::to_owned).into()
 }
@@ -240,7 +240,7 @@ const BITS: &[&str] = &[
 
 fn is_judged_soon(text: &str) {
     let began = Instant::now();
-    if let Err(faults) = Flow::check("flow.yaml", text) {
+    if let Err(faults) = flow::check("flow.yaml", text) {
         // to say it must not fail, either
         assert!(!faults.to_string().is_empty());
     }

@@ -1,7 +1,5 @@
 //! A month's load reads that month's part of the target and no other, and misses no match for it.
 
-use taxi_etl::database::statement;
-
 use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
 use crate::support::{Database, json, month, wait_until};
 
@@ -63,8 +61,9 @@ fn partitions_of_the_merge(database: &Database, anywhere: bool) -> Vec<String> {
         columns => "unique_row_id",
         staged_columns => "staged.unique_row_id",
     };
-    let merge = statement::render("merge.sql", &identifiers).unwrap();
-    let settings = statement::render("session.sql", &identifiers).unwrap();
+    let merge =
+        minijinja::Environment::new().render_str(include_str!("../sql/merge.sql"), identifiers).unwrap();
+    let settings = include_str!("../sql/session.sql");
     let explained = database.sql(&format!(
         "BEGIN; {settings}; CREATE UNLOGGED TABLE staging (LIKE yellow_tripdata); \
          PREPARE merging (bool, timestamp, timestamp, timestamp[], timestamp, timestamp, bool) AS {merge}; \

@@ -258,7 +258,7 @@ fn no_connection_string_makes_it_panic_or_hang() {
     let judged = runner.run(&prop_oneof![3 => bits, 1 => any::<String>()], |text| {
         let began = Instant::now();
         match Settings::parse(&text) {
-            Ok(settings) => assert!(!settings.address().is_empty() && !settings.places().is_empty()),
+            Ok(settings) => assert!(!settings.address().is_empty()),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
         assert!(began.elapsed() < Duration::from_secs(1), "{text:?}");

@@ -40,7 +40,7 @@ fn load_by_reference(database: &Database, taxi: &str, source: &Path, filename: &
 
 /// The tables as the course's flow creates them: plain, logged, without an index.
 fn create_by_reference(database: &Database, taxi: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sql/{taxi}_tripdata.sql"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sql/tables/{taxi}_tripdata.sql"));
     let sql = std::fs::read_to_string(file).unwrap();
     let create = sql.split(" PARTITION BY").next().unwrap();
     for table in [format!("public.{taxi}_tripdata"), format!("public.{taxi}_tripdata_staging")] {

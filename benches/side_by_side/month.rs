@@ -13,29 +13,29 @@ use flate2::write::GzEncoder;
 use jiff::ToSpan as _;
 use jiff::civil::{Date, DateTime};
 
-pub const HEADER: &str = "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,\
+pub(crate) const HEADER: &str = "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,\
     store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,\
     improvement_surcharge,total_amount,congestion_surcharge";
 
 /// A month of `rows` trips.
-pub struct Month {
-    pub year: i16,
-    pub month: i8,
-    pub rows: u32,
+pub(crate) struct Month {
+    pub(crate) year: i16,
+    pub(crate) month: i8,
+    pub(crate) rows: u32,
 }
 
 impl Month {
     /// The month `index` months after 2019-01.
-    pub fn nth(index: u32, rows: u32) -> Self {
+    pub(crate) fn nth(index: u32, rows: u32) -> Self {
         Self { year: 2019 + (index / 12) as i16, month: (index % 12 + 1) as i8, rows }
     }
 
-    pub fn filename(&self) -> String {
+    pub(crate) fn filename(&self) -> String {
         format!("yellow_tripdata_{}-{:02}.csv", self.year, self.month)
     }
 
     /// Writes the gzipped file below `base`, in the folder layout of a source, unless the file exists.
-    pub fn write(&self, base: &Path) -> PathBuf {
+    pub(crate) fn write(&self, base: &Path) -> PathBuf {
         let path = base.join("yellow").join(format!("{}.gz", self.filename()));
         if !path.exists() {
             std::fs::create_dir_all(base.join("yellow")).unwrap();
@@ -50,7 +50,7 @@ impl Month {
     }
 
     /// Writes the CSV.
-    pub fn write_csv(&self, out: &mut impl Write) {
+    pub(crate) fn write_csv(&self, out: &mut impl Write) {
         let mut random = fastrand::Rng::with_seed(
             u64::from(self.rows) << 32 | (self.year as u64) << 8 | self.month as u64,
         );

@@ -8,19 +8,19 @@ use std::time::Instant;
 
 use crate::month::{HEADER, Month};
 
-pub const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
+pub(crate) const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
 
 /// Time and memory that a process took.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Timed {
-    pub seconds: f64,
+pub(crate) struct Timed {
+    pub(crate) seconds: f64,
     /// Sum of the phases that taxi reports, in seconds.
-    pub phases: f64,
-    pub peak_kib: u64,
+    pub(crate) phases: f64,
+    pub(crate) peak_kib: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Loader {
+pub(crate) enum Loader {
     Taxi,
     /// Taxi, into a plain table as the reference flow creates it.
     TaxiPlain,
@@ -37,7 +37,7 @@ const COLUMNS: &str = "vendorid text, tpep_pickup_datetime timestamp, tpep_dropo
 
 impl Loader {
     /// Returns the loaders that can run here. Prints why the others cannot.
-    pub fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut loaders = vec![Self::Taxi, Self::TaxiPlain, Self::Reference, Self::BareCopy];
         match &*DUCKDB_PYTHON {
             Ok(_) => loaders.push(Self::DuckDb),
@@ -46,7 +46,7 @@ impl Loader {
         loaders
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Taxi => "taxi",
             Self::TaxiPlain => "taxi, plain target",
@@ -58,7 +58,7 @@ impl Loader {
 
     /// Loads the same month again, so that all rows have a match. Returns `None` for loaders where this is not
     /// measured.
-    pub fn load_again(self, url: &str, address: &str, file: &Path, month: &Month) -> Option<Timed> {
+    pub(crate) fn load_again(self, url: &str, address: &str, file: &Path, month: &Month) -> Option<Timed> {
         match self {
             Self::Taxi => Some(taxi(url, address, month, &["--force"])),
             Self::Reference => Some(reference(url, file, month)),
@@ -67,7 +67,7 @@ impl Loader {
     }
 
     /// Loads `month` into the database at `url`. Taxi reads from `address`, the other loaders read the `file`.
-    pub fn load(self, url: &str, address: &str, file: &Path, month: &Month) -> Timed {
+    pub(crate) fn load(self, url: &str, address: &str, file: &Path, month: &Month) -> Timed {
         match self {
             Self::Taxi => taxi(url, address, month, &[]),
             Self::TaxiPlain => {
@@ -92,7 +92,7 @@ fn taxi(url: &str, address: &str, month: &Month, options: &[&str]) -> Timed {
 }
 
 /// Runs `taxi backfill` for the months `from` to `to`.
-pub fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -> Timed {
+pub(crate) fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -> Timed {
     let name = |month: &Month| format!("{}-{:02}", month.year, month.month);
     let mut command = Command::new(TAXI);
     command.args(["backfill", "--taxi", "yellow", "--output", "json", "--source", address]);
@@ -103,7 +103,7 @@ pub fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs: u32) -
 }
 
 /// Runs `taxi run` with a flow of this repository for a yellow month. The folder `programs` comes first in `PATH`.
-pub fn flow(url: &str, flow: &str, arguments: &[String], programs: &Path) -> Timed {
+pub(crate) fn flow(url: &str, flow: &str, arguments: &[String], programs: &Path) -> Timed {
     let mut command = Command::new(TAXI);
     command
         .args(["run", "--output", "json"])
@@ -195,7 +195,7 @@ fn psql(url: &str) -> Command {
 }
 
 /// Measures a command, which must succeed.
-pub fn time(command: &mut Command) -> Timed {
+pub(crate) fn time(command: &mut Command) -> Timed {
     let began = Instant::now();
     let output = command.stdin(Stdio::null()).output().unwrap();
     let seconds = began.elapsed().as_secs_f64();

@@ -19,14 +19,14 @@ const STOCK: [(&str, &str); 7] = [
     ("wal_buffers", "-1"),
 ];
 
-pub struct Server {
+pub(crate) struct Server {
     home: PathBuf,
     url: String,
     databases: AtomicU32,
 }
 
 impl Server {
-    pub fn start(stock: bool) -> Self {
+    pub(crate) fn start(stock: bool) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::Builder::new().prefix("taxi-bench-").tempdir().unwrap().keep();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -54,7 +54,7 @@ impl Server {
 
     /// Returns the URL of a new, empty database. Drops the previous one, and runs a CHECKPOINT to flush what it
     /// left to be written.
-    pub fn fresh_database(&self) -> String {
+    pub(crate) fn fresh_database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         self.sql(&self.url, &format!("DROP DATABASE IF EXISTS bench_{}", number.saturating_sub(1)));
         self.sql(&self.url, &format!("CREATE DATABASE bench_{number}"));
@@ -62,7 +62,7 @@ impl Server {
         format!("{}/bench_{number}", self.url.rsplit_once('/').unwrap().0)
     }
 
-    pub fn sql(&self, url: &str, statement: &str) {
+    pub(crate) fn sql(&self, url: &str, statement: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

@@ -7,7 +7,7 @@ use taxi_etl::database::settings::Settings;
 
 fuzz_target!(|text: &str| {
     match Settings::parse(text) {
-        Ok(settings) => assert!(!settings.places().is_empty()),
+        Ok(settings) => assert!(!settings.address().is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taxi_etl::pipeline::flow::Flow;
+use taxi_etl::flow;
 
 fuzz_target!(|text: &str| {
-    if let Err(faults) = Flow::check("flow.yaml", text) {
+    if let Err(faults) = flow::check("flow.yaml", text) {
         assert!(!faults.to_string().is_empty());
     }
 });

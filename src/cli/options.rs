@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config;
-use crate::pipeline::expression::dates;
+use super::values;
+use crate::database::url::DatabaseUrl;
+use crate::http::SourceUrl;
 use crate::provision::binaries::Choice;
 use crate::provision::download::RELEASES;
 use crate::report::LogFormat;
@@ -15,12 +16,12 @@ use crate::report::output::Output;
 /// Settings of the embedded server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedded server")]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// Directory of the embedded server [default: the user's data directory; as root, /var/lib/taxi-etl]
     ///
     /// It holds the server's data, log, socket, settings and password, and the downloaded build of PostgreSQL.
     #[arg(long, global = true, value_name = "DIR", env = "TAXI_HOME")]
-    pub home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
     /// Directory of postgres, initdb and pg_ctl, or "download" to use the pinned build [default: search]
     ///
     /// By default, taxi searches PATH and the usual installation directories for PostgreSQL 15 or later, and
@@ -34,118 +35,88 @@ pub struct ServerArgs {
         default_value = "",
         hide_default_value = true
     )]
-    pub postgres_bin: Choice,
+    pub(crate) postgres_bin: Choice,
     /// Base URL to download the pinned build from
     ///
     /// The SHA-256 of the download is always checked.
     #[arg(long, global = true, value_name = "URL", env = "TAXI_POSTGRES_MIRROR", default_value = RELEASES, hide_env_values = true)]
-    pub postgres_mirror: String,
-}
-
-/// A date on the command line.
-#[derive(Clone, Debug)]
-pub struct Day(pub jiff::Zoned);
-
-impl std::str::FromStr for Day {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        dates::read(text).map(Self)
-    }
-}
-
-/// A name and a value on the command line.
-#[derive(Clone, Debug)]
-pub struct Pair {
-    /// The name.
-    pub name: String,
-    /// The value.
-    pub value: String,
-}
-
-impl std::str::FromStr for Pair {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-        Ok(Self { name: name.to_owned(), value: value.to_owned() })
-    }
+    pub(crate) postgres_mirror: SourceUrl,
 }
 
 /// Timeout and retry settings for the source.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct PatienceArgs {
+pub(crate) struct RetryArgs {
     /// Idle timeout of requests to the source: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. A server that sends less than 1 KiB per second counts as idle.
-    #[arg(long, value_name = "TIME", env = "TAXI_SOURCE_TIMEOUT", default_value = config::DEFAULT_SILENCE, value_parser = config::silence)]
-    pub source_timeout: Duration,
+    #[arg(long, value_name = "TIME", env = "TAXI_SOURCE_TIMEOUT", default_value = values::DEFAULT_IDLE_TIMEOUT, value_parser = values::idle_timeout)]
+    pub(crate) source_timeout: Duration,
     /// Number of retries after a failed request (the count restarts after every 64 KiB received)
     ///
     /// Failures that a retry cannot fix, like 404 or 403, are not retried.
-    #[arg(long, value_name = "N", env = "TAXI_RETRIES", default_value = config::DEFAULT_RETRIES, value_parser = config::retries)]
-    pub retries: u32,
+    #[arg(long, value_name = "N", env = "TAXI_RETRIES", default_value = values::DEFAULT_RETRIES, value_parser = values::retries)]
+    pub(crate) retries: u32,
 }
 
 /// How a command that loads files or runs a flow reports.
 #[derive(Args, Debug)]
-pub struct DeliveryArgs {
+pub(crate) struct DeliveryArgs {
     /// How to print the result.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
     /// Print only errors
     ///
     /// With --output json or --output kestra, the result is printed too.
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", env = "TAXI_LOG_FORMAT")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Exit code if there was nothing to do, instead of 0
     ///
     /// It lets an orchestrator show the run as skipped: for example Airflow, with 99.
     #[arg(long, value_name = "CODE")]
-    pub skip_exit_code: Option<u8>,
+    pub(crate) skip_exit_code: Option<u8>,
     /// Where orchestrators look for the result.
     #[command(flatten)]
-    pub orchestrator: OrchestratorArgs,
+    pub(crate) orchestrator: OrchestratorArgs,
 }
 
 /// Where orchestrators look for the result.
 #[derive(Args, Clone, Debug)]
-pub struct OrchestratorArgs {
+pub(crate) struct OrchestratorArgs {
     /// Airflow directory for task results (XCom); skipped if it does not exist
     ///
     /// The command writes its result as JSON to return.json in this directory.
     #[arg(long, value_name = "DIR", env = "TAXI_XCOM_DIR", default_value = "/airflow/xcom")]
-    pub xcom_dir: PathBuf,
+    pub(crate) xcom_dir: PathBuf,
     /// Kubernetes termination-message file; skipped if it does not exist
     #[arg(long, value_name = "FILE", env = "TAXI_TERMINATION_LOG", default_value = "/dev/termination-log")]
-    pub termination_log: PathBuf,
+    pub(crate) termination_log: PathBuf,
 }
 
 /// Which database to use.
 #[derive(Args, Clone, Debug)]
-pub struct DatabaseArgs {
+pub(crate) struct DatabaseArgs {
     /// URL of an existing database to use instead of the embedded server
     ///
     /// The server must be PostgreSQL 15 or later. Without a URL, PGHOST, PGHOSTADDR or PGSERVICE can select a
     /// database too. Other users of the machine can read the command line: put a password into DATABASE_URL,
     /// PGPASSWORD or the file ~/.pgpass instead.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
+    pub(crate) database_url: Option<DatabaseUrl>,
     /// Maximum time that the database may be unresponsive: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. A statement may take longer, as long as the server accepts new
     /// sessions. The option has no effect on the embedded server.
-    #[arg(long, value_name = "TIME", env = "TAXI_DATABASE_TIMEOUT", default_value = config::DEFAULT_SILENCE, value_parser = config::silence)]
-    pub database_timeout: Duration,
+    #[arg(long, value_name = "TIME", env = "TAXI_DATABASE_TIMEOUT", default_value = values::DEFAULT_IDLE_TIMEOUT, value_parser = values::idle_timeout)]
+    pub(crate) database_timeout: Duration,
 }
 
 /// How a command prints its result.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Format of the result on stdout
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: Output,
+    pub(crate) output: Output,
 }

@@ -5,38 +5,38 @@ use std::sync::Arc;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::{load, target};
+use super::{load, settings, target};
 use crate::cli::BackfillArgs;
-use crate::config;
+use crate::cli::values::{First, Last};
 use crate::database::session;
 use crate::error::{Error, Kind, Result};
+use crate::flow::model::flow::Flow;
 use crate::interrupt::Interrupt;
-use crate::load::Options;
-use crate::load::outlook::{Action, Outlook};
-use crate::pipeline::backfill::{Backfill, Ended};
-use crate::pipeline::flow::Flow;
-use crate::pipeline::months::{First, Last, Month};
-use crate::pipeline::plan::Plan;
-use crate::provision::{Provisioner, State};
+use crate::month::backfill::{Backfill, PlanResult};
+use crate::month::calendar::Month;
+use crate::month::decision::{Action, Preview};
+use crate::month::options::Options;
+use crate::month::plan::Plan;
+use crate::provision::{Provisioner, ServerState};
 use crate::report::Report;
 use crate::report::failure::{self, Failure};
-use crate::report::output::End;
-use crate::report::summary::{Outcome, Summary};
+use crate::report::output::CommandOutput;
+use crate::report::summary::{FileSummary, Outcome};
 use crate::report::table;
 
 /// Loads the range, or prints the planned actions.
-pub async fn run(
+pub(crate) async fn run(
     args: BackfillArgs,
     provisioner: &Provisioner,
     interrupt: &Interrupt,
     report: Arc<dyn Report>,
-) -> Result<End> {
-    let options = config::options(&args.run)?;
+) -> Result<CommandOutput> {
+    let options = settings::options(&args.run)?;
     let plans = plans(&args)?;
-    let database = config::database(&args.run.database)?;
+    let database = settings::database(&args.run.database)?;
     if args.plan {
-        let may_look = database.is_some() || provisioner.status().await?.state != State::Stopped;
-        if !may_look {
+        let may_connect = database.is_some() || provisioner.status().await?.state != ServerState::Stopped;
+        if !may_connect {
             return Err(Error::new(
                 Kind::Configuration,
                 "the embedded server, which holds the ledger, is stopped",
@@ -46,10 +46,10 @@ pub async fn run(
         let client = target::look(database, provisioner, report.as_ref());
         return match interrupt.or(client).await? {
             Some((settings, client)) => {
-                let looking = forecast(&plans, Some(&client), &options, &report);
-                interrupt.or(session::attended(&settings, looking)).await
+                let previewing = preview(&plans, Some(&client), &options, &report);
+                interrupt.or(session::while_answering(&settings, previewing)).await
             }
-            None => interrupt.or(forecast(&plans, None, &options, &report)).await,
+            None => interrupt.or(preview(&plans, None, &options, &report)).await,
         };
     }
     let opened = target::open(database, provisioner, report.as_ref());
@@ -58,14 +58,14 @@ pub async fn run(
     let backfill =
         Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast, to_latest };
     let ended = backfill.run(plans, sessions, interrupt, report).await?;
-    conclude(ended, to_latest, interrupt.raised())
+    summarize(ended, to_latest, interrupt.raised())
 }
 
 /// The plans of the range, one taxi type after the other.
 fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
     let flow = Flow::builtin(load::PIPELINE)?;
-    let source = config::source_base(args.run.source.as_deref())?;
+    let source = settings::source_base(args.run.source.as_ref())?;
     let of_months =
         || Error::new(Kind::Usage, "a range of months goes from a month to a month, like 2021-01");
     let First::Month(first) = args.from else { return Err(of_months()) };
@@ -77,7 +77,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let plan = |taxi: &str| {
         let months = first.to(last);
         months
-            .map(|month| load::plan(&flow, taxi, month, source.as_deref(), args.run.max_rejects))
+            .map(|month| load::plan(&flow, taxi, month, source.as_ref(), args.run.max_rejects))
             .collect::<Result<Vec<_>>>()
     };
     let mut plans = Vec::new();
@@ -96,7 +96,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
 
 /// The result of a backfill.
 #[derive(Serialize)]
-struct Conclusion {
+struct BackfillSummary {
     status: Outcome,
     files_loaded: usize,
     files_skipped: usize,
@@ -104,29 +104,30 @@ struct Conclusion {
     files_failed: usize,
     rows_inserted: u64,
     rows_matched: u64,
-    files: Vec<Summary>,
+    files: Vec<FileSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
 }
 
 /// Sums up the results of all plans. `raised` is the signal that interrupted the backfill, if there was one.
-fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result<End> {
+fn summarize(ended: Vec<PlanResult>, to_latest: bool, raised: Option<Error>) -> Result<CommandOutput> {
     let tolerated = if to_latest { not_published_yet(&ended) } else { vec![false; ended.len()] };
-    let (summaries, errors): (Vec<Summary>, Vec<Option<Error>>) = ended.into_iter().unzip();
+    let (summaries, errors): (Vec<FileSummary>, Vec<Option<Error>>) = ended.into_iter().unzip();
     let failed: Vec<(&str, Error)> = std::iter::zip(&summaries, errors)
         .zip(tolerated)
         .filter(|(_, tolerated)| !tolerated)
         .filter_map(|((summary, error), _)| Some((summary.filename.as_str(), error?)))
         .collect();
-    let ended_early = |summary: &Summary| matches!(summary.status, Outcome::NotBegun | Outcome::Cancelled);
+    let ended_early =
+        |summary: &FileSummary| matches!(summary.status, Outcome::NotBegun | Outcome::Cancelled);
     let error = match raised.filter(|_| summaries.iter().any(ended_early)) {
         Some(signal) => Some(signal),
         None if failed.is_empty() => None,
         None => Some(failure::of_several(&failed, summaries.len(), "files were not loaded")),
     };
     let count = |status| summaries.iter().filter(|summary| summary.status == status).count();
-    let sum = |figure: fn(&Summary) -> u64| summaries.iter().map(figure).sum();
-    let conclusion = Conclusion {
+    let sum = |figure: fn(&FileSummary) -> u64| summaries.iter().map(figure).sum();
+    let summary = BackfillSummary {
         status: match &error {
             Some(error) => Outcome::of(error),
             None if count(Outcome::Loaded) > 0 => Outcome::Loaded,
@@ -141,13 +142,13 @@ fn conclude(ended: Vec<Ended>, to_latest: bool, raised: Option<Error>) -> Result
         error: error.as_ref().map(Failure::of),
         files: summaries.clone(),
     };
-    Ok(End::new(&conclusion, text)?.with_error(error).with_files(summaries))
+    Ok(CommandOutput::new(&summary, text)?.with_error(error).with_files(summaries))
 }
 
 /// Marks the files that the source does not have yet: the unpublished months at the end of each taxi type's range.
 /// If no month of a taxi type is published, none is marked: a late publisher is then not the cause.
-fn not_published_yet(ended: &[Ended]) -> Vec<bool> {
-    let missing = |(summary, _): &Ended| summary.status == Outcome::NotPublished;
+fn not_published_yet(ended: &[PlanResult]) -> Vec<bool> {
+    let missing = |(summary, _): &PlanResult| summary.status == Outcome::NotPublished;
     let groups = ended.chunk_by(|(one, _), (other, _)| one.taxi == other.taxi);
     let mut tolerated = Vec::with_capacity(ended.len());
     for group in groups {
@@ -157,8 +158,8 @@ fn not_published_yet(ended: &[Ended]) -> Vec<bool> {
     tolerated
 }
 
-fn text(conclusion: &Conclusion) -> String {
-    let rows = conclusion.files.iter().map(|file| {
+fn text(summary: &BackfillSummary) -> String {
+    let rows = summary.files.iter().map(|file| {
         [
             file.filename.clone(),
             file.status.words().to_owned(),
@@ -170,57 +171,57 @@ fn text(conclusion: &Conclusion) -> String {
     let table = table::text(Some(["file", "", "rows inserted", "rows matched", "seconds"]), rows, &[2, 3, 4]);
     let counted = format!(
         "{} loaded, {} already loaded, {} not published, {} failed; {} rows inserted",
-        conclusion.files_loaded,
-        conclusion.files_skipped,
-        conclusion.files_not_published,
-        conclusion.files_failed,
-        HumanCount(conclusion.rows_inserted)
+        summary.files_loaded,
+        summary.files_skipped,
+        summary.files_not_published,
+        summary.files_failed,
+        HumanCount(summary.rows_inserted)
     );
     format!("{table}\n{counted}")
 }
 
 /// The planned actions of a backfill.
 #[derive(Serialize)]
-struct Forecast {
+struct BackfillPreview {
     status: &'static str,
     bytes_to_download: u64,
-    files: Vec<Foreseen>,
+    files: Vec<FilePreview>,
 }
 
 #[derive(Serialize)]
-struct Foreseen {
+struct FilePreview {
     filename: String,
     table: String,
     #[serde(flatten)]
-    outlook: Outlook,
+    preview: Preview,
 }
 
-async fn forecast(
+async fn preview(
     plans: &[Plan],
     client: Option<&tokio_postgres::Client>,
     options: &Options,
     report: &Arc<dyn Report>,
-) -> Result<End> {
+) -> Result<CommandOutput> {
     let mut files = Vec::new();
-    for job in plans.iter().filter_map(Plan::job) {
-        let outlook = job.look(client, options, report).await?;
-        files.push(Foreseen { filename: job.filename.clone(), table: job.table.to_string(), outlook });
+    for Plan { job, .. } in plans {
+        let preview = job.preview(client, options, report).await?;
+        files.push(FilePreview { filename: job.filename.clone(), table: job.table.to_string(), preview });
     }
-    let needed = files.iter().filter(|file| matches!(file.outlook.action, Action::Load | Action::LoadAgain));
-    let bytes_to_download = needed.filter_map(|file| file.outlook.length_bytes).sum();
-    End::new(&Forecast { status: "planned", bytes_to_download, files }, |forecast| {
-        let rows = forecast.files.iter().map(|file| {
-            let action = match file.outlook.action {
+    let needed = files.iter().filter(|file| matches!(file.preview.action, Action::Load | Action::LoadAgain));
+    let bytes_to_download = needed.filter_map(|file| file.preview.length_bytes).sum();
+    CommandOutput::new(&BackfillPreview { status: "planned", bytes_to_download, files }, |previewed| {
+        let rows = previewed.files.iter().map(|file| {
+            let action = match file.preview.action {
                 Action::Load => "to be loaded",
                 Action::LoadAgain => "to be loaded again",
                 Action::Skip => "already loaded",
                 Action::NotPublished => "not published",
             };
-            let size = file.outlook.length_bytes.map(|length| HumanBytes(length).to_string());
+            let size = file.preview.length_bytes.map(|length| HumanBytes(length).to_string());
             [file.filename.clone(), action.to_owned(), size.unwrap_or_default()]
         });
         let table = table::text(Some(["file", "", "size"]), rows, &[2]);
-        let bytes = HumanBytes(forecast.bytes_to_download);
+        let bytes = HumanBytes(previewed.bytes_to_download);
         format!("{table}\n{bytes} to download")
     })
 }

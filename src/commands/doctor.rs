@@ -2,45 +2,42 @@
 
 use serde::Serialize;
 
-use super::load;
+use super::{load, settings};
 use crate::cli::DoctorArgs;
-use crate::config;
-use crate::doctor::{Check, Findings, Level, database, embedded, source};
+use crate::doctor::{Check, CheckLevel, Findings, database, embedded, source};
 use crate::error::{Error, Kind, Result};
-use crate::load::job::Job;
-use crate::pipeline::flow::Flow;
-use crate::pipeline::months::Month;
-use crate::pipeline::plan::Plan;
+use crate::flow::model::flow::Flow;
+use crate::month::calendar::Month;
+use crate::month::job::Job;
+use crate::month::plan::Plan;
 use crate::provision::Provisioner;
 use crate::report::failure::Failure;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 
 /// The month whose file is requested from the source. The test data and the course's site both have it.
 const MONTH: (u16, u8) = (2021, 1);
 
 #[derive(Serialize)]
 struct Diagnosis {
-    status: Level,
+    status: CheckLevel,
     checks: Vec<Check>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
 }
 
 /// Checks everything that a load needs, without changing anything.
-pub async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<End> {
+pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<CommandOutput> {
     let flow = Flow::builtin(load::PIPELINE)?;
-    let base = config::source_base(args.source.as_deref())?;
+    let base = settings::source_base(args.source.as_ref())?;
     let month = Month::new(MONTH.0, MONTH.1)
         .ok_or_else(|| Error::new(Kind::Internal, "the month to look for is none"))?;
-    let plans = flow
-        .taxi_types(&args.taxi)
-        .into_iter()
-        .map(|taxi| load::plan(&flow, taxi, month, base.as_deref(), 0));
+    let plans =
+        flow.taxi_types(&args.taxi).into_iter().map(|taxi| load::plan(&flow, taxi, month, base.as_ref(), 0));
     let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
-    let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
+    let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
 
     let mut findings = Findings::default();
-    let given = config::database(&args.database);
+    let given = settings::database(&args.database);
     let settings = match given {
         Ok(Some(settings)) => Some(settings),
         Ok(None) => embedded::check(provisioner, &mut findings).await,
@@ -52,35 +49,34 @@ pub async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<End> {
     if let Some(settings) = settings {
         database::check(&settings, &jobs, &mut findings).await;
     }
-    let files =
-        plans.iter().filter_map(|plan| Some((plan.inputs.get("taxi")?.to_owned(), &plan.job()?.source)));
-    source::check(&files.collect::<Vec<_>>(), &mut findings).await;
+    let files: Vec<_> = plans.iter().map(|plan| (plan.taxi.clone(), &plan.job.source)).collect();
+    source::check(&files, &mut findings).await;
     conclude(findings.into_checks())
 }
 
-fn conclude(checks: Vec<Check>) -> Result<End> {
+fn conclude(checks: Vec<Check>) -> Result<CommandOutput> {
     let has = |level| checks.iter().any(|check| check.level == level);
     let status = match () {
-        () if has(Level::Failed) => Level::Failed,
-        () if has(Level::Warning) => Level::Warning,
-        () => Level::Ok,
+        () if has(CheckLevel::Failed) => CheckLevel::Failed,
+        () if has(CheckLevel::Warning) => CheckLevel::Warning,
+        () => CheckLevel::Ok,
     };
-    let failed: Vec<&Check> = checks.iter().filter(|check| check.level == Level::Failed).collect();
+    let failed: Vec<&Check> = checks.iter().filter(|check| check.level == CheckLevel::Failed).collect();
     let error = failed.first().map(|first| {
         let names: Vec<&str> = failed.iter().map(|check| check.name.as_str()).collect();
         let text = format!("{} of {} checks failed: {}", failed.len(), checks.len(), names.join(", "));
         Error::new(first.kind.unwrap_or(Kind::Internal), text)
     });
     let diagnosis = Diagnosis { status, checks, error: error.as_ref().map(Failure::of) };
-    Ok(End::new(&diagnosis, text)?.with_error(error))
+    Ok(CommandOutput::new(&diagnosis, text)?.with_error(error))
 }
 
 fn text(diagnosis: &Diagnosis) -> String {
     let lines = diagnosis.checks.iter().map(|check| {
         let mark = match check.level {
-            Level::Ok => "✓ ok     ",
-            Level::Warning => "! warning",
-            Level::Failed => "✗ failed ",
+            CheckLevel::Ok => "✓ ok     ",
+            CheckLevel::Warning => "! warning",
+            CheckLevel::Failed => "✗ failed ",
         };
         let fix = check.fix.as_ref().map(|fix| format!("\n            fix: {fix}")).unwrap_or_default();
         format!("{mark} {}: {}{fix}", check.name, check.message)

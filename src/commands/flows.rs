@@ -7,60 +7,61 @@ use serde::Serialize;
 
 use crate::cli::{ShowArgs, TriggersArgs, View};
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::expression::dates;
-use crate::pipeline::flow::Flow;
-use crate::pipeline::trigger::Trigger;
-use crate::pipeline::{schema, topology};
+use crate::flow::expression::dates;
+use crate::flow::model::flow::Flow;
+use crate::flow::model::topology;
+use crate::flow::model::trigger::Trigger;
+use crate::flow::schema;
 use crate::report::failure::Failure;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 
 #[derive(Serialize)]
 struct Validated {
     status: &'static str,
-    files: Vec<Checked>,
+    files: Vec<ValidatedFile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
 }
 
 #[derive(Serialize)]
-struct Checked {
+struct ValidatedFile {
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<String>,
-    faults: Vec<Found>,
+    faults: Vec<FlowFault>,
 }
 
 #[derive(Serialize)]
-struct Found {
+struct FlowFault {
     line: u64,
     column: u64,
     message: String,
 }
 
 /// Reads each flow and reports its faults.
-pub fn validate(files: &[PathBuf]) -> Result<End> {
+pub(crate) fn validate(files: &[PathBuf]) -> Result<CommandOutput> {
     let mut checked = Vec::new();
     let mut said = Vec::new();
     for path in files {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
         match Flow::check(&file, &text) {
-            Ok(flow) => checked.push(Checked { file, flow: Some(flow.name()), faults: Vec::new() }),
+            Ok(flow) => checked.push(ValidatedFile { file, flow: Some(flow.name()), faults: Vec::new() }),
             Err(faults) => {
                 said.push(faults.to_string());
-                let found = faults.found.into_iter().map(|fault| Found {
+                let found = faults.found.into_iter().map(|fault| FlowFault {
                     line: fault.position.line,
                     column: fault.position.column,
                     message: fault.message,
                 });
-                checked.push(Checked { file, flow: None, faults: found.collect() });
+                checked.push(ValidatedFile { file, flow: None, faults: found.collect() });
             }
         }
     }
     let error = (!said.is_empty()).then(|| Error::new(Kind::Configuration, said.join("\n")));
     let status = if error.is_some() { "failed" } else { "valid" };
     let validated = Validated { status, files: checked, error: error.as_ref().map(Failure::of) };
-    let end = End::new(&validated, |validated| {
+    let end = CommandOutput::new(&validated, |validated| {
         let sound = validated.files.iter().filter_map(|file| Some((file, file.flow.as_ref()?)));
         sound.map(|(file, flow)| format!("{}: {flow} is valid", file.file)).collect::<Vec<_>>().join("\n")
     })?;
@@ -75,19 +76,19 @@ struct Topology {
 }
 
 /// Draws the flow.
-pub fn show(args: &ShowArgs) -> Result<End> {
+pub(crate) fn show(args: &ShowArgs) -> Result<CommandOutput> {
     let flow = Flow::read(&args.flow)?;
     let drawn =
         Topology { flow: flow.name(), tree: topology::tree(&flow), mermaid: topology::mermaid(&flow) };
-    End::new(&drawn, |drawn| match args.view {
+    CommandOutput::new(&drawn, |drawn| match args.view {
         View::Tree => drawn.tree.clone(),
         View::Mermaid => drawn.mermaid.clone(),
     })
 }
 
 /// The JSON Schema of flows.
-pub fn json_schema() -> Result<End> {
-    End::new(&schema::of_flow(), |schema| format!("{schema:#}"))
+pub(crate) fn json_schema() -> Result<CommandOutput> {
+    CommandOutput::new(&schema::of_flow(), |schema| format!("{schema:#}"))
 }
 
 #[derive(Serialize)]
@@ -106,7 +107,7 @@ struct Upcoming {
 }
 
 /// The next dates of each trigger, and its equivalent crontab lines.
-pub fn triggers(args: &TriggersArgs) -> Result<End> {
+pub(crate) fn triggers(args: &TriggersArgs) -> Result<CommandOutput> {
     let flow = Flow::read(&args.flow)?;
     let now = Zoned::now();
     let upcoming = |trigger: &Trigger| Upcoming {
@@ -117,7 +118,7 @@ pub fn triggers(args: &TriggersArgs) -> Result<End> {
         crontab: crontab(trigger, &args.flow, flow.triggers.iter().any(|other| other.zone.is_some())),
     };
     let triggers = flow.triggers.iter().map(upcoming).collect();
-    End::new(&Triggers { flow: flow.name(), triggers }, |listed| {
+    CommandOutput::new(&Triggers { flow: flow.name(), triggers }, |listed| {
         if listed.triggers.is_empty() {
             return format!("{} has no triggers", listed.flow);
         }

@@ -9,6 +9,7 @@ mod run;
 mod runs;
 mod schedule;
 mod server;
+mod settings;
 mod target;
 mod verify;
 
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::orchestrator::Delivery;
 use crate::provision::Provisioner;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 
 /// Runs the command, prints its output and returns the exit code.
 pub async fn run(cli: Cli) -> u8 {
@@ -26,10 +27,10 @@ pub async fn run(cli: Cli) -> u8 {
         Ok(()) => dispatch(cli, &delivery).await,
         Err(error) => Err(error),
     };
-    delivery.deliver(end.unwrap_or_else(End::failed))
+    delivery.deliver(end.unwrap_or_else(CommandOutput::failed))
 }
 
-async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<End, Error> {
+async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error> {
     let provisioner = provisioner(cli.server);
     let report = delivery.report();
     let interrupt = Interrupt::listen()?;

@@ -9,10 +9,14 @@ use crate::error::{Error, Kind, Result};
 use crate::provision::Provisioner;
 use crate::provision::binaries::Binaries;
 use crate::report::Report;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 
 /// Starts the server if it is not running, then replaces this process with psql.
-pub async fn run(args: &[OsString], provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
+pub(crate) async fn run(
+    args: &[OsString],
+    provisioner: &Provisioner,
+    report: &dyn Report,
+) -> Result<CommandOutput> {
     let up = provisioner.up(report).await?;
     let psql = find(&up.binaries).ok_or_else(|| {
         let text = format!("there is no psql in {} nor on the search path", up.binaries.dir.display());

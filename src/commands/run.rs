@@ -4,34 +4,34 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
+use super::settings;
 use crate::cli::FlowRunArgs;
-use crate::config;
 use crate::error::{Error, Kind, Result};
+use crate::flow::context::databases::Databases;
+use crate::flow::model::flow::Flow;
+use crate::flow::run::{Execution, FlowSummary, Request};
 use crate::interrupt::Interrupt;
-use crate::pipeline::execution::databases::Databases;
-use crate::pipeline::execution::{Execution, Request, Summary};
-use crate::pipeline::flow::Flow;
 use crate::provision::Provisioner;
 use crate::report::Report;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 use crate::report::table;
 use crate::secrets::Secrets;
 
 /// Reads the flow, runs it and returns its summary.
-pub async fn run(
+pub(crate) async fn run(
     args: FlowRunArgs,
     provisioner: Provisioner,
     interrupt: &Interrupt,
     report: Arc<dyn Report>,
-) -> Result<End> {
+) -> Result<CommandOutput> {
     let flow = Arc::new(Flow::read(&args.flow)?);
     let request = request(flow, &args)?;
-    let databases = Databases::new(config::database(&args.database)?, provisioner);
+    let databases = Databases::new(settings::database(&args.database)?, provisioner);
     let (summary, error) = match Execution::begin(request.clone(), databases, interrupt, report).await {
         Ok(execution) => execution.finish(interrupt).await,
-        Err(error) => (Summary::of(&request, Some(&error)), Some(error)),
+        Err(error) => (FlowSummary::of(&request, Some(&error)), Some(error)),
     };
-    Ok(End::new(&summary, text)?.with_error(error).with_files(summary.loads))
+    Ok(CommandOutput::new(&summary, text)?.with_error(error).with_files(summary.loads))
 }
 
 /// The run that the command line requests. With a trigger, its inputs apply, and its latest date if no date is
@@ -60,13 +60,13 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         labels,
         trigger_date,
         lock_timeout: args.lock_timeout,
-        patience: config::patience(&args.patience),
+        retry_policy: settings::retry_policy(&args.retry),
         part_of: None,
         secrets: Secrets::default(),
     })
 }
 
-fn text(summary: &Summary) -> String {
+fn text(summary: &FlowSummary) -> String {
     if summary.run_id.is_none() || summary.error.is_some() {
         return String::new();
     }

@@ -7,18 +7,17 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::target;
+use super::{settings, target};
 use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
-use crate::config;
 use crate::database::session;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::ledger::history::{self, Filter, Recorded, Task};
+use crate::ledger::history::{self, Filter, RecordedRun, RecordedTask};
 use crate::ledger::rejects::{self, Rejected};
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::log::Line;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 use crate::report::table;
 
 /// Width of the timeline, in columns.
@@ -28,24 +27,28 @@ const REJECTS_SHOWN: usize = 100;
 
 #[derive(Serialize)]
 struct Runs {
-    runs: Vec<Recorded>,
+    runs: Vec<RecordedRun>,
 }
 
 /// Lists the runs, or shows one run.
-pub async fn run(args: RunsArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
+pub(crate) async fn run(
+    args: RunsArgs,
+    provisioner: &Provisioner,
+    report: &dyn Report,
+) -> Result<CommandOutput> {
     if let Some(RunsCommand::Show { run_id, database, .. }) = args.show {
         return show(run_id, &database, provisioner, report).await;
     }
     let filter = Filter { taxi: args.taxi, status: args.status, run_id: None, limit: args.limit };
     let mut runs = match look(&args.database, provisioner, report).await? {
         Some((settings, mut client)) => {
-            session::attended(&settings, history::list(&mut client, &filter)).await?
+            session::while_answering(&settings, history::list(&mut client, &filter)).await?
         }
         None => Vec::new(),
     };
     // the list leaves the logs out: 'taxi runs show' prints the log of one run
     runs.iter_mut().for_each(|run| run.log.clear());
-    End::new(&Runs { runs }, |list| {
+    CommandOutput::new(&Runs { runs }, |list| {
         if list.runs.is_empty() {
             return "no runs".to_owned();
         }
@@ -70,7 +73,7 @@ async fn show(
     database: &DatabaseArgs,
     provisioner: &Provisioner,
     report: &dyn Report,
-) -> Result<End> {
+) -> Result<CommandOutput> {
     let filter = Filter { run_id: Some(run_id), limit: 1, ..Filter::default() };
     let unknown =
         || Error::new(Kind::Usage, format!("the ledger has no run {run_id}")).hint("'taxi runs' lists them");
@@ -81,7 +84,7 @@ async fn show(
         run.rejects = rejects::list(&client, run_id).await?;
         Ok(run)
     };
-    End::new(&session::attended(&settings, found).await?, text)
+    CommandOutput::new(&session::while_answering(&settings, found).await?, text)
 }
 
 async fn look(
@@ -89,10 +92,10 @@ async fn look(
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<Option<(Settings, Client)>> {
-    target::look(config::database(database)?, provisioner, report).await
+    target::look(settings::database(database)?, provisioner, report).await
 }
 
-fn text(run: &Recorded) -> String {
+fn text(run: &RecordedRun) -> String {
     let mut facts = vec![
         ["run", &format!("{} {}", run.run_id, run.status)].map(str::to_owned),
         ["pipeline".to_owned(), run.pipeline.clone()],
@@ -168,7 +171,7 @@ struct Span {
 }
 
 /// The phases of a run. A phase without an end event ends when the run ends.
-fn phases(run: &Recorded) -> Vec<Span> {
+fn phases(run: &RecordedRun) -> Vec<Span> {
     let ends = |line: &&Line| matches!(line.event.as_str(), "phase_ended" | "phase_failed");
     let end_of = |began: &Line| {
         let end = run.log.iter().filter(ends).find(|line| line.phase == began.phase).map(|line| line.at);
@@ -183,8 +186,8 @@ fn phases(run: &Recorded) -> Vec<Span> {
 }
 
 /// The task runs; nested ones are indented.
-fn tasks(tasks: &[Task]) -> Vec<Span> {
-    let span = |task: &Task| {
+fn tasks(tasks: &[RecordedTask]) -> Vec<Span> {
+    let span = |task: &RecordedTask| {
         let mut name = task.task_id.clone();
         if let Some(value) = &task.value {
             name = format!("{name}[{value}]");
@@ -223,9 +226,9 @@ fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
 }
 
 /// The log of each task, including why it failed.
-fn task_logs(tasks: &[Task]) -> Option<String> {
+fn task_logs(tasks: &[RecordedTask]) -> Option<String> {
     let spoken = tasks.iter().filter(|task| !task.log.is_empty());
-    let text = |task: &Task| {
+    let text = |task: &RecordedTask| {
         let line = |line: &Line| {
             let time = line.at.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f");
             format!("  {time} {}", line.message).trim_end().to_owned()
@@ -250,7 +253,7 @@ fn log(log: &[Line]) -> Option<String> {
     (!log.is_empty()).then(|| format!("log\n{}", log.iter().map(line).collect::<Vec<_>>().join("\n")))
 }
 
-fn inputs(run: &Recorded) -> String {
+fn inputs(run: &RecordedRun) -> String {
     let value = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let pairs = run.inputs.as_object().into_iter().flatten();
     let mut text: Vec<String> = pairs.map(|(name, given)| format!("{name}={}", value(given))).collect();
@@ -259,12 +262,12 @@ fn inputs(run: &Recorded) -> String {
     text.join(" ")
 }
 
-fn figure(run: &Recorded, name: &str) -> String {
+fn figure(run: &RecordedRun, name: &str) -> String {
     let count = run.rows.get(name).copied().flatten();
     count.map(|count| HumanCount(count.unsigned_abs()).to_string()).unwrap_or_default()
 }
 
-fn seconds(run: &Recorded) -> String {
+fn seconds(run: &RecordedRun) -> String {
     let took = run.finished_at.and_then(|ended| (ended - run.started_at).total(jiff::Unit::Second).ok());
     took.map(|seconds| format!("{seconds:.1}")).unwrap_or_default()
 }

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use jiff::{ToSpan as _, Zoned};
 use serde::Serialize;
 
+use super::settings;
 use crate::cli::BackfillArgs;
-use crate::config;
+use crate::cli::values::{First, Last};
 use crate::error::{Error, Kind, Result};
+use crate::flow::context::databases::Databases;
+use crate::flow::expression::dates;
+use crate::flow::model::flow::Flow;
+use crate::flow::run::{FlowSummary, Request, schedule};
 use crate::interrupt::Interrupt;
-use crate::load::IfLoaded;
-use crate::pipeline::execution::databases::Databases;
-use crate::pipeline::execution::task_run::State;
-use crate::pipeline::execution::{Request, Summary, schedule};
-use crate::pipeline::expression::dates;
-use crate::pipeline::flow::Flow;
-use crate::pipeline::months::{First, Last, Month};
+use crate::ledger::RunStatus;
+use crate::month::calendar::Month;
+use crate::month::options::IfLoaded;
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::failure::{self, Failure};
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 use crate::report::table;
 use crate::secrets::Secrets;
 
@@ -32,21 +33,21 @@ struct Planned {
 
 /// The result of a backfill.
 #[derive(Serialize)]
-struct Conclusion {
-    status: State,
-    runs: Vec<Summary>,
+struct FlowBackfillSummary {
+    status: RunStatus,
+    runs: Vec<FlowSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
 }
 
 /// Runs the flow for each date, or lists the dates in a dry run.
-pub async fn run(
+pub(crate) async fn run(
     args: &BackfillArgs,
     path: &Path,
     provisioner: Provisioner,
     interrupt: &Interrupt,
     report: Arc<dyn Report>,
-) -> Result<End> {
+) -> Result<CommandOutput> {
     if args.run.force || args.run.if_loaded != IfLoaded::default() || args.run.max_rejects > 0 {
         let text = "--force, --if-loaded and --max-rejects are for months, not for a flow: its tasks say what they do";
         return Err(Error::new(Kind::Usage, text));
@@ -56,14 +57,14 @@ pub async fn run(
     if args.plan {
         let dates = requests.iter().filter_map(|request| request.trigger_date.as_ref()).map(dates::text);
         let planned = Planned { status: "planned", dates: dates.collect() };
-        return End::new(&planned, |planned| planned.dates.join("\n"));
+        return CommandOutput::new(&planned, |planned| planned.dates.join("\n"));
     }
-    let database = config::database(&args.run.database)?;
+    let database = settings::database(&args.run.database)?;
     let databases = Databases::new(database, provisioner);
     let limit = flow.concurrency.as_ref().map_or(u32::MAX, |concurrency| concurrency.limit);
     let at_a_time = usize::from(args.jobs).min(limit as usize);
     let ended = schedule::run(requests, at_a_time, args.fail_fast, &databases, interrupt, &report).await;
-    conclude(ended, interrupt.raised())
+    summarize(ended, interrupt.raised())
 }
 
 fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Request>> {
@@ -92,9 +93,9 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
     if let Some(source) = &args.run.source {
         let takes_one = flow.inputs.iter().any(|input| input.id.0 == "source");
         match takes_one {
-            true => inputs.push(("source".to_owned(), source.clone())),
+            true => inputs.push(("source".to_owned(), source.expose().to_owned())),
             // a value from the environment may be meant for other commands
-            false if std::env::var("TAXI_SOURCE").is_ok_and(|known| known == *source) => {}
+            false if std::env::var("TAXI_SOURCE").is_ok_and(|known| known == source.expose()) => {}
             false => {
                 return Err(usage(
                     "--source is for months, and for a flow with an input of that name".to_owned(),
@@ -112,7 +113,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         labels: labels.clone(),
         trigger_date: Some(date),
         lock_timeout: args.run.lock_timeout,
-        patience: config::patience(&args.run.patience),
+        retry_policy: settings::retry_policy(&args.run.retry),
         part_of: None,
         secrets: Secrets::default(),
     };
@@ -134,27 +135,27 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
     }
 }
 
-fn conclude(ended: Vec<(Summary, Option<Error>)>, raised: Option<Error>) -> Result<End> {
+fn summarize(ended: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) -> Result<CommandOutput> {
     let count = ended.len();
-    let (runs, errors): (Vec<Summary>, Vec<Option<Error>>) = ended.into_iter().unzip();
+    let (runs, errors): (Vec<FlowSummary>, Vec<Option<Error>>) = ended.into_iter().unzip();
     let failed: Vec<(&str, Error)> = std::iter::zip(&runs, errors)
         .filter_map(|(run, error)| Some((run.trigger_date.as_deref().unwrap_or_default(), error?)))
         .collect();
     let status = match (&raised, failed.is_empty()) {
-        (Some(_), _) => State::Cancelled,
-        (None, false) => State::Failed,
-        (None, true) if runs.iter().any(|run| run.status == State::Warning) => State::Warning,
-        (None, true) => State::Succeeded,
+        (Some(_), _) => RunStatus::Cancelled,
+        (None, false) => RunStatus::Failed,
+        (None, true) if runs.iter().any(|run| run.status == RunStatus::Warning) => RunStatus::Warning,
+        (None, true) => RunStatus::Succeeded,
     };
     let error =
         raised.or_else(|| (!failed.is_empty()).then(|| failure::of_several(&failed, count, "dates failed")));
-    let conclusion = Conclusion { status, runs, error: error.as_ref().map(Failure::of) };
-    let loads = conclusion.runs.iter().flat_map(|run| run.loads.clone()).collect();
-    Ok(End::new(&conclusion, text)?.with_error(error).with_files(loads))
+    let summary = FlowBackfillSummary { status, runs, error: error.as_ref().map(Failure::of) };
+    let loads = summary.runs.iter().flat_map(|run| run.loads.clone()).collect();
+    Ok(CommandOutput::new(&summary, text)?.with_error(error).with_files(loads))
 }
 
-fn text(conclusion: &Conclusion) -> String {
-    let rows = conclusion.runs.iter().map(|run| {
+fn text(summary: &FlowBackfillSummary) -> String {
+    let rows = summary.runs.iter().map(|run| {
         [
             run.trigger_date.clone().unwrap_or_default(),
             run.status.name().to_owned(),

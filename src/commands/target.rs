@@ -6,12 +6,12 @@ use crate::database::session;
 use crate::database::settings::Settings;
 use crate::error::Result;
 use crate::ledger::schema;
-use crate::load::sessions::Sessions;
-use crate::provision::{Provisioner, State};
+use crate::month::sessions::Sessions;
+use crate::provision::{Provisioner, ServerState};
 use crate::report::Report;
 
 /// Opens the database to load into: upgrades the ledger's tables and opens the first pair of sessions.
-pub async fn open(
+pub(crate) async fn open(
     database: Option<Settings>,
     provisioner: &Provisioner,
     report: &dyn Report,
@@ -21,20 +21,20 @@ pub async fn open(
         None => provisioner.bring_up(report).await?,
     };
     let mut sessions = Sessions::open(&settings).await?;
-    session::attended(&settings, schema::upgrade(&mut sessions.load)).await?;
+    session::while_answering(&settings, schema::upgrade(&mut sessions.load)).await?;
     Ok((settings, sessions))
 }
 
 /// Opens one session for a command that only reads, and returns the settings with it. `None` if the embedded
 /// server was never created: there is nothing to read then.
-pub async fn look(
+pub(crate) async fn look(
     database: Option<Settings>,
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<Option<(Settings, Client)>> {
     let settings = match database {
         Some(settings) => settings,
-        None if provisioner.status().await?.state == State::Absent => return Ok(None),
+        None if provisioner.status().await?.state == ServerState::Absent => return Ok(None),
         None => provisioner.bring_up(report).await?,
     };
     let client = session::connect(&settings).await?;

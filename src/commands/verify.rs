@@ -3,36 +3,39 @@
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use super::{load, target};
+use super::{load, settings, target};
 use crate::cli::VerifyArgs;
-use crate::config;
 use crate::database::session;
 use crate::error::{Error, Kind, Result};
-use crate::load::job::Job;
-use crate::load::verify::{self, Checked, Verdict};
-use crate::pipeline::flow::Flow;
-use crate::pipeline::months::Month;
-use crate::pipeline::plan::Plan;
+use crate::flow::model::flow::Flow;
+use crate::month::calendar::Month;
+use crate::month::job::Job;
+use crate::month::plan::Plan;
+use crate::month::verify::{self, Verdict, VerifiedFile};
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::failure::Failure;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 use crate::report::table;
 
 #[derive(Serialize)]
 struct Verified {
     status: &'static str,
-    files: Vec<Checked>,
+    files: Vec<VerifiedFile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
 }
 
 /// Compares the row counts of the target, the ledger and the publisher, file by file.
-pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Report) -> Result<End> {
+pub(crate) async fn run(
+    args: VerifyArgs,
+    provisioner: &Provisioner,
+    report: &dyn Report,
+) -> Result<CommandOutput> {
     let flow = Flow::builtin(load::PIPELINE)?;
     let numbers = args.month.map_or(1..=12, |month| month..=month);
     let months: Vec<Month> = numbers.filter_map(|month| Month::new(args.year, month)).collect();
-    let database = config::database(&args.database)?;
+    let database = settings::database(&args.database)?;
     let opened = target::look(database, provisioner, report).await?;
     let (settings, mut client) = opened.ok_or_else(|| {
         Error::new(Kind::Mismatch, "there is no embedded server yet, and nothing in it")
@@ -42,8 +45,8 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
     for taxi in flow.taxi_types(&args.taxi) {
         let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None, 0));
         let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
-        let jobs: Vec<&Job> = plans.iter().filter_map(Plan::job).collect();
-        files.extend(session::attended(&settings, verify::check(&mut client, &jobs)).await?);
+        let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
+        files.extend(session::while_answering(&settings, verify::check(&mut client, &jobs)).await?);
     }
     let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count();
     let error = (wrong > 0).then(|| {
@@ -57,7 +60,7 @@ pub async fn run(args: VerifyArgs, provisioner: &Provisioner, report: &dyn Repor
         None => "verified",
     };
     let verified = Verified { status, files, error: error.as_ref().map(Failure::of) };
-    Ok(End::new(&verified, text)?.with_error(error))
+    Ok(CommandOutput::new(&verified, text)?.with_error(error))
 }
 
 fn text(verified: &Verified) -> String {

@@ -44,17 +44,17 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Whether the environment selects a database.
-pub fn names_a_database() -> bool {
+pub(crate) fn names_a_database() -> bool {
     CHOOSING.iter().any(|name| variable(name).is_some())
 }
 
 /// The path of a file in `~/.postgresql`, where libpq looks for certificates and keys.
-pub fn own_file(name: &str) -> Option<PathBuf> {
+pub(crate) fn own_file(name: &str) -> Option<PathBuf> {
     home().map(|home| home.join(".postgresql").join(name))
 }
 
 /// Fills the parameters that are not set. Returns a hint for the user if a password file was not used.
-pub fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
+pub(crate) fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
     let service = parameters.get("service").map(str::to_owned).or_else(|| variable("PGSERVICE"));
     if let Some(service) = service {
         add_service(parameters, &service)?;

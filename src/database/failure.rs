@@ -1,11 +1,13 @@
 //! Maps database errors to error kinds, with a hint where the fix is known.
 
 use tokio_postgres::Error as Cause;
+use tokio_postgres::error::SqlState;
 
-use crate::error::{Error, Kind};
+use super::handshake::{CertificateFault, Stage};
+use crate::error::{Detail, Error, Kind};
 
 /// The error of a failed statement. `what` says what the statement was for and names the table.
-pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
+pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = Error::new(kind_of(&cause), what);
     let error = match sqlstate(&cause) {
         Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
@@ -19,58 +21,90 @@ pub fn statement(what: impl Into<String>, cause: Cause) -> Error {
     error.because(cause)
 }
 
-/// The error of a failed connection to `address`.
-pub fn connecting(address: &str, cause: Cause) -> Error {
-    let said = chain(&cause);
-    let kind = match kind_of(&cause) {
-        // errors of the driver itself: a missing password, no channel binding
-        Kind::Internal if said.contains("password") || said.contains("authentication error") => {
-            Kind::Authentication
+/// Why a session could not be opened.
+pub(crate) enum ConnectFailure {
+    /// The settings are invalid: no connection was attempted.
+    Settings(Error),
+    /// The TLS handshake failed, perhaps because the certificate was refused.
+    Handshake(Cause, Option<CertificateFault>),
+    /// The connection must use TLS, and the server has none.
+    NoTls(Cause),
+    /// Any other failure.
+    Connection(Cause),
+}
+
+impl ConnectFailure {
+    /// The failure of a connection with TLS, whose handshake came to `stage`.
+    pub(crate) fn with_tls(cause: Cause, stage: Stage) -> Self {
+        match stage {
+            Stage::Begun => Self::Handshake(cause, None),
+            Stage::Refused(fault) => Self::Handshake(cause, Some(fault)),
+            // the driver reports a server without TLS as an error of its own
+            Stage::NotBegun if kind_of(&cause) == Kind::Internal => Self::NoTls(cause),
+            Stage::NotBegun | Stage::Done => Self::Connection(cause),
         }
-        Kind::Internal => Kind::Configuration,
-        kind => kind,
-    };
-    let what = match kind {
-        Kind::Authentication => format!("the database at {address} refused the user or the password"),
-        _ => format!("cannot connect to the database at {address}"),
-    };
-    let certificate = said.contains("invalid peer certificate");
-    let (kind, what) = match certificate {
-        true => (Kind::Configuration, format!("the certificate of the database at {address} is refused")),
-        false => (kind, what),
-    };
-    let error = Error::new(kind, what).because(cause);
-    match kind {
-        _ if certificate && said.contains("not valid for name") => {
-            error.hint("sslmode=verify-full takes the host's name as the certificate has it; verify-ca does not look at it")
+    }
+
+    /// The SQLSTATE, if the server has refused the session.
+    pub(crate) fn sqlstate(&self) -> Option<&SqlState> {
+        match self {
+            Self::Settings(_) => None,
+            Self::Handshake(cause, _) | Self::NoTls(cause) | Self::Connection(cause) => cause.code(),
         }
-        _ if certificate && said.contains("UnknownIssuer") => {
-            error.hint("sslrootcert (or PGSSLROOTCERT) names the file of the CA that has signed it")
+    }
+
+    /// The error for the database at `address`.
+    pub(crate) fn into_error(self, address: &str) -> Error {
+        let cannot_connect = format!("cannot connect to the database at {address}");
+        match self {
+            Self::Settings(error) => error,
+            Self::Handshake(cause, Some(fault)) => {
+                let what = format!("the certificate of the database at {address} is refused");
+                let error = Error::new(Kind::Configuration, what).because(cause).with_detail(Detail::Tls);
+                match fault {
+                    CertificateFault::WrongName => error.hint(
+                        "the certificate must name the host if sslmode is verify-full; verify-ca does not check the name",
+                    ),
+                    CertificateFault::UnknownIssuer => error.hint(
+                        "set sslrootcert (or PGSSLROOTCERT) to the file of the CA that has signed the certificate",
+                    ),
+                    CertificateFault::Other => error,
+                }
+            }
+            Self::Handshake(cause, None) => {
+                Error::new(kind_of(&cause), cannot_connect).because(cause).with_detail(Detail::Tls)
+            }
+            Self::NoTls(cause) => Error::new(Kind::Configuration, cannot_connect)
+                .because(cause)
+                .with_detail(Detail::Tls)
+                .hint("sslmode=prefer allows a connection without TLS if the server has none"),
+            Self::Connection(cause) => {
+                let error = |kind, what| Error::new(kind, what);
+                match kind_of(&cause) {
+                    Kind::Authentication => {
+                        let what = format!("the database at {address} refused the user or the password");
+                        error(Kind::Authentication, what).because(cause)
+                    }
+                    // an error of the driver itself, such as a channel binding that the server lacks
+                    Kind::Internal => error(Kind::Configuration, cannot_connect).because(cause),
+                    Kind::Unreachable => error(Kind::Unreachable, cannot_connect)
+                        .because(cause)
+                        .hint("check the host and port of --database-url and that the server is running"),
+                    kind => error(kind, cannot_connect).because(cause),
+                }
+            }
         }
-        _ if certificate => error,
-        _ if said.contains("does not support TLS") => {
-            error.hint("sslmode=prefer takes a plain connection where there is no other")
-        }
-        Kind::Unreachable => {
-            error.hint("check the host and port of --database-url and that the server is running")
-        }
-        _ => error,
     }
 }
 
-/// Whether the TLS handshake failed, rather than the TCP connection or the PostgreSQL session.
-pub fn is_of_tls(cause: &Cause) -> bool {
-    chain(cause).contains("TLS handshake")
-}
-
 /// Whether a statement failed because it waited too long for a lock.
-pub fn is_lock_timeout(cause: &Cause) -> bool {
+pub(crate) fn is_lock_timeout(cause: &Cause) -> bool {
     sqlstate(cause) == Some("55P03")
 }
 
 /// Whether a statement failed only because of a concurrent session: a deadlock, or a row that entered the default
 /// partition before its month's partition was attached.
-pub fn is_overtaken(cause: &Cause) -> bool {
+pub(crate) fn is_overtaken(cause: &Cause) -> bool {
     matches!(sqlstate(cause), Some("40P01")) || is_of_no_partition(cause)
 }
 
@@ -103,25 +137,8 @@ fn kind_of(cause: &Cause) -> Kind {
     }
 }
 
+/// Whether the connection failed, rather than a value or a message. The driver's error has no public kind: only the
+/// type of its cause tells.
 fn has_io_cause(cause: &Cause) -> bool {
-    let mut link: Option<&(dyn std::error::Error + 'static)> = Some(cause);
-    while let Some(error) = link {
-        if error.is::<std::io::Error>() {
-            return true;
-        }
-        link = error.source();
-    }
-    // the driver's own timeout is not an I/O error
-    chain(cause).contains("timed out")
-}
-
-/// The messages of an error and of all its causes.
-fn chain(cause: &Cause) -> String {
-    let mut said = cause.to_string();
-    let mut link = std::error::Error::source(cause);
-    while let Some(error) = link {
-        said = format!("{said}: {error}");
-        link = error.source();
-    }
-    said
+    std::error::Error::source(cause).is_some_and(|source| source.is::<std::io::Error>())
 }

@@ -5,12 +5,12 @@ use std::fmt;
 use crate::error::{Error, Kind, Result};
 
 /// Quotes one identifier: `a"b` becomes `"a""b"`.
-pub fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Quotes a value for a statement that takes no parameters: `it's` becomes `E'it''s'`. Backslashes are doubled.
-pub fn literal(value: &str) -> String {
+pub(crate) fn literal(value: &str) -> String {
     format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -47,12 +47,12 @@ impl TableName {
     }
 
     /// The table with exactly these names, without case folding.
-    pub fn of(schema: &str, name: &str) -> Self {
+    pub(crate) fn of(schema: &str, name: &str) -> Self {
         Self { parts: vec![schema.to_owned(), name.to_owned()] }
     }
 
     /// The schema; `public` if the name has none.
-    pub fn schema(&self) -> &str {
+    pub(crate) fn schema(&self) -> &str {
         match self.parts.as_slice() {
             [schema, _] => schema,
             _ => "public",
@@ -66,7 +66,7 @@ impl TableName {
 }
 
 /// Reads a column's name as SQL does, and returns it quoted.
-pub fn column(text: &str) -> Result<String> {
+pub(crate) fn column(text: &str) -> Result<String> {
     match TableName::parse(text)?.parts.as_slice() {
         [name] => Ok(quote(name)),
         _ => Err(Error::new(Kind::Configuration, format!("{text:?} is not a column's name"))),

@@ -1,11 +1,14 @@
 //! The connection to a PostgreSQL server, and the statements sent over it.
 
-pub mod environment;
-pub mod failure;
+pub(crate) mod environment;
+pub(crate) mod failure;
+pub(crate) mod handshake;
 pub mod identifier;
-pub mod parameters;
-pub mod script;
-pub mod session;
+pub(crate) mod locks;
+pub(crate) mod parameters;
+pub(crate) mod script;
+pub(crate) mod session;
 pub mod settings;
-pub mod statement;
-pub mod tls;
+pub(crate) mod statement;
+pub(crate) mod tls;
+pub(crate) mod url;

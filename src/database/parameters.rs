@@ -38,11 +38,11 @@ const NAMES: [&str; 25] = [
 
 /// Connection parameters; each name occurs once.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Parameters(Vec<(String, String)>);
+pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// Reads `postgresql://…`, `postgres://…`, `jdbc:postgresql://…` or `key=value …`.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let native = text.strip_prefix("jdbc:").unwrap_or(text);
         let address = ["postgresql://", "postgres://"].iter().find_map(|scheme| native.strip_prefix(scheme));
@@ -56,19 +56,19 @@ impl Parameters {
     }
 
     /// The value of a parameter, if it is set.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Sets a parameter, unless it is set already.
-    pub fn fill(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn fill(&mut self, name: &str, value: impl Into<String>) {
         if self.get(name).is_none() {
             self.0.push((name.to_owned(), value.into()));
         }
     }
 
     /// Sets a parameter that the user gave, and replaces an earlier value. Refuses unsupported names.
-    pub fn add(&mut self, name: &str, value: String) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, value: String) -> Result<()> {
         let (name, value) = match (name, value.as_str()) {
             // JDBC's spelling
             ("ssl", "true") => ("sslmode", "require".to_owned()),

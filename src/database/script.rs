@@ -2,7 +2,7 @@
 
 /// Splits a script into statements, without their semicolons. Literals, quoted names, dollar quotes and comments
 /// are read as PostgreSQL reads them with `standard_conforming_strings` on.
-pub fn statements(script: &str) -> Vec<&str> {
+pub(crate) fn statements(script: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let (mut start, mut at) = (0, 0);
     let mut has_words = false;
@@ -42,7 +42,7 @@ pub fn statements(script: &str) -> Vec<&str> {
 
 /// Replaces names, as in `WHERE year = :year`, with their values. Values are inserted as literals, so that they
 /// remain data whatever they contain. A name without a value stays as it is, because `:` has other meanings.
-pub fn bind(statement: &str, values: &[(String, String)]) -> String {
+pub(crate) fn bind(statement: &str, values: &[(String, String)]) -> String {
     let mut bound = String::with_capacity(statement.len());
     let (mut at, mut previous) = (0, "");
     while at < statement.len() {

@@ -8,25 +8,25 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, Config, NoTls, Socket};
 
-use super::failure;
+use super::failure::{self, ConnectFailure};
 use super::settings::Settings;
-use super::statement;
+use super::statement::sql;
 use super::tls::Mode;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Detail, Error, Kind, Result};
 
 /// The oldest supported major version: the first with MERGE.
-pub const OLDEST_MAJOR: u32 = 15;
+pub(crate) const OLDEST_MAJOR: u32 = 15;
 
 /// Interval between attempts to connect to a server that is starting.
 const STARTING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Connects, waiting for a server that is starting. Refuses a server that is too old before it sends a statement.
-pub async fn connect(settings: &Settings) -> Result<Client> {
+pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
     let address = settings.address();
     let opening = async {
         loop {
             match open(settings).await {
-                Err(Failed::Database(cause)) if cause.code() == Some(&SqlState::CANNOT_CONNECT_NOW) => {
+                Err(failed) if failed.sqlstate() == Some(&SqlState::CANNOT_CONNECT_NOW) => {
                     tokio::time::sleep(STARTING_INTERVAL).await;
                 }
                 opened => return opened,
@@ -35,11 +35,12 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     };
     let opened = match tokio::time::timeout(settings.answer_timeout(), opening).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(Failed::Settings(error))) => return Err(error),
-        Ok(Err(Failed::Database(cause))) => {
-            let error = failure::connecting(&address, cause);
+        Ok(Err(failed)) => {
+            let error = failed.into_error(&address);
             return Err(match (settings.advice(), error.kind()) {
                 (Some(advice), Kind::Authentication) => error.hint(advice),
+                (None, Kind::Authentication) if !settings.has_password() => error
+                    .hint("no password was given: set PGPASSWORD, or put it into DATABASE_URL or ~/.pgpass"),
                 _ => error,
             });
         }
@@ -50,9 +51,11 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
     };
     check_version(&opened.version, &address)?;
     check_encoding(&opened.encoding, &address)?;
-    let prepared =
-        async { prepare(&opened.client).await.map_err(|cause| failure::connecting(&address, cause)) };
-    attended(settings, prepared).await?;
+    let prepared = async {
+        let failed = |cause| ConnectFailure::Connection(cause).into_error(&address);
+        prepare(&opened.client).await.map_err(failed)
+    };
+    while_answering(settings, prepared).await?;
     Ok(opened.client)
 }
 
@@ -61,33 +64,29 @@ pub async fn connect(settings: &Settings) -> Result<Client> {
 /// A statement may run as long as it needs, and a server that hangs, or a proxy in front of it, keeps connections
 /// open. So this function opens new sessions to check whether the server still answers.
 async fn lost(settings: &Settings) -> Error {
-    let silence = settings.silence();
+    let idle_timeout = settings.idle_timeout();
     let mut answered = Instant::now();
-    while answered.elapsed() < silence {
-        tokio::time::sleep(silence / 4).await;
+    while answered.elapsed() < idle_timeout {
+        tokio::time::sleep(idle_timeout / 4).await;
         // one of several hosts may be down; an error from the server counts as an answer
-        match tokio::time::timeout(silence * settings.places().len() as u32, open(settings)).await {
-            Ok(Err(Failed::Database(cause))) if cause.code().is_none() => {}
+        match tokio::time::timeout(idle_timeout * settings.addresses().len() as u32, open(settings)).await {
+            Ok(Err(failed)) if failed.sqlstate().is_none() => {}
             Ok(_) => answered = Instant::now(),
             Err(_elapsed) => {}
         }
     }
-    let text = format!("the database at {} has not answered for {silence:?}", settings.address());
-    Error::new(Kind::Unreachable, text).because(Lost).hint("--database-timeout waits longer")
-}
-
-/// The cause of the error if the server no longer answers.
-#[derive(Debug, thiserror::Error)]
-#[error("new sessions are not answered either")]
-struct Lost;
-
-/// Whether `error` says that the server no longer answers, so that its sessions are useless.
-pub fn is_lost(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.is::<Lost>())
+    let text = format!("the database at {} has not answered for {idle_timeout:?}", settings.address());
+    Error::new(Kind::Unreachable, text)
+        .because("new sessions are not answered either")
+        .with_detail(Detail::ServerLost)
+        .hint("--database-timeout waits longer")
 }
 
 /// Runs `work` on sessions, and fails if the server stops answering in the meantime.
-pub async fn attended<T>(settings: &Settings, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn while_answering<T>(
+    settings: &Settings,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     tokio::select! {
         biased;
         done = work => done,
@@ -102,41 +101,35 @@ struct Opened {
     encoding: String,
 }
 
-/// Why a session could not be opened.
-enum Failed {
-    Settings(Error),
-    Database(tokio_postgres::Error),
-}
-
 /// Opens a session, with or without TLS, trying the options that the mode allows in order.
-async fn open(settings: &Settings) -> Result<Opened, Failed> {
+async fn open(settings: &Settings) -> Result<Opened, ConnectFailure> {
     let with = |mode| {
         let mut config = settings.config().clone();
         config.ssl_mode(mode);
         config
     };
     let plain = async || open_with(with(SslMode::Disable), NoTls).await;
-    let secure = async |mode| match settings.tls().connector() {
-        Ok(connector) => open_with(with(mode), connector).await,
-        Err(error) => Err(Failed::Settings(error)),
+    let secure = async |mode| {
+        let connector = settings.tls().connector().map_err(ConnectFailure::Settings)?;
+        let progress = connector.progress.clone();
+        open_with(with(mode), connector).await.map_err(|failed| match failed {
+            ConnectFailure::Connection(cause) => ConnectFailure::with_tls(cause, progress.stage()),
+            other => other,
+        })
     };
     // the server's pg_hba.conf may allow only TLS connections, or only plain ones
     let is_refused =
-        |cause: &tokio_postgres::Error| cause.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+        |failed: &ConnectFailure| failed.sqlstate() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     match settings.mode() {
         Mode::Disable => plain().await,
         Mode::Allow => match plain().await {
-            Err(Failed::Database(cause)) if is_refused(&cause) => secure(SslMode::Require).await,
+            Err(failed) if is_refused(&failed) => secure(SslMode::Require).await,
             opened => opened,
         },
         Mode::Prefer => match secure(SslMode::Prefer).await {
-            Err(Failed::Database(cause)) if !is_refused(&cause) && !failure::is_of_tls(&cause) => {
-                Err(Failed::Database(cause))
-            }
             // a user who names a client certificate wants it to be used
-            Err(Failed::Settings(error)) if settings.tls().certificate.is_some() => {
-                Err(Failed::Settings(error))
-            }
+            Err(failed @ ConnectFailure::Settings(_)) if settings.tls().certificate.is_some() => Err(failed),
+            Err(failed @ ConnectFailure::Connection(_)) if !is_refused(&failed) => Err(failed),
             Err(_) => plain().await,
             opened => opened,
         },
@@ -144,12 +137,12 @@ async fn open(settings: &Settings) -> Result<Opened, Failed> {
     }
 }
 
-async fn open_with<T>(config: Config, tls: T) -> Result<Opened, Failed>
+async fn open_with<T>(config: Config, tls: T) -> Result<Opened, ConnectFailure>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = config.connect(tls).await.map_err(Failed::Database)?;
+    let (client, connection) = config.connect(tls).await.map_err(ConnectFailure::Connection)?;
     let said = |name, default: &str| connection.parameter(name).unwrap_or(default).to_owned();
     let (version, encoding) = (said("server_version", ""), said("server_encoding", "UTF8"));
     // A broken connection shows as an error of the running statement, so the task's handle is not needed.
@@ -158,7 +151,7 @@ where
 }
 
 /// Asks the server to cancel a session's current statement; ignores failures.
-pub async fn cancel(settings: &Settings, token: &CancelToken) {
+pub(crate) async fn cancel(settings: &Settings, token: &CancelToken) {
     let _ = match (settings.mode(), settings.tls().connector()) {
         (Mode::Require | Mode::VerifyCa | Mode::VerifyFull, Ok(connector)) => {
             token.cancel_query(connector).await
@@ -168,31 +161,31 @@ pub async fn cancel(settings: &Settings, token: &CancelToken) {
 }
 
 /// Applies the settings of `sql/connection.sql` to a new session.
-pub async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(CONNECTION).await
+pub(crate) async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(sql!("connection.sql")).await
 }
-
-const CONNECTION: &str = include_str!("../../sql/connection.sql");
 
 /// Cancels the statements of sessions, terminates the sessions by their server process ids, and returns a new one.
 ///
 /// Cancelling alone is not enough: the request may arrive between two statements, and hit none or the wrong one.
-pub async fn terminate(settings: &Settings, tokens: &[CancelToken], numbers: &[i32]) -> Result<Client> {
+pub(crate) async fn terminate(
+    settings: &Settings,
+    tokens: &[CancelToken],
+    server_pids: &[i32],
+) -> Result<Client> {
     for token in tokens {
         // if the server cannot be reached, connecting reports it
         cancel(settings, token).await;
     }
     let client = connect(settings).await?;
-    let end = statement::render("end_sessions.sql", &minijinja::context! {})?;
-    let ended = client.execute(&end, &[&numbers]).await;
+    let ended = client.execute(sql!("end_sessions.sql"), &[&server_pids]).await;
     ended.map_err(|cause| failure::statement("cannot end the sessions", cause))?;
     Ok(client)
 }
 
 /// The session's server process id, by which other sessions see it.
-pub async fn number(client: &Client) -> Result<i32> {
-    let query = statement::render("session_number.sql", &minijinja::context! {})?;
-    let row = client.query_one(&query, &[]).await;
+pub(crate) async fn server_pid(client: &Client) -> Result<i32> {
+    let row = client.query_one(sql!("session_number.sql"), &[]).await;
     Ok(row.map_err(|cause| failure::statement("cannot ask for the session's number", cause))?.get(0))
 }
 
@@ -205,6 +198,7 @@ fn check_encoding(encoding: &str, address: &str) -> Result<()> {
             Kind::Configuration,
             format!("the database at {address} has the encoding {encoding}; taxi needs UTF8"),
         )
+        .with_detail(Detail::Encoding)
         .hint("create one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")),
     }
 }

@@ -14,6 +14,7 @@ use tokio_postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslNegotiat
 use super::environment;
 use super::parameters::Parameters;
 use super::tls::{Mode, Roots, Tls};
+use super::url::DatabaseUrl;
 use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,7 +23,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The default idle timeout: how long the server may not answer at all. Also how long sent data may stay
 /// unacknowledged (`tcp_user_timeout`).
-pub const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -32,7 +33,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 pub struct Settings {
     config: Config,
     tls: Tls,
-    silence: Duration,
+    idle_timeout: Duration,
     /// A hint to show if authentication fails.
     advice: Option<String>,
 }
@@ -44,7 +45,7 @@ impl Settings {
     }
 
     /// Like [`Self::parse`], with an optional user and password that replace those of the URL.
-    pub fn parse_with(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self> {
+    pub(crate) fn parse_with(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self> {
         let mut parameters = Parameters::parse(url)?;
         for (name, value) in [("user", user), ("password", password)] {
             if let Some(value) = value {
@@ -56,8 +57,8 @@ impl Settings {
 
     /// Reads an optional database URL, and completes it from the environment, the service file and the password
     /// file as libpq does.
-    pub fn complete(url: Option<&str>) -> Result<Self> {
-        let mut parameters = url.map(Parameters::parse).transpose()?.unwrap_or_default();
+    pub(crate) fn complete(url: Option<&DatabaseUrl>) -> Result<Self> {
+        let mut parameters = url.map(|url| Parameters::parse(url.expose())).transpose()?.unwrap_or_default();
         let advice = environment::complete(&mut parameters)?;
         Self::of(&parameters, advice)
     }
@@ -89,9 +90,8 @@ impl Settings {
         }
         config
             .user(parameters.get("user").ok_or_else(|| refuse("the database URL names no user".to_owned()))?);
-        if let Some(password) = parameters.get("password") {
-            config.password(password);
-        }
+        // without a password, the server's refusal says more than the driver's
+        config.password(parameters.get("password").unwrap_or_default());
         if let Some(database) = parameters.get("dbname") {
             config.dbname(database);
         }
@@ -118,7 +118,7 @@ impl Settings {
         let retries = number("keepalives_retries")?.map_or(KEEPALIVE_RETRIES, i32::unsigned_abs);
         config.keepalives_retries(retries);
         match number("tcp_user_timeout")? {
-            None => _ = config.tcp_user_timeout(SILENCE),
+            None => _ = config.tcp_user_timeout(IDLE_TIMEOUT),
             // as in libpq: the system's default
             Some(..=0) => {}
             Some(milliseconds) => {
@@ -162,28 +162,33 @@ impl Settings {
         };
         let file = |name| parameters.get(name).map(PathBuf::from);
         let tls = Tls { mode, roots: root, certificate: file("sslcert"), key: file("sslkey") };
-        Ok(Self { config, tls, silence: SILENCE, advice })
+        Ok(Self { config, tls, idle_timeout: IDLE_TIMEOUT, advice })
     }
 
     /// The TLS settings of the connection.
-    pub(super) fn tls(&self) -> &Tls {
+    pub(crate) fn tls(&self) -> &Tls {
         &self.tls
     }
 
     /// The TLS mode to use; a Unix socket needs no TLS.
-    pub(super) fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
         let hosts = self.config.get_hosts();
         if !hosts.is_empty() && hosts.iter().all(is_socket) { Mode::Disable } else { self.tls.mode }
     }
 
+    /// Whether a password was given.
+    pub(crate) fn has_password(&self) -> bool {
+        self.config.get_password().is_some_and(|password| !password.is_empty())
+    }
+
     /// A hint to show if authentication fails.
-    pub(super) fn advice(&self) -> Option<&str> {
+    pub(crate) fn advice(&self) -> Option<&str> {
         self.advice.as_deref()
     }
 
     /// The parts of the URL, for programs that take them separately. `None` unless there is exactly one TCP host.
-    pub fn parts(&self) -> Option<Parts<'_>> {
+    pub(crate) fn parts(&self) -> Option<Parts<'_>> {
         let [Host::Tcp(host)] = self.config.get_hosts() else { return None };
         let user = self.config.get_user()?;
         Some(Parts {
@@ -197,21 +202,21 @@ impl Settings {
     }
 
     /// The TLS mode, by libpq's name.
-    pub fn ssl_mode(&self) -> &'static str {
+    pub(crate) fn ssl_mode(&self) -> &'static str {
         self.tls.mode.name()
     }
 
     /// The addresses of the server, in the order in which they are tried.
-    pub fn places(&self) -> Vec<Place> {
+    pub(crate) fn addresses(&self) -> Vec<ServerAddress> {
         let ports = self.config.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
         let addresses = self.config.get_hostaddrs();
         let hosts = self.config.get_hosts();
         let place = |index: usize| match (addresses.get(index), hosts.get(index)) {
-            (Some(address), _) => Some(Place::Tcp(address.to_string(), port(index))),
-            (None, Some(Host::Tcp(name))) => Some(Place::Tcp(name.clone(), port(index))),
+            (Some(address), _) => Some(ServerAddress::Tcp(address.to_string(), port(index))),
+            (None, Some(Host::Tcp(name))) => Some(ServerAddress::Tcp(name.clone(), port(index))),
             (None, Some(Host::Unix(path))) => {
-                Some(Place::Socket(path.join(format!(".s.PGSQL.{}", port(index)))))
+                Some(ServerAddress::Socket(path.join(format!(".s.PGSQL.{}", port(index)))))
             }
             (None, None) => None,
         };
@@ -219,36 +224,36 @@ impl Settings {
     }
 
     /// Whether the server is on this machine, judging by its address: a socket, `localhost` or a loopback address.
-    pub fn is_local(&self) -> bool {
-        self.places().iter().all(|place| match place {
-            Place::Socket(_) => true,
-            Place::Tcp(host, _) => {
+    pub(crate) fn is_local(&self) -> bool {
+        self.addresses().iter().all(|place| match place {
+            ServerAddress::Socket(_) => true,
+            ServerAddress::Tcp(host, _) => {
                 host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
             }
         })
     }
 
     /// The driver's configuration.
-    pub(super) fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     /// The total timeout for connecting, over all hosts.
-    pub(super) fn answer_timeout(&self) -> Duration {
+    pub(crate) fn answer_timeout(&self) -> Duration {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) as u32;
         let connecting = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        (connecting + GREETING_TIMEOUT.min(self.silence)) * hosts
+        (connecting + GREETING_TIMEOUT.min(self.idle_timeout)) * hosts
     }
 
     /// The idle timeout: how long the server may not answer at all.
-    pub fn silence(&self) -> Duration {
-        self.silence
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// The same settings with another idle timeout.
     #[must_use]
-    pub fn with_silence(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+    pub(crate) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
         self
     }
 
@@ -273,7 +278,7 @@ impl Settings {
 
 /// An address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum ServerAddress {
     /// A Unix socket on this machine.
     Socket(PathBuf),
     /// A host and a port.
@@ -281,19 +286,19 @@ pub enum Place {
 }
 
 /// The parts of a database URL.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// The host name or IP address.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// The port number.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The user name.
-    pub user: &'a str,
+    pub(crate) user: &'a str,
     /// The user's password.
-    pub password: &'a str,
+    pub(crate) password: &'a str,
     /// The database name.
-    pub database: &'a str,
+    pub(crate) database: &'a str,
     /// The TLS mode, by libpq's name.
-    pub ssl_mode: &'static str,
+    pub(crate) ssl_mode: &'static str,
 }
 
 #[cfg(test)]

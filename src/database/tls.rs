@@ -24,11 +24,12 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::environment;
+use super::handshake::{CertificateFault, Connector, Progress, Stage};
 use crate::error::{Error, Kind, Result};
 
 /// The TLS mode of a connection (`sslmode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Plain only.
     Disable,
     /// Plain, or TLS if the server refuses that.
@@ -49,12 +50,12 @@ impl Mode {
         [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
 
     /// The mode that libpq calls `text`.
-    pub fn of(text: &str) -> Option<Self> {
+    pub(crate) fn of(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == text)
     }
 
     /// libpq's name of the mode.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Disable => "disable",
             Self::Allow => "allow",
@@ -68,7 +69,7 @@ impl Mode {
 
 /// The source of the trusted CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Roots {
+pub(crate) enum Roots {
     /// The CA certificates of the system.
     System,
     /// The CA certificates in a PEM file.
@@ -77,20 +78,20 @@ pub enum Roots {
 
 /// The TLS settings of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// The required encryption and checks.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The trusted CAs, if the user named them.
-    pub roots: Option<Roots>,
+    pub(crate) roots: Option<Roots>,
     /// The file of the client's certificate.
-    pub certificate: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
     /// The file of the client's key.
-    pub key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 impl Tls {
     /// Builds the TLS connector for the driver.
-    pub fn connector(&self) -> Result<MakeRustlsConnect> {
+    pub(crate) fn connector(&self) -> Result<Connector> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let own_root = environment::own_file("root.crt").filter(|path| path.exists());
         let roots = match (&self.roots, self.mode) {
@@ -107,7 +108,9 @@ impl Tls {
             Some(Roots::File(path)) => read_certificates(&path)?,
             None => Vec::new(),
         };
+        let progress = Progress::default();
         let verifier = Verifier {
+            progress: progress.clone(),
             checks_chain: !known.is_empty(),
             checks_name: self.mode == Mode::VerifyFull,
             roots: store(&known)?,
@@ -127,7 +130,7 @@ impl Tls {
             })?,
             None => builder.with_no_client_auth(),
         };
-        Ok(MakeRustlsConnect::new(config))
+        Ok(Connector { inner: MakeRustlsConnect::new(config), progress })
     }
 
     /// Reads the client's certificate and key: the named files, else those in `~/.postgresql`, if they exist.
@@ -197,17 +200,18 @@ struct Verifier {
     /// The trusted certificates. The server's own, self-signed certificate may be one of them.
     known: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
+    /// Notes why a certificate was refused.
+    progress: Progress,
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
+impl Verifier {
+    fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    ) -> Result<(), rustls::Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let is_known = self.known.iter().any(|known| known.as_ref() == end_entity.as_ref());
         if self.checks_chain && !is_known {
@@ -223,6 +227,21 @@ impl ServerCertVerifier for Verifier {
         if self.checks_name {
             verify_server_name(&certificate, server_name)?;
         }
+        Ok(())
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.check(end_entity, intermediates, server_name, now)
+            .inspect_err(|error| self.progress.reach(Stage::Refused(CertificateFault::of(error))))?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -9,20 +9,21 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_postgres::{Client, Row};
 
 use super::{Findings, disk};
-use crate::database::settings::{Place, Settings};
-use crate::database::{failure, session, statement};
-use crate::error::{Error, Kind, Result};
-use crate::ledger::schema::{Standing, standing};
-use crate::load::job::Job;
+use crate::database::settings::{ServerAddress, Settings};
+use crate::database::statement::sql;
+use crate::database::{failure, session};
+use crate::error::{Detail, Error, Kind, Result};
+use crate::ledger::schema::{self, SchemaState};
 use crate::load::target::{self, MergeReason, Route};
-use crate::load::{schema, tables};
+use crate::load::{columns, tables};
+use crate::month::job::Job;
 
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// A larger difference between the clocks is a warning.
 const CLOCK_TOLERANCE_SECONDS: f64 = 5.0;
 
 /// Checks the database that the `jobs` would load into.
-pub async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) {
+pub(crate) async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) {
     if !reach(settings, findings).await {
         return;
     }
@@ -33,21 +34,24 @@ pub async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) 
             return findings.fail(stage(&error), &error, fix);
         }
     };
-    let looked = session::attended(settings, look(&client, settings, jobs, findings)).await;
+    let looked = session::while_answering(settings, look(&client, settings, jobs, findings)).await;
     if let Err(error) = looked {
         let fix = "let the role read the catalog and use the tables' schema: docs/configuration.md has the least rights as SQL";
-        findings.fail(if session::is_lost(&error) { "session" } else { "rights" }, &error, fix);
+        findings.fail(
+            if error.detail() == Some(Detail::ServerLost) { "session" } else { "rights" },
+            &error,
+            fix,
+        );
     }
 }
 
 /// The name of the check that failed while the session was opened.
 fn stage(error: &Error) -> &'static str {
-    let said = crate::report::failure::line(error);
-    match error.kind() {
-        Kind::Authentication => "authentication",
-        Kind::ServerTooOld => "version",
-        _ if said.contains("certificate") || said.contains("TLS") => "tls",
-        _ if said.contains("encoding") => "encoding",
+    match (error.kind(), error.detail()) {
+        (_, Some(Detail::Tls)) => "tls",
+        (_, Some(Detail::Encoding)) => "encoding",
+        (Kind::Authentication, _) => "authentication",
+        (Kind::ServerTooOld, _) => "version",
         _ => "session",
     }
 }
@@ -56,8 +60,8 @@ fn stage(error: &Error) -> &'static str {
 async fn reach(settings: &Settings, findings: &mut Findings) -> bool {
     let mut failed = Vec::new();
     let mut some_reached = false;
-    for place in settings.places() {
-        match reach_place(&place, findings).await {
+    for place in settings.addresses() {
+        match reach_address(&place, findings).await {
             Ok(()) => some_reached = true,
             Err(failure) => failed.push(failure),
         }
@@ -71,13 +75,13 @@ async fn reach(settings: &Settings, findings: &mut Findings) -> bool {
     some_reached
 }
 
-async fn reach_place(
-    place: &Place,
+async fn reach_address(
+    place: &ServerAddress,
     findings: &mut Findings,
 ) -> Result<(), (&'static str, Error, &'static str)> {
     let unreachable = |what: String| Error::new(Kind::Unreachable, what);
     let (host, port) = match place {
-        Place::Socket(path) => {
+        ServerAddress::Socket(path) => {
             let exists = path.exists();
             let error = unreachable(format!("there is no socket {}", path.display()));
             return match exists {
@@ -90,7 +94,7 @@ async fn reach_place(
                 }
             };
         }
-        Place::Tcp(host, port) => (host.as_str(), *port),
+        ServerAddress::Tcp(host, port) => (host.as_str(), *port),
     };
     let found = tokio::time::timeout(REACH_TIMEOUT, lookup_host((host, port))).await;
     let addresses: Vec<SocketAddr> = match found {
@@ -120,7 +124,7 @@ async fn reach_place(
 }
 
 async fn look(client: &Client, settings: &Settings, jobs: &[&Job], findings: &mut Findings) -> Result<()> {
-    let row = query(client, "doctor/session.sql", &[]).await?;
+    let row = query(client, sql!("doctor/session.sql"), &[]).await?;
     look_at_session(&row, settings, findings);
     let directory: Option<String> = row.get("data_directory");
     match directory.as_deref().map(Path::new).filter(|path| settings.is_local() && path.exists()) {
@@ -178,7 +182,7 @@ fn look_at_session(row: &Row, settings: &Settings, findings: &mut Findings) {
 
 async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> {
     const NAME: &str = "ledger";
-    let row = query(client, "doctor/ledger.sql", &[]).await?;
+    let row = query(client, sql!("doctor/ledger.sql"), &[]).await?;
     if !row.get::<_, bool>("schema_exists") {
         match row.get("may_create_schema") {
             true => findings.ok(NAME, "not there yet: the first load creates the schema taxi_etl"),
@@ -203,18 +207,18 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
         _ => "",
     };
     let may_upgrade = row.get::<_, Option<bool>>("may_upgrade") == Some(true);
-    match (standing(client).await?, may_upgrade) {
-        (Standing::Absent, _) => findings.ok(NAME, "not there yet: the first load creates its tables"),
-        (Standing::Current, _) => {
+    match (schema::state(client).await?, may_upgrade) {
+        (SchemaState::Absent, _) => findings.ok(NAME, "not there yet: the first load creates its tables"),
+        (SchemaState::Current, _) => {
             findings.ok(NAME, format!("of this version, and the role may write to it{without_rejects}"));
         }
-        (Standing::Older, true) => findings.ok(NAME, "of an older version: the next load upgrades it"),
-        (Standing::Older, false) => {
+        (SchemaState::Older, true) => findings.ok(NAME, "of an older version: the next load upgrades it"),
+        (SchemaState::Older, false) => {
             let error =
                 Error::new(Kind::Authentication, "of an older version, and the role may not upgrade it");
             findings.fail(NAME, &error, "let the owner of the schema taxi_etl run this taxi once");
         }
-        (Standing::Newer, _) => {
+        (SchemaState::Newer, _) => {
             let error = Error::new(Kind::Configuration, "of a newer version than this taxi knows");
             findings.fail(NAME, &error, "use the taxi that has upgraded it");
         }
@@ -224,7 +228,7 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
 
 async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> Result<()> {
     let (name, quoted, schema) = (format!("table {}", job.table), job.table.quoted(), job.table.schema());
-    let row = query(client, "doctor/tables.sql", &[&quoted, &schema]).await?;
+    let row = query(client, sql!("doctor/tables.sql"), &[&quoted, &schema]).await?;
     if !tables::exists(client, &job.table).await? {
         match (row.get("may_create_tables"), row.get("may_create_partitions")) {
             (false, _) => missing_right(&name, &format!("CREATE on the schema {schema}"), findings),
@@ -242,7 +246,7 @@ async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> R
         missing_right(&name, &format!("SELECT and INSERT on {}", job.table), findings);
         return Ok(());
     }
-    let columns = schema::columns_to_fill(client, &job.table, &job.computed, &job.period.time_column).await;
+    let columns = columns::columns_to_fill(client, &job.table, &job.computed, &job.period.time_column).await;
     let columns = match columns {
         Ok(columns) => columns,
         Err(error) => {
@@ -266,7 +270,9 @@ async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> R
     match target.new_months {
         Route::Attach(_) => findings.ok(name, format!("{takes}; a new month becomes a partition")),
         Route::Merge(MergeReason::NotPartitioned)
-            if !query(client, "doctor/time_index.sql", &[&quoted, &time_column]).await?.get::<_, bool>(0) =>
+            if !query(client, sql!("doctor/time_index.sql"), &[&quoted, &time_column])
+                .await?
+                .get::<_, bool>(0) =>
         {
             findings.warn(
                 name,
@@ -293,10 +299,9 @@ fn missing_right(name: &str, right: &str, findings: &mut Findings) {
 
 async fn query(
     client: &Client,
-    file: &str,
+    statement: &str,
     values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
 ) -> Result<Row> {
-    let query = statement::render(file, &minijinja::context! {})?;
-    let row = client.query_one(&query, values).await;
+    let row = client.query_one(statement, values).await;
     row.map_err(|cause| failure::statement("cannot look at the database", cause))
 }

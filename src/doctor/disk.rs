@@ -13,7 +13,7 @@ const ENOUGH_BYTES: u64 = 2 << 30;
 const TOO_LITTLE_BYTES: u64 = 256 << 20;
 
 /// Checks the disk that `path` is on, or will be on.
-pub fn check(path: &Path, findings: &mut Findings) {
+pub(crate) fn check(path: &Path, findings: &mut Findings) {
     const NAME: &str = "disk";
     let Some(existing) = path.ancestors().find(|path| path.exists()) else {
         return findings.ok(NAME, format!("the room below {} cannot be known", path.display()));

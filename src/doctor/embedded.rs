@@ -7,12 +7,12 @@ use crate::database::settings::Settings;
 use crate::error::{Error, Result};
 use crate::provision::account::Account;
 use crate::provision::home::Home;
-use crate::provision::{Provisioner, State, cluster};
+use crate::provision::{Provisioner, ServerState, cluster};
 
 const NAME: &str = "embedded server";
 
 /// Checks the embedded server. Returns how to connect to it if it is running.
-pub async fn check(provisioner: &Provisioner, findings: &mut Findings) -> Option<Settings> {
+pub(crate) async fn check(provisioner: &Provisioner, findings: &mut Findings) -> Option<Settings> {
     match look(provisioner, findings).await {
         Ok(running) => running,
         Err(error) => {
@@ -25,9 +25,9 @@ pub async fn check(provisioner: &Provisioner, findings: &mut Findings) -> Option
 async fn look(provisioner: &Provisioner, findings: &mut Findings) -> Result<Option<Settings>> {
     let status = provisioner.status().await?;
     let home = Home::resolve(provisioner.home.as_deref())?;
-    if let (State::Running, Some(url)) = (status.state, &status.database_url) {
+    if let (ServerState::Running, Some(url)) = (status.state, &status.database_url) {
         findings.ok(NAME, format!("runs, with its data in {}", status.data_dir.display()));
-        return Settings::parse(&format!("{url}?sslmode=disable")).map(Some);
+        return Settings::parse(&format!("{}?sslmode=disable", url.expose())).map(Some);
     }
     disk::check(&status.data_dir, findings);
     let account = Account::for_server(&home.data())?;
@@ -54,11 +54,13 @@ async fn look(provisioner: &Provisioner, findings: &mut Findings) -> Result<Opti
         ),
     }
     match status.state {
-        State::Absent => {
+        ServerState::Absent => {
             findings.ok(NAME, format!("not created yet: the first load does, in {}", home.path().display()))
         }
-        State::Starting => findings.warn(NAME, "it is starting", "ask again in a while: a load waits for it"),
-        State::Stopped | State::Running => {
+        ServerState::Starting => {
+            findings.warn(NAME, "it is starting", "ask again in a while: a load waits for it")
+        }
+        ServerState::Stopped | ServerState::Running => {
             findings.ok(
                 NAME,
                 format!(

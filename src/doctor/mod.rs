@@ -3,10 +3,10 @@
 //! In: the source and the target of a load. Out: checks, in the order in which a load would hit the problems, each
 //! with its fix.
 
-pub mod database;
-pub mod disk;
-pub mod embedded;
-pub mod source;
+pub(crate) mod database;
+pub(crate) mod disk;
+pub(crate) mod embedded;
+pub(crate) mod source;
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::report::failure;
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Level {
+pub(crate) enum CheckLevel {
     /// There is no problem.
     Ok,
     /// A load works, but it could work better, or it may soon fail.
@@ -27,48 +27,48 @@ pub enum Level {
 
 /// One check and its result.
 #[derive(Clone, Debug, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was checked.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether there is a problem.
-    pub level: Level,
+    pub(crate) level: CheckLevel,
     /// What the check found.
-    pub message: String,
+    pub(crate) message: String,
     /// How to fix the problem.
-    pub fix: Option<String>,
+    pub(crate) fix: Option<String>,
     /// The kind of error that a load would fail with.
     #[serde(skip)]
-    pub kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
 }
 
 /// The checks so far.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<Check>);
+pub(crate) struct Findings(Vec<Check>);
 
 impl Findings {
     /// The checks, in order.
-    pub fn into_checks(self) -> Vec<Check> {
+    pub(crate) fn into_checks(self) -> Vec<Check> {
         self.0
     }
 
     fn ok(&mut self, name: impl Into<String>, message: impl Into<String>) {
-        self.note(name, Level::Ok, message, None, None);
+        self.note(name, CheckLevel::Ok, message, None, None);
     }
 
     fn warn(&mut self, name: impl Into<String>, message: impl Into<String>, fix: &str) {
-        self.note(name, Level::Warning, message, Some(fix), None);
+        self.note(name, CheckLevel::Warning, message, Some(fix), None);
     }
 
     /// Adds a failed check: a load would fail with this `error`. `fix` is used if the error has no hint.
-    pub fn fail(&mut self, name: impl Into<String>, error: &Error, fix: &str) {
+    pub(crate) fn fail(&mut self, name: impl Into<String>, error: &Error, fix: &str) {
         let fix = error.advice().unwrap_or(fix).to_owned();
-        self.note(name, Level::Failed, failure::line(error), Some(&fix), Some(error.kind()));
+        self.note(name, CheckLevel::Failed, failure::line(error), Some(&fix), Some(error.kind()));
     }
 
     fn note(
         &mut self,
         name: impl Into<String>,
-        level: Level,
+        level: CheckLevel,
         message: impl Into<String>,
         fix: Option<&str>,
         kind: Option<Kind>,

@@ -9,18 +9,18 @@ use super::Findings;
 use crate::error::Kind;
 use crate::extract::description::Description;
 use crate::extract::source::Source;
-use crate::extract::transfer::Patience;
+use crate::extract::transfer::RetryPolicy;
 use crate::report::{Quiet, Report};
 
-const PATIENCE: Patience = Patience { silence: Duration::from_secs(15), retries: 0 };
+const RETRY_POLICY: RetryPolicy = RetryPolicy { idle_timeout: Duration::from_secs(15), retries: 0 };
 
 /// Looks for a file of each taxi type. A month that is not published is no problem; a source with none of the
 /// files is a warning.
-pub async fn check(files: &[(String, &Source)], findings: &mut Findings) {
+pub(crate) async fn check(files: &[(String, &Source)], findings: &mut Findings) {
     let report: Arc<dyn Report> = Arc::new(Quiet);
     let mut missing = Vec::new();
     for (taxi, source) in files {
-        match source.look(PATIENCE, &report).await {
+        match source.describe(RETRY_POLICY, &report).await {
             Ok(description) => found(taxi, source, &description, findings),
             Err(error) if error.kind() == Kind::NotPublished => missing.push(source.address()),
             Err(error) => {

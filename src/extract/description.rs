@@ -9,20 +9,20 @@ use sha2::Sha256;
 
 /// What a source announces about a file before its first byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Description {
+pub(crate) struct Description {
     /// The file's length in bytes, if announced.
-    pub length_bytes: Option<u64>,
+    pub(crate) length_bytes: Option<u64>,
     /// The web server's `ETag`.
-    pub etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// `Last-Modified` as the web server sent it, or the modification time of a local file.
-    pub last_modified: Option<String>,
+    pub(crate) last_modified: Option<String>,
     /// The file's SHA-256 in lower-case hex, if the web server sends it (`Repr-Digest`, RFC 9530).
-    pub sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
 }
 
 impl Description {
     /// Reads the description from response headers.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             length_bytes: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
@@ -34,7 +34,7 @@ impl Description {
 
     /// Whether both describe the same file. Compares the `ETag` if both have one, otherwise length and
     /// modification time.
-    pub fn is_of_same_file(&self, other: &Self) -> bool {
+    pub(crate) fn is_of_same_file(&self, other: &Self) -> bool {
         // weak comparison, as for If-None-Match (RFC 9110)
         let tag = |etag: &str| etag.trim_start_matches("W/").to_owned();
         match (&self.etag, &other.etag) {
@@ -49,7 +49,7 @@ impl Description {
     }
 
     /// The headers of a conditional request: the server sends the file only if it differs from this one.
-    pub fn conditions(&self) -> HeaderMap {
+    pub(crate) fn conditions(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let (name, value) = match (&self.etag, &self.last_modified) {
             (Some(etag), _) => (IF_NONE_MATCH, etag),
@@ -71,9 +71,9 @@ fn sha256_of(digests: &str) -> Option<String> {
 
 /// The bytes of a file received so far, as length and digest.
 #[derive(Clone, Default)]
-pub struct Received {
+pub(crate) struct Received {
     /// Number of bytes received.
-    pub length_bytes: u64,
+    pub(crate) length_bytes: u64,
     /// Running SHA-256 of these bytes.
-    pub sha256: Sha256,
+    pub(crate) sha256: Sha256,
 }

@@ -16,7 +16,7 @@ const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// The state of the scan between two chunks.
 #[derive(Debug, Default)]
-pub struct Dialect {
+pub(crate) struct Dialect {
     place: Place,
     line_end: Option<LineEnd>,
     /// Number of line ends so far.
@@ -46,21 +46,21 @@ enum LineEnd {
 /// CSV that the parser and the server would read differently, with its line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct DialectError {
+pub(crate) struct DialectError {
     line: u64,
     what: &'static str,
 }
 
 impl DialectError {
     /// Converts this into an error that names the file by `address`.
-    pub fn in_file(self, address: &str) -> Error {
+    pub(crate) fn in_file(self, address: &str) -> Error {
         Error::new(Kind::Data, format!("{address}, line {}: {}", self.line, self.what))
     }
 }
 
 impl Dialect {
     /// Scans the next chunk of the file.
-    pub fn check(&mut self, chunk: &[u8]) -> Result<(), DialectError> {
+    pub(crate) fn check(&mut self, chunk: &[u8]) -> Result<(), DialectError> {
         let mut rest = chunk;
         while let Some(first) = rest.first() {
             let skipped = match self.place {
@@ -90,7 +90,7 @@ impl Dialect {
     }
 
     /// Ends the scan: checks that the file does not end inside a quoted cell or a line ending.
-    pub fn finish(&self) -> Result<(), DialectError> {
+    pub(crate) fn finish(&self) -> Result<(), DialectError> {
         match self.place {
             Place::Unquoted => Ok(()),
             Place::AfterQuote => self.close_quoted_cell(),

@@ -15,17 +15,17 @@ use crate::error::{Error, Kind};
 
 /// The totals of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Downloaded {
+pub(crate) struct Downloaded {
     /// Number of bytes received, before decompression.
-    pub length_bytes: u64,
+    pub(crate) length_bytes: u64,
     /// The file's SHA-256 in lower-case hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// Starts a task that sends the bytes of `body` into the returned channel and counts them in `progress_bytes`.
 ///
 /// The task ends at the end of the body, at the first error, or when the receiver is dropped.
-pub fn start(
+pub(crate) fn start(
     mut body: Body,
     progress_bytes: Arc<AtomicU64>,
 ) -> (JoinHandle<Downloaded>, mpsc::Receiver<Chunk>) {

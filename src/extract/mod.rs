@@ -9,13 +9,13 @@
 //! The stages are connected by bounded channels. An error travels down the same channels as the bytes, so the last
 //! stage receives the first failure and not one of its consequences.
 
-pub mod description;
-pub mod dialect;
-pub mod download;
+pub(crate) mod description;
+pub(crate) mod dialect;
+pub(crate) mod download;
 pub mod gunzip;
 pub mod records;
-pub mod source;
-pub mod transfer;
+pub(crate) mod source;
+pub(crate) mod transfer;
 
 use bytes::Bytes;
 

@@ -15,30 +15,30 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use super::description::{Description, Received};
-use super::transfer::{Patience, Requests, Transfer};
+use super::transfer::{Requests, RetryPolicy, Transfer};
 use crate::error::{Error, Kind, Result};
-use crate::http;
+use crate::http::{self, SourceUrl};
 use crate::report::Report;
 
 const READ_SIZE_BYTES: usize = 64 * 1024;
 
 /// A file at a source, not yet opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A local file.
     File(PathBuf),
     /// An address that is fetched with GET.
-    Http(String),
+    Http(SourceUrl),
 }
 
 /// A file opened for reading.
-pub struct Body {
+pub(crate) struct Body {
     /// The source's description of the file.
-    pub description: Description,
+    pub(crate) description: Description,
     /// The address without secrets, for messages.
-    pub address: String,
+    pub(crate) address: String,
     /// Length and digest of the bytes read so far.
-    pub received: Received,
+    pub(crate) received: Received,
     content: Content,
 }
 
@@ -50,15 +50,15 @@ enum Content {
 impl Source {
     /// Parses an address. `http://` and `https://` addresses are fetched; `file://` addresses and plain paths are
     /// local files. Other schemes are refused.
-    pub fn parse(address: &str) -> Result<Self> {
+    pub(crate) fn parse(address: &str) -> Result<Self> {
         let Some((scheme, rest)) = address.split_once("://") else {
             return Ok(Self::File(PathBuf::from(address)));
         };
         match scheme.to_ascii_lowercase().as_str() {
             "http" | "https" => match url::Url::parse(address) {
-                Ok(_) => Ok(Self::Http(address.to_owned())),
+                Ok(_) => Ok(Self::Http(SourceUrl::new(address))),
                 Err(cause) => {
-                    let text = format!("the source's address {} cannot be read", http::redact(address));
+                    let text = format!("the source {} is not a valid URL", SourceUrl::new(address));
                     Err(Error::new(Kind::Configuration, text).because(cause))
                 }
             },
@@ -72,20 +72,20 @@ impl Source {
     }
 
     /// The address without secrets, for messages and the ledger.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Http(address) => http::redact(address),
+            Self::Http(address) => address.to_string(),
         }
     }
 
-    /// Opens the file without reading its first byte. For a web server, `patience` sets the idle timeout and the
+    /// Opens the file without reading its first byte. For a web server, `retry_policy` sets the idle timeout and the
     /// number of retries, and `report` receives a notice of each retry.
-    pub async fn open(&self, patience: Patience, report: &Arc<dyn Report>) -> Result<Body> {
+    pub(crate) async fn open(&self, retry_policy: RetryPolicy, report: &Arc<dyn Report>) -> Result<Body> {
         match self {
             Self::File(path) => open_file(path).await,
             Self::Http(address) => {
-                let mut requests = Requests::new(address, patience, report);
+                let mut requests = Requests::new(address, retry_policy, report);
                 let response = requests.ask(Method::GET, HeaderMap::new()).await?;
                 Ok(self.body_of(requests, http::accept(address, response)?))
             }
@@ -95,16 +95,16 @@ impl Source {
     /// Opens the file, or returns `None` if it is still the file described by `known`.
     ///
     /// A web server gets one conditional request. It sends no body if its file is still the same.
-    pub async fn open_unless(
+    pub(crate) async fn open_unless(
         &self,
         known: &Description,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         report: &Arc<dyn Report>,
     ) -> Result<Option<Body>> {
         let body = match self {
             Self::File(path) => open_file(path).await?,
             Self::Http(address) => {
-                let mut requests = Requests::new(address, patience, report);
+                let mut requests = Requests::new(address, retry_policy, report);
                 let response = requests.ask(Method::GET, known.conditions()).await?;
                 if response.status() == StatusCode::NOT_MODIFIED {
                     return Ok(None);
@@ -122,11 +122,15 @@ impl Source {
     }
 
     /// Returns the source's description of the file without reading the content.
-    pub async fn look(&self, patience: Patience, report: &Arc<dyn Report>) -> Result<Description> {
+    pub(crate) async fn describe(
+        &self,
+        retry_policy: RetryPolicy,
+        report: &Arc<dyn Report>,
+    ) -> Result<Description> {
         match self {
             Self::File(path) => Ok(open_file(path).await?.description),
             Self::Http(address) => {
-                let mut requests = Requests::new(address, patience, report);
+                let mut requests = Requests::new(address, retry_policy, report);
                 let mut response = requests.ask(Method::HEAD, HeaderMap::new()).await?;
                 let may_be_of_the_method =
                     [StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
@@ -174,7 +178,7 @@ fn missing_file(path: &Path, cause: std::io::Error) -> Error {
 
 impl Body {
     /// Returns the next bytes, or `None` at the end of the file.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let chunk = match &mut self.content {
             Content::Http(transfer) => transfer.chunk(&self.received, &self.description).await?,
             Content::File(file, path) => {

@@ -19,8 +19,8 @@ use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::description::{Description, Received};
-use crate::error::{Error, Kind, Result};
-use crate::http;
+use crate::error::{Detail, Error, Kind, Result};
+use crate::http::{self, SourceUrl};
 use crate::report::{Report, failure};
 
 /// Delay before the first retry. Each further delay is twice as long, and random jitter adds up to the same length
@@ -36,23 +36,23 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 1024;
 
 /// Timeout and retry settings for a web server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub(crate) struct RetryPolicy {
     /// Idle timeout: the longest time without any data.
-    pub silence: Duration,
+    pub(crate) idle_timeout: Duration,
     /// Number of retries after a failed request (the count restarts after every 64 KiB received).
-    pub retries: u32,
+    pub(crate) retries: u32,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { silence: http::SILENCE, retries: 5 }
+        Self { idle_timeout: http::IDLE_TIMEOUT, retries: 5 }
     }
 }
 
 /// Sends and retries the requests for one file.
-pub struct Requests {
-    address: String,
-    patience: Patience,
+pub(crate) struct Requests {
+    address: SourceUrl,
+    retry_policy: RetryPolicy,
     report: Arc<dyn Report>,
     delays: ExponentialBackoff,
     /// Stream position at which the retry count last restarted.
@@ -63,19 +63,19 @@ pub struct Requests {
 
 impl Requests {
     /// Creates the requests for `address`. Each retry is announced to `report`.
-    pub fn new(address: &str, patience: Patience, report: &Arc<dyn Report>) -> Self {
+    pub(crate) fn new(address: &SourceUrl, retry_policy: RetryPolicy, report: &Arc<dyn Report>) -> Self {
         Self {
-            address: address.to_owned(),
-            patience,
+            address: address.clone(),
+            retry_policy,
             report: Arc::clone(report),
-            delays: delays(patience),
+            delays: delays(retry_policy),
             counted_from: 0,
             retry_after: Duration::ZERO,
         }
     }
 
     /// Sends a request and retries it after transient failures.
-    pub async fn ask(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
+    pub(crate) async fn ask(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
         loop {
             match self.attempt(method.clone(), headers.clone()).await {
                 Ok(response) => return Ok(response),
@@ -85,7 +85,7 @@ impl Requests {
     }
 
     async fn attempt(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
-        let response = http::send(method, &self.address, headers, self.patience.silence).await?;
+        let response = http::send(method, &self.address, headers, self.retry_policy.idle_timeout).await?;
         if !http::is_passing(response.status()) {
             return Ok(response);
         }
@@ -98,11 +98,11 @@ impl Requests {
     /// Waits before the next attempt. Returns `error` if it must not be retried or no retries are left. `position`
     /// is the current position in the stream.
     async fn wait(&mut self, error: Error, position: u64) -> Result<()> {
-        if error.kind() != Kind::Unreachable || is_changed(&error) {
+        if error.kind() != Kind::Unreachable || error.detail() == Some(Detail::SourceChanged) {
             return Err(error);
         }
         if position >= self.counted_from + FAIR_PIECE_BYTES {
-            (self.delays, self.counted_from) = (delays(self.patience), position);
+            (self.delays, self.counted_from) = (delays(self.retry_policy), position);
         }
         let Some(delay) = self.delays.next() else { return Err(error) };
         let delay = delay.max(std::mem::take(&mut self.retry_after));
@@ -117,13 +117,13 @@ impl Requests {
     }
 }
 
-fn delays(patience: Patience) -> ExponentialBackoff {
+fn delays(retry_policy: RetryPolicy) -> ExponentialBackoff {
     let delays = ExponentialBuilder::default().with_min_delay(FIRST_DELAY).with_max_delay(LONGEST_DELAY);
-    delays.with_max_times(patience.retries as usize).with_jitter().build()
+    delays.with_max_times(retry_policy.retries as usize).with_jitter().build()
 }
 
 /// A download in progress.
-pub struct Transfer {
+pub(crate) struct Transfer {
     requests: Requests,
     /// `None` once the whole file has arrived.
     response: Option<Response>,
@@ -136,7 +136,7 @@ pub struct Transfer {
 
 impl Transfer {
     /// Starts with `response`, the answer to one of the `requests` for the file in `description`.
-    pub fn new(requests: Requests, response: Response, description: &Description) -> Self {
+    pub(crate) fn new(requests: Requests, response: Response, description: &Description) -> Self {
         let length_bytes = description.length_bytes;
         Self {
             requests,
@@ -149,7 +149,11 @@ impl Transfer {
 
     /// Returns the bytes that follow those already `received`, or `None` at the end of the file. If the stream has
     /// to be resumed, `description` identifies the file.
-    pub async fn chunk(&mut self, received: &Received, description: &Description) -> Result<Option<Bytes>> {
+    pub(crate) async fn chunk(
+        &mut self,
+        received: &Received,
+        description: &Description,
+    ) -> Result<Option<Bytes>> {
         loop {
             match self.read(received).await {
                 Ok(chunk) => return Ok(chunk),
@@ -296,12 +300,12 @@ struct Pace {
 impl Pace {
     /// Returns the next bytes of `response`. Fails if the transfer was too slow for a whole idle timeout.
     async fn chunk(&mut self, response: &mut Response, requests: &Requests) -> Result<Option<Bytes>> {
-        let silence = requests.patience.silence;
+        let idle_timeout = requests.retry_policy.idle_timeout;
         let began = Instant::now();
-        let chunk = http::chunk(response, &requests.address, silence).await?;
+        let chunk = http::chunk(response, &requests.address, idle_timeout).await?;
         self.waited += began.elapsed();
         self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if self.waited < silence {
+        if self.waited < idle_timeout {
             return Ok(chunk);
         }
         let Self { waited, bytes } = std::mem::take(self);
@@ -314,15 +318,7 @@ impl Pace {
 }
 
 /// The file changed at the source during the download.
-#[derive(Debug, thiserror::Error)]
-#[error("the file has changed at the source")]
-struct Changed;
-
-fn changed(address: &str) -> Error {
-    http::broken_off(address).because(Changed)
-}
-
-/// Whether `error` means that the file changed during the download.
-pub fn is_changed(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.is::<Changed>())
+/// The error for a file that has changed at the source while it was read.
+fn changed(address: &SourceUrl) -> Error {
+    http::broken_off(address).because("the file has changed at the source").with_detail(Detail::SourceChanged)
 }

@@ -10,38 +10,40 @@ use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
 use super::rejects::Rejected;
-use super::{Status, schema};
+use super::{RunStatus, schema};
 use crate::database::failure;
 use crate::database::identifier::TableName;
-use crate::database::statement;
+use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
 use crate::extract::description::Description;
 use crate::report::log::Line;
 
 /// The last successful load of a file.
 #[derive(Clone, Debug)]
-pub struct Earlier {
+pub(crate) struct PreviousLoad {
     /// The run's id.
-    pub run_id: Uuid,
+    pub(crate) run_id: Uuid,
     /// The address of the source.
-    pub address: String,
+    pub(crate) address: String,
     /// What the source announced about the file.
-    pub description: Description,
+    pub(crate) description: Description,
     /// How many of the file's rows, dated in its own month, the target held after the load. Unknown for runs by
     /// old versions of taxi, and for files that have to be compared again.
-    pub rows_in_period: Option<u64>,
+    pub(crate) rows_in_period: Option<u64>,
 }
 
 /// Returns the last successful load of the file into the table, if there was one.
-pub async fn latest_success(
+pub(crate) async fn previous_load(
     client: &impl GenericClient,
     table: &TableName,
     filename: &str,
-) -> Result<Option<Earlier>> {
-    let query = statement::render("ledger/latest_success.sql", &minijinja::context! {})?;
-    let found = client.query_opt(&query, &[&table.to_string(), &filename]).await.map_err(unreadable)?;
+) -> Result<Option<PreviousLoad>> {
+    let found = client
+        .query_opt(sql!("ledger/latest_success.sql"), &[&table.to_string(), &filename])
+        .await
+        .map_err(unreadable)?;
     let unsigned = |number: Option<i64>| number.map(i64::unsigned_abs);
-    Ok(found.map(|row| Earlier {
+    Ok(found.map(|row| PreviousLoad {
         run_id: row.get("run_id"),
         address: row.get::<_, Option<String>>("source_address").unwrap_or_default(),
         description: Description {
@@ -55,9 +57,8 @@ pub async fn latest_success(
 }
 
 /// Marks killed runs as lost: runs that are recorded as running, but whose process is gone.
-pub async fn mark_lost(client: &Client) -> Result<()> {
-    let mark_lost = statement::render("ledger/mark_lost.sql", &minijinja::context! {})?;
-    let marked = client.execute(&mark_lost, &[]).await;
+pub(crate) async fn mark_lost(client: &Client) -> Result<()> {
+    let marked = client.execute(sql!("ledger/mark_lost.sql"), &[]).await;
     let what = "cannot note in taxi_etl.runs which runs were killed";
     marked.map(drop).map_err(|cause| failure::statement(what, cause))
 }
@@ -65,37 +66,42 @@ pub async fn mark_lost(client: &Client) -> Result<()> {
 /// Clears `rows_in_period` of the table's other files if some of their rows matched: the target may have held
 /// those rows under this file's name, and this file's rows were replaced. The next load of the other files
 /// compares them again.
-pub async fn forget_matched(client: &impl GenericClient, table: &TableName, filename: &str) -> Result<()> {
-    let forget = statement::render("ledger/forget_matched.sql", &minijinja::context! {})?;
-    let forgotten = client.execute(&forget, &[&table.to_string(), &filename]).await;
+pub(crate) async fn forget_matched(
+    client: &impl GenericClient,
+    table: &TableName,
+    filename: &str,
+) -> Result<()> {
+    let forgotten = client.execute(sql!("ledger/forget_matched.sql"), &[&table.to_string(), &filename]).await;
     let what = "cannot note in taxi_etl.runs which files have to be compared again";
     forgotten.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
 /// What the ledger says about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct LedgerCounts {
     /// How many rows the file had when it was last loaded.
-    pub rows_read: u64,
+    pub(crate) rows_read: u64,
     /// How many of these rows were not rejected.
-    pub rows_staged: u64,
+    pub(crate) rows_staged: u64,
     /// How many of these rows, dated in the file's own month, the target held after that load, if known.
-    pub rows_in_period: Option<u64>,
+    pub(crate) rows_in_period: Option<u64>,
 }
 
 /// What the ledger says about these files in the table, by name, without files that were never loaded.
-pub async fn known(
+pub(crate) async fn counts(
     client: &mut Client,
     table: &TableName,
     filenames: &[&str],
-) -> Result<HashMap<String, Known>> {
+) -> Result<HashMap<String, LedgerCounts>> {
     if !schema::upgrade_existing(client).await? {
         return Ok(HashMap::new());
     }
-    let query = statement::render("ledger/known_files.sql", &minijinja::context! {})?;
-    let rows = client.query(&query, &[&table.to_string(), &filenames]).await.map_err(unreadable)?;
+    let rows = client
+        .query(sql!("ledger/known_files.sql"), &[&table.to_string(), &filenames])
+        .await
+        .map_err(unreadable)?;
     let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).map(i64::unsigned_abs);
-    let known = |row: &Row| Known {
+    let known = |row: &Row| LedgerCounts {
         rows_read: unsigned(row, 1).unwrap_or_default(),
         rows_staged: unsigned(row, 2).unwrap_or_default(),
         rows_in_period: unsigned(row, 3),
@@ -105,114 +111,114 @@ pub async fn known(
 
 /// A run as recorded in the ledger.
 #[derive(Clone, Debug, Serialize)]
-pub struct Recorded {
+pub(crate) struct RecordedRun {
     /// The run's id.
-    pub run_id: Uuid,
+    pub(crate) run_id: Uuid,
     /// The run's status. A run that is recorded as running is lost if its process is gone.
-    pub status: String,
+    pub(crate) status: String,
     /// The pipeline, with its namespace.
-    pub pipeline: String,
+    pub(crate) pipeline: String,
     /// The pipeline's inputs, without secrets.
-    pub inputs: Value,
+    pub(crate) inputs: Value,
     /// Whether `--force` was given.
-    pub forced: bool,
+    pub(crate) forced: bool,
     /// What to do if the file had changed (`--if-loaded`).
-    pub if_loaded: Option<String>,
+    pub(crate) if_loaded: Option<String>,
     /// The file's name.
-    pub filename: Option<String>,
+    pub(crate) filename: Option<String>,
     /// The target table.
-    pub table: Option<String>,
+    pub(crate) table: Option<String>,
     /// The address of the source.
-    pub source_address: Option<String>,
+    pub(crate) source_address: Option<String>,
     /// The file's `ETag` at the source.
-    pub source_etag: Option<String>,
+    pub(crate) source_etag: Option<String>,
     /// The file's modification time at the source.
-    pub source_last_modified: Option<String>,
+    pub(crate) source_last_modified: Option<String>,
     /// The file's length in bytes, as the source announced it.
-    pub source_length_bytes: Option<i64>,
+    pub(crate) source_length_bytes: Option<i64>,
     /// The SHA-256 of the file as downloaded.
-    pub sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
     /// The counts of a successful load.
     #[serde(flatten)]
-    pub rows: BTreeMap<&'static str, Option<i64>>,
+    pub(crate) rows: BTreeMap<&'static str, Option<i64>>,
     /// The phases and their durations in seconds.
-    pub phases: Value,
+    pub(crate) phases: Value,
     /// The stable name of the error's kind.
-    pub error_kind: Option<String>,
+    pub(crate) error_kind: Option<String>,
     /// The full text of the error.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The name of the machine that ran the process.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// The id of the process on that machine.
-    pub pid: Option<i32>,
+    pub(crate) pid: Option<i32>,
     /// The flow run of which this run is a task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub part_of: Option<Uuid>,
+    pub(crate) part_of: Option<Uuid>,
     /// The labels of a flow run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Value>,
+    pub(crate) labels: Option<Value>,
     /// The date that a flow run is for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trigger_date: Option<Timestamp>,
+    pub(crate) trigger_date: Option<Timestamp>,
     /// When it began.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     /// When it ended.
-    pub finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     /// The version of taxi that ran.
-    pub tool_version: String,
+    pub(crate) tool_version: String,
     /// The rejected rows; empty in a list of runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rejects: Vec<Rejected>,
+    pub(crate) rejects: Vec<Rejected>,
     /// The log lines, in order; empty in a list of runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub log: Vec<Line>,
+    pub(crate) log: Vec<Line>,
     /// The task runs of a flow run; empty in a list of runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tasks: Vec<Task>,
+    pub(crate) tasks: Vec<RecordedTask>,
 }
 
 /// A task run as recorded in the ledger.
 #[derive(Clone, Debug, Serialize)]
-pub struct Task {
+pub(crate) struct RecordedTask {
     /// The task run's id.
-    pub task_run_id: Uuid,
+    pub(crate) task_run_id: Uuid,
     /// The task run that runs this one; `None` if the flow itself does.
-    pub parent_id: Option<Uuid>,
+    pub(crate) parent_id: Option<Uuid>,
     /// The task's id.
-    pub task_id: String,
+    pub(crate) task_id: String,
     /// The task's type.
-    pub task_type: String,
+    pub(crate) task_type: String,
     /// The loop's value that the task run is for.
-    pub value: Option<String>,
+    pub(crate) value: Option<String>,
     /// The task run's status.
-    pub status: String,
+    pub(crate) status: String,
     /// The attempts, each with its times and its error.
-    pub attempts: Value,
+    pub(crate) attempts: Value,
     /// The task's outputs, without secrets.
-    pub outputs: Option<Value>,
+    pub(crate) outputs: Option<Value>,
     /// The stable name of the error's kind.
-    pub error_kind: Option<String>,
+    pub(crate) error_kind: Option<String>,
     /// Why the task failed.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// When it began.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     /// When it ended.
-    pub finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     /// The task's log lines, in order.
-    pub log: Vec<Line>,
+    pub(crate) log: Vec<Line>,
 }
 
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Only runs of this taxi type.
-    pub taxi: Option<String>,
+    pub(crate) taxi: Option<String>,
     /// Only runs with this status.
-    pub status: Option<Status>,
+    pub(crate) status: Option<RunStatus>,
     /// Only the run with this id.
-    pub run_id: Option<Uuid>,
+    pub(crate) run_id: Option<Uuid>,
     /// The maximum number of runs.
-    pub limit: u32,
+    pub(crate) limit: u32,
 }
 
 /// The count columns, which a dashboard sums.
@@ -229,22 +235,21 @@ const FIGURES: [&str; 9] = [
 ];
 
 /// Lists runs, the latest first. Returns none if there is no ledger.
-pub async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Recorded>> {
+pub(crate) async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<RecordedRun>> {
     if !schema::upgrade_existing(client).await? {
         return Ok(Vec::new());
     }
-    let query = statement::render("ledger/list_runs.sql", &minijinja::context! {})?;
-    let (status, limit) = (filter.status.map(Status::name), i64::from(filter.limit));
-    let rows = client.query(&query, &[&filter.taxi, &status, &filter.run_id, &limit]).await;
+    let (status, limit) = (filter.status.map(RunStatus::name), i64::from(filter.limit));
+    let rows =
+        client.query(sql!("ledger/list_runs.sql"), &[&filter.taxi, &status, &filter.run_id, &limit]).await;
     rows.map_err(unreadable)?.iter().map(recorded).collect()
 }
 
 /// Lists the task runs of a run, in the order of their start times.
-pub async fn tasks(client: &Client, run: Uuid) -> Result<Vec<Task>> {
-    let query = statement::render("ledger/list_tasks.sql", &minijinja::context! {})?;
-    let rows = client.query(&query, &[&run]).await.map_err(unreadable)?;
+pub(crate) async fn tasks(client: &Client, run: Uuid) -> Result<Vec<RecordedTask>> {
+    let rows = client.query(sql!("ledger/list_tasks.sql"), &[&run]).await.map_err(unreadable)?;
     let task = |row: &Row| {
-        Ok(Task {
+        Ok(RecordedTask {
             task_run_id: row.get("task_run_id"),
             parent_id: row.get("parent_id"),
             task_id: row.get("task_id"),
@@ -270,8 +275,8 @@ fn log(row: &Row) -> Result<Vec<Line>> {
     Ok(log.map(|Json(lines)| lines).unwrap_or_default())
 }
 
-fn recorded(row: &Row) -> Result<Recorded> {
-    Ok(Recorded {
+fn recorded(row: &Row) -> Result<RecordedRun> {
+    Ok(RecordedRun {
         run_id: row.get("run_id"),
         status: row.get("standing"),
         pipeline: row.get("pipeline"),

@@ -6,17 +6,20 @@
 //! transaction was rolled back. A killed run records nothing: the next run detects it, because the server has
 //! released the killed run's advisory lock.
 
-pub mod history;
-pub mod rejects;
-pub mod run;
-pub mod schema;
+pub(crate) mod history;
+pub(crate) mod rejects;
+pub(crate) mod run;
+pub(crate) mod schema;
 
-use crate::error::{Error, Kind};
+use serde::Serialize;
 
-/// The status of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+use crate::error::Error;
+
+/// The status of a run, or of a task run in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
-pub enum Status {
+pub(crate) enum RunStatus {
     /// The run is in progress.
     Running,
     /// The run succeeded; the rows of a load are in the target.
@@ -29,11 +32,14 @@ pub enum Status {
     Cancelled,
     /// The process ended without recording a result; a load changed nothing.
     Lost,
+    /// The run was not started, or the task's condition was false. The ledger has it for task runs only.
+    #[value(skip)]
+    Skipped,
 }
 
-impl Status {
+impl RunStatus {
     /// The stable name that JSON output and the ledger use.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
@@ -41,14 +47,12 @@ impl Status {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::Skipped => "skipped",
         }
     }
 
     /// The status of a run that ended with `error`.
-    pub fn of(error: &Error) -> Self {
-        match error.kind() {
-            Kind::Interrupted | Kind::Terminated => Self::Cancelled,
-            _ => Self::Failed,
-        }
+    pub(crate) fn of(error: &Error) -> Self {
+        if error.kind().is_signal() { Self::Cancelled } else { Self::Failed }
     }
 }

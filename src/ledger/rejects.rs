@@ -4,25 +4,26 @@ use serde::Serialize;
 use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
-use crate::database::{failure, statement};
+use crate::database::failure;
+use crate::database::statement::sql;
 use crate::error::Result;
 use crate::transform::reject::Reject;
 
 /// A rejected row, as recorded in the ledger.
 #[derive(Clone, Debug, Serialize)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// The line of the unzipped file on which the row begins.
-    pub line: i64,
+    pub(crate) line: i64,
     /// The column whose cell is invalid; `None` if the row as a whole is.
-    pub column: Option<String>,
+    pub(crate) column: Option<String>,
     /// Why the row was rejected.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The row's text; a long text is truncated.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Records the rows of a file that the `run` rejected, in the caller's transaction.
-pub async fn record(
+pub(crate) async fn record(
     client: &impl GenericClient,
     run: Uuid,
     filename: &str,
@@ -32,16 +33,16 @@ pub async fn record(
     let columns: Vec<Option<&str>> = rejects.iter().map(|reject| reject.column.as_deref()).collect();
     let reasons: Vec<&str> = rejects.iter().map(|reject| reject.reason.as_str()).collect();
     let texts: Vec<&str> = rejects.iter().map(|reject| reject.text.as_str()).collect();
-    let insert = statement::render("ledger/record_rejects.sql", &minijinja::context! {})?;
-    let inserted = client.execute(&insert, &[&run, &filename, &lines, &columns, &reasons, &texts]).await;
+    let inserted = client
+        .execute(sql!("ledger/record_rejects.sql"), &[&run, &filename, &lines, &columns, &reasons, &texts])
+        .await;
     let failed = |cause| failure::statement("cannot write the rejected rows into taxi_etl.rejects", cause);
     inserted.map(drop).map_err(failed)
 }
 
 /// Lists the rows that a run rejected, in the order of the file.
-pub async fn list(client: &Client, run: Uuid) -> Result<Vec<Rejected>> {
-    let query = statement::render("ledger/list_rejects.sql", &minijinja::context! {})?;
-    let rows = client.query(&query, &[&run]).await;
+pub(crate) async fn list(client: &Client, run: Uuid) -> Result<Vec<Rejected>> {
+    let rows = client.query(sql!("ledger/list_rejects.sql"), &[&run]).await;
     let rejected = |row: &Row| Rejected {
         line: row.get("line"),
         column: row.get("column_name"),

@@ -8,61 +8,60 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::Status;
+use super::RunStatus;
 use crate::database::failure;
 use crate::database::identifier::TableName;
-use crate::database::statement;
+use crate::database::statement::render;
 use crate::error::{Error, Result};
 use crate::extract::description::Description;
-use crate::http;
-use crate::load::IfLoaded;
-use crate::report::loaded::Loaded;
+use crate::http::SourceUrl;
+use crate::report::load_counts::LoadCounts;
 use crate::report::log::Log;
 use crate::report::phase::Phases;
 use crate::secrets::Secrets;
 
 /// A run in progress, with everything that the ledger records about it.
 #[derive(Clone)]
-pub struct Run {
+pub(crate) struct Run {
     /// The run's id, a UUID of version 7: it begins with the start time.
-    pub id: Uuid,
+    pub(crate) id: Uuid,
     /// The pipeline's name, with its namespace.
-    pub pipeline: String,
+    pub(crate) pipeline: String,
     /// The resolved inputs.
-    pub inputs: Vec<(String, String)>,
+    pub(crate) inputs: Vec<(String, String)>,
     /// Whether to load the file even if the ledger says that it is already loaded.
-    pub forced: bool,
+    pub(crate) forced: bool,
     /// What a load does with a file that is already loaded.
-    pub if_loaded: Option<IfLoaded>,
+    pub(crate) if_loaded: Option<&'static str>,
     /// The flow run of which this run is a task.
-    pub part_of: Option<Uuid>,
+    pub(crate) part_of: Option<Uuid>,
     /// The labels of a flow run.
-    pub labels: Option<Vec<(String, String)>>,
+    pub(crate) labels: Option<Vec<(String, String)>>,
     /// The date that a flow run is for.
-    pub trigger_date: Option<Timestamp>,
+    pub(crate) trigger_date: Option<Timestamp>,
     /// When the run began.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     /// The phases that have ended so far.
-    pub phases: Phases,
+    pub(crate) phases: Phases,
     /// The log lines so far.
-    pub log: Log,
+    pub(crate) log: Log,
     /// Whether the commit has begun, which a signal can no longer prevent.
-    pub committing: Arc<AtomicBool>,
+    pub(crate) committing: Arc<AtomicBool>,
     /// The server process id of the load's session, once there is one.
-    pub server_pid: Option<i32>,
+    pub(crate) server_pid: Option<i32>,
     /// The secrets to mask in the record.
-    pub secrets: Secrets,
+    pub(crate) secrets: Secrets,
     /// The file's name, once it is known.
-    pub filename: Option<String>,
+    pub(crate) filename: Option<String>,
     /// The target table, once it is known.
-    pub table: Option<TableName>,
+    pub(crate) table: Option<TableName>,
     /// The source's address, safe to show, and what the source announced about the file.
-    pub source: Option<(String, Description)>,
+    pub(crate) source: Option<(String, Description)>,
 }
 
 impl Run {
     /// A run that begins now.
-    pub fn begin(pipeline: String, inputs: Vec<(String, String)>, log: Log) -> Self {
+    pub(crate) fn begin(pipeline: String, inputs: Vec<(String, String)>, log: Log) -> Self {
         Self {
             id: Uuid::now_v7(),
             pipeline,
@@ -85,31 +84,35 @@ impl Run {
     }
 
     /// Continues as a new run, which has already been through these phases.
-    pub fn begin_again(&mut self, phases: Phases) {
+    pub(crate) fn begin_again(&mut self, phases: Phases) {
         (self.id, self.started_at, self.phases, self.source) =
             (Uuid::now_v7(), Timestamp::now(), phases, None);
     }
 
     /// Records that the run is in progress, so that other sessions can see it.
-    pub async fn record_start(&self, client: &impl GenericClient) -> Result<()> {
-        self.record(client, Status::Running, None, None).await.map(drop)
+    pub(crate) async fn record_start(&self, client: &impl GenericClient) -> Result<()> {
+        self.record(client, RunStatus::Running, None, None).await.map(drop)
     }
 
     /// Records the success, in the caller's transaction.
-    pub async fn record_success(&self, client: &impl GenericClient, loaded: &Loaded) -> Result<()> {
-        self.record(client, Status::Succeeded, Some(loaded), None).await.map(drop)
+    pub(crate) async fn record_success(
+        &self,
+        client: &impl GenericClient,
+        loaded: &LoadCounts,
+    ) -> Result<()> {
+        self.record(client, RunStatus::Succeeded, Some(loaded), None).await.map(drop)
     }
 
     /// Records the failure. If the run was committed after all, keeps the success and returns `false`.
-    pub async fn record_failure(&self, client: &impl GenericClient, error: &Error) -> Result<bool> {
-        self.record(client, Status::of(error), None, Some(error)).await
+    pub(crate) async fn record_failure(&self, client: &impl GenericClient, error: &Error) -> Result<bool> {
+        self.record(client, RunStatus::of(error), None, Some(error)).await
     }
 
     /// Records the end of a flow run.
-    pub async fn record_end(
+    pub(crate) async fn record_end(
         &self,
         client: &impl GenericClient,
-        status: Status,
+        status: RunStatus,
         error: Option<&Error>,
     ) -> Result<()> {
         self.record(client, status, None, error).await.map(drop)
@@ -118,17 +121,16 @@ impl Run {
     async fn record(
         &self,
         client: &impl GenericClient,
-        status: Status,
-        loaded: Option<&Loaded>,
+        status: RunStatus,
+        loaded: Option<&LoadCounts>,
         error: Option<&Error>,
     ) -> Result<bool> {
         let inputs: serde_json::Map<String, serde_json::Value> = self
             .inputs
             .iter()
-            .map(|(name, value)| (name.clone(), self.secrets.hide(&http::redact(value)).into()))
+            .map(|(name, value)| (name.clone(), self.secrets.hide(&SourceUrl::new(value).to_string()).into()))
             .collect();
         let inputs = Json(inputs);
-        let if_loaded = self.if_loaded.map(IfLoaded::name);
         let labels = self.labels.as_ref().map(|labels| {
             Json(labels.iter().cloned().collect::<std::collections::BTreeMap<String, String>>())
         });
@@ -137,7 +139,7 @@ impl Run {
         let address = address.map(|address| self.secrets.hide(&address));
         let description = description.unwrap_or_default();
         let length = description.length_bytes.map(|length| length as i64);
-        let count = |count: fn(&Loaded) -> u64| loaded.map(|loaded| count(loaded) as i64);
+        let count = |count: fn(&LoadCounts) -> u64| loaded.map(|loaded| count(loaded) as i64);
         let (downloaded, read) = (count(|loaded| loaded.downloaded_bytes), count(|loaded| loaded.rows_read));
         let (staged, inserted) = (count(|loaded| loaded.rows_staged), count(|loaded| loaded.rows_inserted));
         let (matched, rejected) = (count(|loaded| loaded.rows_matched), count(|loaded| loaded.rows_rejected));
@@ -150,14 +152,14 @@ impl Run {
             .unzip();
         let mut log = self.log.lines();
         log.iter_mut().for_each(|line| line.message = self.secrets.hide(&line.message));
-        let finished = (status != Status::Running).then(Timestamp::now);
+        let finished = (status != RunStatus::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
         let values: [(&str, &(dyn ToSql + Sync)); 35] = [
             ("run_id", &self.id),
             ("pipeline", &self.pipeline),
             ("inputs", &inputs),
             ("forced", &self.forced),
-            ("if_loaded", &if_loaded),
+            ("if_loaded", &self.if_loaded),
             ("part_of", &self.part_of),
             ("labels", &labels),
             ("trigger_date", &self.trigger_date),
@@ -190,7 +192,7 @@ impl Run {
             ("tool_version", &env!("CARGO_PKG_VERSION")),
         ];
         let (columns, values): (Vec<&str>, Vec<&(dyn ToSql + Sync)>) = values.into_iter().unzip();
-        let insert = statement::render("ledger/record_run.sql", &minijinja::context! { columns })?;
+        let insert = render!("ledger/record_run.sql", &minijinja::context! { columns })?;
         let written = client
             .execute(&insert, &values)
             .await

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, GenericClient};
 
-use crate::database::{failure, statement};
+use crate::database::statement::sql;
+use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
-use crate::load::locks;
 
 /// The migrations in `sql/ledger/`, each from one version to the next. The first creates the tables.
-const STEPS: [&str; 5] = [
-    "ledger/1_runs.sql",
-    "ledger/2_history.sql",
-    "ledger/3_tasks.sql",
-    "ledger/4_rejects.sql",
-    "ledger/5_partitions.sql",
+const MIGRATIONS: [&str; 5] = [
+    sql!("ledger/1_runs.sql"),
+    sql!("ledger/2_history.sql"),
+    sql!("ledger/3_tasks.sql"),
+    sql!("ledger/4_rejects.sql"),
+    sql!("ledger/5_partitions.sql"),
 ];
 
 /// How long an upgrade waits for running loads.
@@ -22,7 +22,7 @@ const UPGRADE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The schema state: the version of the ledger's tables, compared with this program's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum SchemaState {
     /// There are no tables.
     Absent,
     /// The tables are older. The next load upgrades them, if its role may.
@@ -34,44 +34,42 @@ pub enum Standing {
 }
 
 /// Reads the schema state.
-pub async fn standing(client: &Client) -> Result<Standing> {
+pub(crate) async fn state(client: &Client) -> Result<SchemaState> {
     Ok(match version(client).await.map_err(unreadable)? {
-        0 => Standing::Absent,
-        version if version < STEPS.len() => Standing::Older,
-        version if version > STEPS.len() => Standing::Newer,
-        _ => Standing::Current,
+        0 => SchemaState::Absent,
+        version if version < MIGRATIONS.len() => SchemaState::Older,
+        version if version > MIGRATIONS.len() => SchemaState::Newer,
+        _ => SchemaState::Current,
     })
 }
 
 /// Creates or upgrades the tables. Tables of this program's version are not changed, and only the right to read
 /// them is needed.
-pub async fn upgrade(client: &mut Client) -> Result<()> {
+pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
     let failed = |cause| {
         failure::statement("cannot prepare the ledger, the tables of the schema taxi_etl", cause)
             .hint("the role that owns the database has to run taxi once")
     };
     let transaction = client.transaction().await.map_err(failed)?;
-    if version(&transaction).await.map_err(failed)? != STEPS.len() {
+    if version(&transaction).await.map_err(failed)? != MIGRATIONS.len() {
         locks::bound(&transaction, UPGRADE_LOCK_TIMEOUT, true).await?;
-        let lock = statement::render("lock_creation.sql", &minijinja::context! {})?;
-        transaction.batch_execute(&lock).await.map_err(failed)?;
+        transaction.batch_execute(sql!("lock_creation.sql")).await.map_err(failed)?;
         let found = version(&transaction).await.map_err(failed)?;
-        let missing = STEPS.get(found..).ok_or_else(|| {
-            let known = STEPS.len();
+        let missing = MIGRATIONS.get(found..).ok_or_else(|| {
+            let known = MIGRATIONS.len();
             let text =
                 format!("the ledger in the schema taxi_etl is of version {found}, this taxi knows {known}");
             Error::new(Kind::Configuration, text).hint("a newer taxi has been here: use that one")
         })?;
-        for step in missing {
-            let step = statement::render(step, &minijinja::context! {})?;
-            transaction.batch_execute(&step).await.map_err(failed)?;
+        for migration in missing {
+            transaction.batch_execute(migration).await.map_err(failed)?;
         }
     }
     transaction.commit().await.map_err(failed)
 }
 
 /// Upgrades existing tables for a command that only reads, and creates none. Returns whether there are tables.
-pub async fn upgrade_existing(client: &mut Client) -> Result<bool> {
+pub(crate) async fn upgrade_existing(client: &mut Client) -> Result<bool> {
     let exists = version(client).await.map_err(unreadable)? > 0;
     if exists {
         upgrade(client).await?;
@@ -85,16 +83,13 @@ fn unreadable(cause: tokio_postgres::Error) -> Error {
 
 /// The version of the tables: the number of migrations that were applied, 0 if there are no tables.
 async fn version(client: &impl GenericClient) -> Result<usize, tokio_postgres::Error> {
-    let found = client.query_one(FIND, &[]).await?;
+    let found = client.query_one(sql!("ledger/find_ledger.sql"), &[]).await?;
     match (found.get(0), found.get(1)) {
         (false, _) => Ok(0),
         (true, false) => Ok(1),
         (true, true) => {
-            let version: i32 = client.query_one(READ, &[]).await?.get(0);
+            let version: i32 = client.query_one(sql!("ledger/read_version.sql"), &[]).await?.get(0);
             Ok(usize::try_from(version).unwrap_or(usize::MAX))
         }
     }
 }
-
-const FIND: &str = include_str!("../../sql/ledger/find_ledger.sql");
-const READ: &str = include_str!("../../sql/ledger/read_version.sql");

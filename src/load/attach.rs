@@ -10,18 +10,16 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Error as Cause;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error as Cause, Transaction};
 
-use super::locks;
-use super::merge::some_without_time;
-use super::staging::StagingTable;
-use crate::database::failure;
-use crate::database::identifier::TableName;
-use crate::database::statement;
+use super::merge::Merge;
+use super::staging::{Staging, StagingTable};
+use super::{Added, Load};
+use crate::database::statement::{render, sql};
+use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
-use crate::report::Report;
-use crate::transform::times::Period;
+use crate::transform::batch::Transformed;
 
 /// Lock timeout of one attempt, and so the longest time that queries wait behind it. It is longer than the one
 /// second after which PostgreSQL cancels an autovacuum that blocks the lock (`deadlock_timeout`).
@@ -29,74 +27,69 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 /// Pause between two attempts, so that other queries can pass.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Attaches the staging table as the month's partition, and merges the out-of-period rows.
+pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
+    let attach = Attach { load, names: load.names_with(&staging.main) };
+    attach.create_indexes(&staging.main).await?;
+    let (rows_deleted, was_loaded) = load.begin_to_add().await?;
+    // before the merge, so that the file's own out-of-period rows cannot match
+    let mut rows_matched = attach.delete_matched_elsewhere(was_loaded).await?;
+    let mut rows_inserted = staging.main.rows;
+    if let Some(outside) = staging.out_of_period {
+        rows_inserted += Merge { load, was_loaded }.out_of_period(&outside, &transformed.outside).await?;
+        outside.drop(load).await?;
+    }
+    let attached = attach.run().await?;
+    rows_matched += attached.rows_matched;
+    Ok(Added {
+        rows_inserted: rows_inserted - rows_matched,
+        rows_deleted,
+        rows_in_period: Some(transformed.rows_in_period - rows_matched + attached.rows_of_file_moved),
+    })
+}
+
 /// The operation that attaches a staging table as a partition.
-pub struct Attach<'a> {
-    transaction: &'a Transaction<'a>,
-    /// The control connection, which can run queries while the transaction waits.
-    control: &'a Client,
-    /// The server's process ID of the transaction's session.
-    session: i32,
-    table: &'a TableName,
-    period: &'a Period,
-    staging: String,
-    filename: &'a str,
-    identifiers: minijinja::Value,
+struct Attach<'a> {
+    load: &'a Load<'a>,
+    names: minijinja::Value,
 }
 
 /// How the rows of the new partition differ from those of the file.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Attached {
+struct Attached {
     /// Number of rows of the file that were dropped, since the target already held their key.
-    pub rows_matched: u64,
+    rows_matched: u64,
     /// Number of rows under the file's name that came from the default partition.
-    pub rows_of_file_moved: u64,
+    rows_of_file_moved: u64,
 }
 
-impl<'a> Attach<'a> {
-    /// Creates the operation that attaches `staging` to `table`.
-    pub fn new(
-        transaction: &'a Transaction<'a>,
-        (control, session): (&'a Client, i32),
-        table: &'a TableName,
-        staging: &StagingTable,
-        period: &'a Period,
-        filename: &'a str,
-        identifiers: &minijinja::Value,
-    ) -> Self {
-        let staging = staging.name.quoted();
-        let identifiers = minijinja::context! {
-            staging => staging.clone(),
-            ..identifiers.clone()
-        };
-        Self { transaction, control, session, table, period, staging, filename, identifiers }
-    }
-
+impl Attach<'_> {
     /// Creates the target's indexes on the staging table. This reads all rows, so it is done before the load takes
     /// the table's lock.
-    pub async fn create_indexes(&self) -> Result<()> {
+    async fn create_indexes(&self, staging: &StagingTable) -> Result<()> {
         let failed = |cause| self.failed(cause);
-        let list = statement::render("list_indexes.sql", &self.identifiers)?;
-        let listed =
-            self.transaction.query(&list, &[&self.table.quoted(), &self.staging]).await.map_err(failed)?;
-        for create in listed {
-            self.transaction.batch_execute(create.get(0)).await.map_err(failed)?;
+        let (table, staging) = (self.load.table.quoted(), staging.name.quoted());
+        let listed = self.load.transaction.query(sql!("list_indexes.sql"), &[&table, &staging]).await;
+        for create in listed.map_err(failed)? {
+            self.load.transaction.batch_execute(create.get(0)).await.map_err(failed)?;
         }
         Ok(())
     }
 
     /// Deletes the staged rows that match rows of the target outside of the month: rows without a time and, if the
     /// file `was_loaded` before, rows whose time has been changed. Returns the number of deleted rows.
-    pub async fn delete_matched_elsewhere(&self, was_loaded: bool) -> Result<u64> {
-        let some_without_time = some_without_time(self.transaction, self.table, &self.identifiers).await?;
-        if !was_loaded && !some_without_time {
+    async fn delete_matched_elsewhere(&self, was_loaded: bool) -> Result<u64> {
+        if !was_loaded && !self.load.holds_rows_without_time().await? {
             return Ok(0);
         }
-        let delete = statement::render("delete_matched.sql", &self.identifiers)?;
-        self.transaction.execute(&delete, &[&was_loaded]).await.map_err(|cause| self.failed(cause))
+        let delete = render!("delete_matched.sql", &self.names)?;
+        self.load.transaction.execute(&delete, &[&was_loaded]).await.map_err(|cause| self.failed(cause))
     }
 
-    /// Attaches the partition. Waits at most `timeout` for the default partition. The caller holds the table's lock.
-    pub async fn run(&self, timeout: Duration, report: &dyn Report) -> Result<Attached> {
+    /// Attaches the partition. Waits for the default partition up to the lock timeout. The load holds the table's
+    /// lock.
+    async fn run(&self) -> Result<Attached> {
+        let (table, timeout, report) = (self.load.table, self.load.lock_timeout, self.load.report);
         let began = Instant::now();
         let mut said = false;
         loop {
@@ -111,8 +104,7 @@ impl<'a> Attach<'a> {
             }
             self.execute("ROLLBACK TO SAVEPOINT attach").await?;
             if began.elapsed() + PAUSE > timeout {
-                let text =
-                    format!("the default partition of {} is in use by {}", self.table, self.users().await?);
+                let text = format!("the default partition of {table} is in use by {}", self.users().await?);
                 return Err(Error::new(Kind::LockHeld, text).because(cause).hint(format!(
                     "waited {:.1} s for it: --lock-timeout waits longer, and running again later is safe",
                     began.elapsed().as_secs_f64()
@@ -120,10 +112,7 @@ impl<'a> Attach<'a> {
             }
             if !said {
                 let users = self.users().await?;
-                report.notice(&format!(
-                    "waiting for the default partition of {}, in use by {users}",
-                    self.table
-                ));
+                report.notice(&format!("waiting for the default partition of {table}, in use by {users}"));
                 said = true;
             }
             tokio::time::sleep(PAUSE).await;
@@ -132,36 +121,40 @@ impl<'a> Attach<'a> {
 
     /// Makes one attempt. The inner error is the server's, so that the caller can decide whether to try again.
     async fn attempt(&self, lock_timeout: Duration) -> Result<Result<Attached, Cause>> {
-        locks::bound(self.transaction, lock_timeout, true).await?;
-        let holds_rows = statement::render("holds_rows.sql", &self.identifiers)?;
-        let attach = statement::render("attach_partition.sql", &self.identifiers)?;
-        let moving = statement::render("move_rows_of_month.sql", &self.identifiers)?;
-        let range = &self.period.range;
+        locks::bound(self.load.transaction, lock_timeout, true).await?;
+        let holds_rows = render!("holds_rows.sql", &self.names)?;
+        let attach = render!("attach_partition.sql", &self.names)?;
+        let moving = render!("move_rows_of_month.sql", &self.names)?;
+        let range = &self.load.period.range;
         let attempt = async {
             let mut attached = Attached::default();
-            let held = self.transaction.query_one(&holds_rows, &[&range.start, &range.end, &false]).await?;
+            let held =
+                self.load.transaction.query_one(&holds_rows, &[&range.start, &range.end, &false]).await?;
             if held.get(0) {
-                let bounds: [&(dyn ToSql + Sync); 3] = [&range.start, &range.end, &self.filename];
-                let moved = self.transaction.query_one(&moving, &bounds).await?;
+                let bounds: [&(dyn ToSql + Sync); 3] = [&range.start, &range.end, &self.load.filename];
+                let moved = self.load.transaction.query_one(&moving, &bounds).await?;
                 let count = |index| moved.get::<_, i64>(index).unsigned_abs();
                 (attached.rows_matched, attached.rows_of_file_moved) = (count(0), count(1));
             }
-            self.transaction.batch_execute(&attach).await?;
+            self.load.transaction.batch_execute(&attach).await?;
             Ok(attached)
         };
         Ok(attempt.await)
     }
 
     async fn execute(&self, statement: &str) -> Result<()> {
-        self.transaction.batch_execute(statement).await.map_err(|cause| self.failed(cause))
+        self.load.transaction.batch_execute(statement).await.map_err(|cause| self.failed(cause))
     }
 
     /// Describes the sessions that keep the load waiting, for messages.
     async fn users(&self) -> Result<String> {
-        let find = statement::render("find_table_users.sql", &minijinja::context! {})?;
         let failed = |cause| failure::statement("cannot find out who uses a table", cause);
-        let users =
-            self.control.query(&find, &[&self.table.quoted(), &self.session]).await.map_err(failed)?;
+        let users = self
+            .load
+            .control
+            .query(sql!("find_table_users.sql"), &[&self.load.table.quoted(), &self.load.server_pid])
+            .await
+            .map_err(failed)?;
         let users: Vec<String> = users
             .iter()
             .map(|row| {
@@ -174,6 +167,6 @@ impl<'a> Attach<'a> {
     }
 
     fn failed(&self, cause: Cause) -> Error {
-        failure::statement(format!("attaching a partition to {} failed", self.table), cause)
+        failure::statement(format!("attaching a partition to {} failed", self.load.table), cause)
     }
 }

@@ -6,11 +6,12 @@
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
-use tokio_postgres::{CopyInSink, Transaction};
+use tokio_postgres::CopyInSink;
 
+use super::Load;
 use super::staging::Staging;
 use crate::database::failure;
-use crate::database::statement;
+use crate::database::statement::render;
 use crate::error::Result;
 use crate::transform::batch::Batch;
 
@@ -21,24 +22,21 @@ const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
 /// Copies all `batches` into the staging tables. Always creates the main table, and the other one when it is
 /// needed.
-pub async fn copy_all(
-    transaction: &Transaction<'_>,
+pub(crate) async fn copy_all(
+    load: &Load<'_>,
     staging: &mut Staging,
-    identifiers: &minijinja::Value,
-    filename: &str,
     mut batches: mpsc::Receiver<Result<Batch>>,
 ) -> Result<()> {
-    staging.main.create(transaction, identifiers, filename).await?;
+    staging.main.create(load).await?;
     let is_one_table = staging.out_of_period.is_none();
     let mut next = batches.recv().await.transpose()?;
     while let Some(first) = next {
         let table = staging.for_rows(first.in_period);
-        table.create(transaction, identifiers, filename).await?;
+        table.create(load).await?;
         let failed =
             |cause| failure::statement(format!("copy into staging table {} failed", table.name), cause);
-        let names = minijinja::context! { staging => table.name.quoted(), ..identifiers.clone() };
-        let copy = statement::render("copy_into_staging.sql", &names)?;
-        let mut sink = std::pin::pin!(transaction.copy_in(&copy).await.map_err(failed)?);
+        let copy = render!("copy_into_staging.sql", &load.names_with(table))?;
+        let mut sink = std::pin::pin!(load.transaction.copy_in(&copy).await.map_err(failed)?);
         let sent = send(first, &mut batches, is_one_table, sink.as_mut()).await?;
         let taken = sink.as_mut().finish().await.map_err(failed)?;
         table.add_rows(sent.rows, taken)?;

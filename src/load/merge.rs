@@ -5,32 +5,35 @@
 //! only reduce what is read. They never decide what a match is: if the file was loaded before and some of its rows
 //! have no match at their times, somebody may have changed the times in the target, and the keys alone decide.
 
-use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
-use super::staging::StagingTable;
-use super::target::Target;
+use super::staging::{Staging, StagingTable};
+use super::{Added, Load};
 use crate::database::failure;
-use crate::database::identifier::TableName;
-use crate::database::statement;
+use crate::database::statement::render;
 use crate::error::{Error, Kind, Result};
-use crate::transform::times::{Period, TimesOutside};
+use crate::transform::batch::Transformed;
+use crate::transform::times::TimesOutside;
 use crate::transform::timestamp::Timestamp;
 
+/// Merges all staged rows into the target.
+pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
+    let (rows_deleted, was_loaded) = load.begin_to_add().await?;
+    let staging = staging.main;
+    let rows_inserted = Merge { load, was_loaded }.whole_file(&staging, &transformed.outside).await?;
+    // rows that match may be under another file's name, and rows of an earlier version of the file may be there too
+    let is_as_staged = rows_inserted == staging.rows && !was_loaded && load.target.triggers.is_empty();
+    let rows_in_period = is_as_staged.then_some(transformed.rows_in_period);
+    staging.drop(load).await?;
+    Ok(Added { rows_inserted, rows_deleted, rows_in_period })
+}
+
 /// A MERGE into the target table.
-pub struct Merge<'a> {
-    /// The load's transaction.
-    pub transaction: &'a Transaction<'a>,
-    /// The target table.
-    pub table: &'a TableName,
-    /// The properties of the target table.
-    pub target: &'a Target,
-    /// The file's month.
-    pub period: &'a Period,
-    /// The quoted names of the tables and columns, for the statement templates.
-    pub identifiers: &'a minijinja::Value,
-    /// Whether the file was loaded before, so that its rows may be in the target with other times.
-    pub was_loaded: bool,
+pub(crate) struct Merge<'a> {
+    /// The load.
+    pub(crate) load: &'a Load<'a>,
+    /// Whether the target may hold rows of the file, perhaps with other times.
+    pub(crate) was_loaded: bool,
 }
 
 /// Where the target can hold matches of the staged rows, as parameters of `merge.sql`.
@@ -54,15 +57,15 @@ impl Bounds {
 impl Merge<'_> {
     /// Merges all rows of a file from one staging table. `outside` holds the times of the out-of-period rows.
     /// Returns the number of inserted rows.
-    pub async fn whole_file(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
-        let range = &self.period.range;
+    async fn whole_file(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
+        let range = &self.load.period.range;
         let bounds =
             Bounds { from: Some(range.start), until: Some(range.end), ..self.bounds_of(outside).await? };
         self.merge(staging, bounds).await
     }
 
     /// Merges out-of-period rows, whose times are in `outside`. Returns the number of inserted rows.
-    pub async fn out_of_period(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
+    pub(crate) async fn out_of_period(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
         if staging.rows == 0 {
             return Ok(0);
         }
@@ -75,69 +78,45 @@ impl Merge<'_> {
         Ok(Bounds {
             // a staged row without a time can have the same key as a row of any time
             // and a trigger may have stored another time than the file has
-            anywhere: outside.some_without_time() || !self.target.triggers.is_empty(),
+            anywhere: outside.some_without_time() || !self.load.target.triggers.is_empty(),
             times,
             first: span.map(|(first, _)| first),
             last: span.map(|(_, last)| last),
             // and any staged row can have the same key as a target row without a time: whether there is one is
             // checked only in a partitioned table, where the check is cheap
-            without_time: !self.target.is_partitioned
-                || some_without_time(self.transaction, self.table, self.identifiers).await?,
+            without_time: !self.load.target.is_partitioned || self.load.holds_rows_without_time().await?,
             ..Bounds::default()
         })
     }
 
     async fn merge(&self, staging: &StagingTable, mut bounds: Bounds) -> Result<u64> {
-        let failed = |cause| failed(self.table, cause);
-        let identifiers =
-            minijinja::context! { staging => staging.name.quoted(), ..self.identifiers.clone() };
-        let merge = statement::render("merge.sql", &identifiers)?;
-        let count = statement::render("count_unmatched.sql", &identifiers)?;
-        let has_triggers = !self.target.triggers.is_empty();
+        let Load { transaction, table, target, .. } = self.load;
+        let failed = |cause| failure::statement(format!("merge into target table {table} failed"), cause);
+        let names = self.load.names_with(staging);
+        let (merge, count) = (render!("merge.sql", &names)?, render!("count_unmatched.sql", &names)?);
         let count_unmatched = async |bounds: &Bounds| {
-            let counted = self.transaction.query_one(&count, &bounds.parameters()).await;
+            let counted = transaction.query_one(&count, &bounds.parameters()).await;
             counted.map(|row| row.get::<_, i64>(0).unsigned_abs()).map_err(failed)
         };
-        let mut unmatched = None;
         if self.was_loaded && !bounds.anywhere {
             if count_unmatched(&bounds).await? == 0 {
                 return Ok(0);
             }
             bounds.anywhere = true;
         }
-        if has_triggers {
-            unmatched = Some(count_unmatched(&bounds).await?);
+        if target.triggers.is_empty() {
+            return transaction.execute(&merge, &bounds.parameters()).await.map_err(failed);
         }
-        let inserted = self.transaction.execute(&merge, &bounds.parameters()).await.map_err(failed)?;
-        match unmatched {
-            Some(unmatched) if unmatched != inserted => {
-                let names = self.target.triggers.join(", ");
-                let lost = unmatched.abs_diff(inserted);
-                let text = format!(
-                    "table {} took {inserted} of {unmatched} new rows: {lost} were dropped by one of its triggers: {names}",
-                    self.table
-                );
-                Err(Error::new(Kind::Configuration, text).hint(
-                    "a load keeps all rows of a file or none: disable the trigger, or let it keep them",
-                ))
-            }
-            _ => Ok(inserted),
+        let unmatched = count_unmatched(&bounds).await?;
+        let inserted = transaction.execute(&merge, &bounds.parameters()).await.map_err(failed)?;
+        if inserted == unmatched {
+            return Ok(inserted);
         }
+        let (lost, names) = (unmatched.abs_diff(inserted), target.triggers.join(", "));
+        let text = format!(
+            "table {table} took {inserted} of {unmatched} new rows: {lost} were dropped by one of its triggers: {names}"
+        );
+        Err(Error::new(Kind::Configuration, text)
+            .hint("a load keeps all rows of a file or none: disable the trigger, or let it keep them"))
     }
-}
-
-/// Returns whether the target holds rows without a time.
-pub async fn some_without_time(
-    transaction: &Transaction<'_>,
-    table: &TableName,
-    identifiers: &minijinja::Value,
-) -> Result<bool> {
-    let holds = statement::render("holds_rows.sql", identifiers)?;
-    let none: Option<Timestamp> = None;
-    let row = transaction.query_one(&holds, &[&none, &none, &true]).await;
-    Ok(row.map_err(|cause| failed(table, cause))?.get(0))
-}
-
-fn failed(table: &TableName, cause: tokio_postgres::Error) -> Error {
-    failure::statement(format!("merge into target table {table} failed"), cause)
 }

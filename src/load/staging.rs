@@ -1,23 +1,22 @@
 //! The staging tables, which receive a load's rows first. The load's transaction creates them, and no other
 //! session sees them. By the commit, each table is attached or dropped; a rollback removes them all.
 
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::locks;
+use super::Load;
 use super::target::{NewPartition, Route};
-use crate::database::failure;
 use crate::database::identifier::{TableName, literal, quote};
-use crate::database::statement;
+use crate::database::statement::render;
+use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
 use crate::transform::duplicates::Candidates;
 
 /// A staging table.
-pub struct StagingTable {
+pub(crate) struct StagingTable {
     /// The table's name.
-    pub name: TableName,
+    pub(crate) name: TableName,
     /// Number of rows copied into the table.
-    pub rows: u64,
+    pub(crate) rows: u64,
     kind: StagingKind,
     is_created: bool,
 }
@@ -33,16 +32,16 @@ enum StagingKind {
 }
 
 /// The staging tables of one load.
-pub struct Staging {
+pub(crate) struct Staging {
     /// Receives the rows of the file's month, or all rows.
-    pub main: StagingTable,
+    pub(crate) main: StagingTable,
     /// Receives the out-of-period rows, if they are staged separately.
-    pub out_of_period: Option<StagingTable>,
+    pub(crate) out_of_period: Option<StagingTable>,
 }
 
 impl Staging {
     /// Returns the staging tables for a `route`. A merge takes all rows of a file from one table.
-    pub fn new(route: &Route, run: Uuid) -> Self {
+    pub(crate) fn new(route: &Route, run: Uuid) -> Self {
         let name = TableName::of("taxi_etl", &format!("staging_{}", locks::of_run(run)));
         let table = |name, kind| StagingTable { name, rows: 0, kind, is_created: false };
         match route {
@@ -55,7 +54,7 @@ impl Staging {
     }
 
     /// Returns the table for rows inside or outside of the month.
-    pub fn for_rows(&mut self, in_period: bool) -> &mut StagingTable {
+    pub(crate) fn for_rows(&mut self, in_period: bool) -> &mut StagingTable {
         match &mut self.out_of_period {
             Some(table) if !in_period => table,
             _ => &mut self.main,
@@ -63,18 +62,13 @@ impl Staging {
     }
 
     /// Number of rows copied into both tables.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.main.rows + self.out_of_period.as_ref().map_or(0, |table| table.rows)
     }
 
     /// Returns the number of staged rows minus the number of their distinct keys. Only the `candidates` can be
     /// repeated keys.
-    pub async fn count_duplicate_keys(
-        &self,
-        transaction: &Transaction<'_>,
-        identifiers: &minijinja::Value,
-        candidates: Candidates,
-    ) -> Result<u64> {
+    pub(crate) async fn count_duplicate_keys(&self, load: &Load<'_>, candidates: Candidates) -> Result<u64> {
         let keys = candidates.keys();
         if keys.as_ref().is_some_and(Vec::is_empty) {
             return Ok(0);
@@ -85,49 +79,48 @@ impl Staging {
             .filter(|table| table.is_created)
             .map(|table| table.name.quoted())
             .collect();
-        let count = statement::render(
-            "count_duplicate_keys.sql",
-            &minijinja::context! { tables, ..identifiers.clone() },
-        )?;
+        let names = minijinja::context! { tables, ..load.names.clone() };
+        let count = render!("count_duplicate_keys.sql", &names)?;
         let keys: Option<Vec<String>> = keys
             .map(|keys| keys.iter().map(|key| String::from_utf8_lossy(&key.text()).into_owned()).collect());
         let failed = |cause| failure::statement("cannot count the keys that the file repeats", cause);
-        Ok(transaction.query_one(&count, &[&keys]).await.map_err(failed)?.get::<_, i64>(0).unsigned_abs())
+        Ok(load
+            .transaction
+            .query_one(&count, &[&keys])
+            .await
+            .map_err(failed)?
+            .get::<_, i64>(0)
+            .unsigned_abs())
     }
 }
 
 impl StagingTable {
     /// Creates the table, unless it has been created already.
-    pub async fn create(
-        &mut self,
-        transaction: &Transaction<'_>,
-        identifiers: &minijinja::Value,
-        filename: &str,
-    ) -> Result<()> {
+    pub(crate) async fn create(&mut self, load: &Load<'_>) -> Result<()> {
         if self.is_created {
             return Ok(());
         }
-        let (file, owner, unlogged) = match &self.kind {
-            StagingKind::Partition { owner } => ("create_partition.sql", owner.as_deref().map(quote), false),
-            StagingKind::MergedFile => ("create_staging_table.sql", None, true),
-            StagingKind::FewRows => ("create_staging_table.sql", None, false),
+        let filename = literal(load.filename);
+        let create = match &self.kind {
+            StagingKind::Partition { owner } => {
+                let owner = owner.as_deref().map(quote);
+                let names = minijinja::context! { filename, owner, ..load.names_with(self) };
+                render!("create_partition.sql", &names)?
+            }
+            StagingKind::MergedFile | StagingKind::FewRows => {
+                let unlogged = matches!(self.kind, StagingKind::MergedFile);
+                let names = minijinja::context! { filename, unlogged, ..load.names_with(self) };
+                render!("create_staging_table.sql", &names)?
+            }
         };
-        let identifiers = minijinja::context! {
-            staging => self.name.quoted(),
-            filename => literal(filename),
-            owner,
-            unlogged,
-            ..identifiers.clone()
-        };
-        let create = statement::render(file, &identifiers)?;
         let failed = |cause| failure::statement(format!("cannot create staging table {}", self.name), cause);
-        transaction.batch_execute(&create).await.map_err(failed)?;
+        load.transaction.batch_execute(&create).await.map_err(failed)?;
         self.is_created = true;
         Ok(())
     }
 
     /// Adds the rows that a COPY `sent` to the count. Fails if the server reports a different number of rows.
-    pub fn add_rows(&mut self, sent: u64, taken: u64) -> Result<()> {
+    pub(crate) fn add_rows(&mut self, sent: u64, taken: u64) -> Result<()> {
         if sent != taken {
             let text = format!("{sent} rows were sent to staging table {}, which took {taken}", self.name);
             return Err(Error::new(Kind::Internal, text));
@@ -137,13 +130,12 @@ impl StagingTable {
     }
 
     /// Drops the table, if it has been created.
-    pub async fn drop(self, transaction: &Transaction<'_>) -> Result<()> {
+    pub(crate) async fn drop(self, load: &Load<'_>) -> Result<()> {
         if !self.is_created {
             return Ok(());
         }
-        let staging = self.name.quoted();
-        let drop = statement::render("drop_staging_table.sql", &minijinja::context! { staging })?;
+        let drop = render!("drop_staging_table.sql", &load.names_with(&self))?;
         let failed = |cause| failure::statement(format!("cannot drop staging table {}", self.name), cause);
-        transaction.batch_execute(&drop).await.map_err(failed)
+        load.transaction.batch_execute(&drop).await.map_err(failed)
     }
 }

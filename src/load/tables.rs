@@ -7,7 +7,7 @@ use tokio_postgres::{Client, GenericClient, Transaction};
 
 use crate::database::failure;
 use crate::database::identifier::{TableName, quote};
-use crate::database::statement;
+use crate::database::statement::{self, render, sql};
 use crate::error::{Error, Kind, Result};
 
 /// PostgreSQL truncates longer names, and two truncated names could be the same.
@@ -16,24 +16,22 @@ const NAME_LIMIT_BYTES: usize = 63;
 const SUFFIX_BYTES: usize = 8;
 
 /// Whether the table exists.
-pub async fn exists(client: &impl GenericClient, table: &TableName) -> Result<bool> {
-    let exists = statement::render("table_exists.sql", &minijinja::context! {})?;
-    let row = client.query_one(&exists, &[&table.quoted()]).await;
+pub(crate) async fn exists(client: &impl GenericClient, table: &TableName) -> Result<bool> {
+    let row = client.query_one(sql!("table_exists.sql"), &[&table.quoted()]).await;
     Ok(row.map_err(|cause| failure::statement(format!("cannot look for table {table}"), cause))?.get(0))
 }
 
-/// Creates the table with `sql/<file>` unless it exists. Adds a default partition if the table is partitioned by
+/// Creates the table with `sql/tables/<file>` unless it exists. Adds a default partition if the table is partitioned by
 /// ranges.
-pub async fn create(client: &mut Client, table: &TableName, file: &str) -> Result<()> {
+pub(crate) async fn create(client: &mut Client, table: &TableName, file: &str) -> Result<()> {
     let failed = |cause| failure::statement(format!("cannot create table {table}"), cause);
     if exists(client, table).await? {
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(failed)?;
-    let lock = statement::render("lock_creation.sql", &minijinja::context! {})?;
-    transaction.batch_execute(&lock).await.map_err(failed)?;
+    transaction.batch_execute(sql!("lock_creation.sql")).await.map_err(failed)?;
     if !exists(&transaction, table).await? {
-        let create = statement::render(file, &minijinja::context! { table => table.quoted() })?;
+        let create = statement::create_table(file, table)?;
         transaction.batch_execute(&create).await.map_err(failed)?;
         create_default_partition(&transaction, table).await?;
     }
@@ -42,8 +40,9 @@ pub async fn create(client: &mut Client, table: &TableName, file: &str) -> Resul
 
 async fn create_default_partition(transaction: &Transaction<'_>, table: &TableName) -> Result<()> {
     let failed = |cause| failure::statement(format!("cannot create the default partition of {table}"), cause);
-    let find = statement::render("find_partition_column.sql", &minijinja::context! {})?;
-    let Some(row) = transaction.query_opt(&find, &[&table.quoted()]).await.map_err(failed)? else {
+    let Some(row) =
+        transaction.query_opt(sql!("find_partition_column.sql"), &[&table.quoted()]).await.map_err(failed)?
+    else {
         return Ok(());
     };
     let (time_column, table_schema, name): (String, String, String) = (row.get(0), row.get(1), row.get(2));
@@ -59,6 +58,6 @@ async fn create_default_partition(transaction: &Transaction<'_>, table: &TableNa
         time_column,
         creates_schema => !row.get::<_, bool>(3),
     };
-    let create = statement::render("create_default_partition.sql", &identifiers)?;
+    let create = render!("create_default_partition.sql", &identifiers)?;
     transaction.batch_execute(&create).await.map_err(failed)
 }

@@ -6,13 +6,13 @@ use tokio_postgres::{GenericClient, Row};
 
 use crate::database::failure;
 use crate::database::identifier::TableName;
-use crate::database::statement;
+use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
 use crate::transform::times::Period;
 
 /// How a load's rows reach the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// The staging table becomes a partition of the target.
     Attach(NewPartition),
     /// The rows are merged from a staging table, for this reason.
@@ -21,16 +21,16 @@ pub enum Route {
 
 /// The partition that a load will add.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPartition {
+pub(crate) struct NewPartition {
     /// The partition's name.
-    pub name: TableName,
+    pub(crate) name: TableName,
     /// The target's owner, if it is not the role that loads.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
 }
 
 /// Why a load merges its rows instead of attaching a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MergeReason {
+pub(crate) enum MergeReason {
     /// The month already has a partition, with this name.
     MonthHasPartition(String),
     /// The partition with this name covers a part of the month, or more than the month.
@@ -76,27 +76,30 @@ impl fmt::Display for MergeReason {
 
 /// The properties of the target that decide how a load adds rows to it.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// How this load's rows reach the target.
-    pub route: Route,
+    pub(crate) route: Route,
     /// How the rows of a month without a partition reach the target: in a new partition, or merged for this
     /// reason.
-    pub new_months: Route,
+    pub(crate) new_months: Route,
     /// Whether the target is partitioned by ranges of the time column. If so, all rows without a time are in one
     /// partition.
-    pub is_partitioned: bool,
+    pub(crate) is_partitioned: bool,
     /// The triggers that fire when rows are inserted or deleted.
-    pub triggers: Vec<String>,
+    pub(crate) triggers: Vec<String>,
 }
 
 /// Inspects the `table` for a load of `period`. Refuses a table with rules, which neither COPY nor MERGE applies,
 /// and a new partition whose name is already taken.
-pub async fn inspect(client: &impl GenericClient, table: &TableName, period: &Period) -> Result<Target> {
-    let inspect = statement::render("inspect_target.sql", &minijinja::context! {})?;
+pub(crate) async fn inspect(
+    client: &impl GenericClient,
+    table: &TableName,
+    period: &Period,
+) -> Result<Target> {
     let column = period.time_column.to_lowercase();
     let (range, suffix) = (&period.range, period.suffix());
     let row = client
-        .query_one(&inspect, &[&table.quoted(), &column, &range.start, &range.end, &suffix])
+        .query_one(sql!("inspect_target.sql"), &[&table.quoted(), &column, &range.start, &range.end, &suffix])
         .await
         .map_err(|cause| failure::statement(format!("cannot inspect table {table}"), cause))?;
     let rules: Vec<String> = row.get("rules");

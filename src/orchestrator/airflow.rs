@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 
 /// Writes the result to `return.json` in `folder`. Does nothing if the folder does not exist.
-pub fn write_xcom(folder: &Path, end: &End) -> Result<()> {
+pub(crate) fn write_xcom(folder: &Path, end: &CommandOutput) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use super::level_name;
 use crate::error::{Error, Kind, Result};
 use crate::report::failure::Failure;
 use crate::report::log::Line;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 use crate::report::summary::Outcome;
 use crate::report::{Event, Report, lines};
 
@@ -27,7 +27,7 @@ const VERSION: &str = "0.1";
 
 /// A session with the Dagster process that started this process.
 #[derive(Clone)]
-pub struct Pipes {
+pub(crate) struct Pipes {
     messages: Arc<Mutex<Messages>>,
     asset_keys: Vec<String>,
 }
@@ -59,7 +59,7 @@ struct MessagesParameters {
 
 impl Pipes {
     /// Opens the session, if both variables are set.
-    pub fn from_environment() -> Result<Option<Self>> {
+    pub(crate) fn from_environment() -> Result<Option<Self>> {
         let (Ok(context), Ok(messages)) = (std::env::var(CONTEXT), std::env::var(MESSAGES)) else {
             return Ok(None);
         };
@@ -85,7 +85,7 @@ impl Pipes {
     }
 
     /// Reports what was loaded, and ends the session.
-    pub fn close(&self, end: &End) -> Result<()> {
+    pub(crate) fn close(&self, end: &CommandOutput) -> Result<()> {
         if let ([asset_key], None) = (&self.asset_keys[..], &end.error) {
             let parameters =
                 json!({ "asset_key": asset_key, "data_version": null, "metadata": metadata(end) });
@@ -124,9 +124,9 @@ impl Report for Pipes {
 }
 
 /// The totals over all files, and the names of the loaded and the skipped files.
-fn metadata(end: &End) -> Value {
+fn metadata(end: &CommandOutput) -> Value {
     let typed = |value: Value, kind: &str| json!({ "raw_value": value, "type": kind });
-    let sum = |figure: fn(&crate::report::loaded::Loaded) -> u64| {
+    let sum = |figure: fn(&crate::report::load_counts::LoadCounts) -> u64| {
         typed(end.files.iter().map(|file| figure(&file.rows)).sum::<u64>().into(), "int")
     };
     let files = |status: Outcome| {

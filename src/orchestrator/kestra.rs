@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::level_name;
 use crate::report::log::Line;
-use crate::report::output::{End, write_line};
+use crate::report::output::{CommandOutput, write_line};
 use crate::report::{Event, Report, failure, lines};
 
 /// Writes events as log lines to stdout, because Kestra shows stderr as errors.
 #[derive(Debug)]
-pub struct Lines;
+pub(crate) struct Lines;
 
 impl Report for Lines {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
@@ -27,7 +27,7 @@ impl Report for Lines {
 }
 
 /// The lines of the result: outputs, metrics, and the error as a log line.
-pub fn result(end: &End) -> String {
+pub(crate) fn result(end: &CommandOutput) -> String {
     let mut metrics = Vec::new();
     for file in &end.files {
         let tags = json!({ "taxi": file.taxi, "filename": file.filename });

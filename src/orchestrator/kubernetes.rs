@@ -5,13 +5,13 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::report::failure;
-use crate::report::output::End;
+use crate::report::output::CommandOutput;
 
 /// The kubelet truncates longer messages.
 const LIMIT_BYTES: usize = 4096;
 
 /// Writes the command's result to the file at `path`. Does nothing if the file does not exist.
-pub fn write_termination_message(path: &Path, end: &End) -> Result<()> {
+pub(crate) fn write_termination_message(path: &Path, end: &CommandOutput) -> Result<()> {
     if !path.is_file() {
         return Ok(());
     }

@@ -9,10 +9,10 @@
 //! | [dagster] | JSON lines in a file that an environment variable names |
 //! | [kubernetes] | a file of at most 4 KiB, and the exit code |
 
-pub mod airflow;
-pub mod dagster;
-pub mod kestra;
-pub mod kubernetes;
+pub(crate) mod airflow;
+pub(crate) mod dagster;
+pub(crate) mod kestra;
+pub(crate) mod kubernetes;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use std::sync::Arc;
 use crate::cli::{Command, DeliveryArgs, OrchestratorArgs, OutputArgs};
 use crate::error::{Error, Result};
 use crate::report::log::{Level, Line};
-use crate::report::output::{End, Output, write_line};
+use crate::report::output::{CommandOutput, Output, write_line};
 use crate::report::{self, LogFormat, Quiet, Report, Several, failure, json_lines};
 
 /// Where the log and the result of a command go.
-pub struct Delivery {
+pub(crate) struct Delivery {
     output: Output,
     quiet: bool,
     log_format: LogFormat,
@@ -35,7 +35,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// The delivery that the command line asks for.
-    pub fn new(command: &Command) -> Self {
+    pub(crate) fn new(command: &Command) -> Self {
         let plain = |output: &OutputArgs| Self {
             output: output.output,
             quiet: false,
@@ -69,7 +69,7 @@ impl Delivery {
     }
 
     /// Opens the session with the orchestrator that started a load, if there is one.
-    pub fn open(&mut self) -> Result<()> {
+    pub(crate) fn open(&mut self) -> Result<()> {
         if self.files.is_some() {
             self.dagster = dagster::Pipes::from_environment()?;
         }
@@ -77,7 +77,7 @@ impl Delivery {
     }
 
     /// The report that receives the command's events.
-    pub fn report(&self) -> Arc<dyn Report> {
+    pub(crate) fn report(&self) -> Arc<dyn Report> {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         match (self.quiet, self.output) {
             (true, _) => reports.push(Box::new(Quiet)),
@@ -91,12 +91,12 @@ impl Delivery {
     }
 
     /// Prints the result, reports it to the orchestrator, and returns the exit code.
-    pub fn deliver(self, mut end: End) -> u8 {
+    pub(crate) fn deliver(self, mut end: CommandOutput) -> u8 {
         if let Err(error) = self.tell(&end) {
             // the command's own error matters more
             match end.error {
                 Some(_) => self.print(&error),
-                None => end = End::failed(error),
+                None => end = CommandOutput::failed(error),
             }
         }
         // Kestra gets the error as a log line of the result, and would show it on stderr as a second one
@@ -115,7 +115,7 @@ impl Delivery {
         }
     }
 
-    fn tell(&self, end: &End) -> Result<()> {
+    fn tell(&self, end: &CommandOutput) -> Result<()> {
         if let Some(pipes) = &self.dagster {
             pipes.close(end)?;
         }
@@ -126,7 +126,7 @@ impl Delivery {
         Ok(())
     }
 
-    fn write_result(&self, end: &End) -> Result<()> {
+    fn write_result(&self, end: &CommandOutput) -> Result<()> {
         match self.output {
             Output::Text if self.quiet || end.text.is_empty() => Ok(()),
             Output::Text => write_line(&end.text),

@@ -15,7 +15,7 @@ const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
 
 /// The account that runs the server.
 #[derive(Clone, Debug)]
-pub enum Account {
+pub(crate) enum Account {
     /// The caller's own account.
     Own,
     /// Another account, which root switches to.
@@ -32,7 +32,7 @@ pub enum Account {
 impl Account {
     /// Returns the caller's own account or, for root, another: the owner of the data directory `data`, else the
     /// first candidate that exists.
-    pub fn for_server(data: &Path) -> Result<Self> {
+    pub(crate) fn for_server(data: &Path) -> Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self::Own);
         }
@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// A command that runs as this account. Of the caller's environment, it gets only `PATH`.
-    pub fn command(&self, program: &Path, directory: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path, directory: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(directory).env_clear().env("LC_ALL", "C");
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
@@ -68,7 +68,7 @@ impl Account {
     }
 
     /// Makes this account the owner of `path`.
-    pub fn own(&self, path: &Path) -> Result<()> {
+    pub(crate) fn own(&self, path: &Path) -> Result<()> {
         match self {
             Self::Own => Ok(()),
             Self::Other { uid, gid, .. } => nix::unistd::chown(path, Some(*uid), Some(*gid))
@@ -77,7 +77,7 @@ impl Account {
     }
 
     /// Gives `path` to this account's group, so that the account can read it or enter it.
-    pub fn share(&self, path: &Path) -> Result<()> {
+    pub(crate) fn share(&self, path: &Path) -> Result<()> {
         match self {
             Self::Own => Ok(()),
             Self::Other { gid, .. } => nix::unistd::chown(path, None, Some(*gid))

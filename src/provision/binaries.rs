@@ -24,7 +24,7 @@ const DISTRIBUTION_PLACES: [&str; 9] = [
 
 /// Which binaries the user wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// The installed binaries, else the pinned build.
     Search,
     /// Only the binaries in this directory.
@@ -47,16 +47,16 @@ impl std::str::FromStr for Choice {
 
 /// A directory of programs that can run a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binaries {
+pub(crate) struct Binaries {
     /// The directory of the programs.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The server's major version.
-    pub major: u32,
+    pub(crate) major: u32,
 }
 
 impl Binaries {
     /// Checks that `dir` holds a server that is new enough. The error says why it does not.
-    pub fn inspect(dir: &Path) -> Result<Self, String> {
+    pub(crate) fn inspect(dir: &Path) -> Result<Self, String> {
         let dir = &std::path::absolute(dir).map_err(|cause| cause.to_string())?;
         if let Some(missing) = NEEDED.iter().find(|name| !dir.join(name).is_file()) {
             return Err(format!("it has no {missing}"));
@@ -85,28 +85,28 @@ impl Binaries {
     }
 
     /// The path of one of the programs.
-    pub fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
 
 /// The places to search for a server, in order.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub(crate) struct Places {
     search_path: OsString,
     patterns: Vec<PathBuf>,
 }
 
 impl Places {
     /// The search path, the directory that `pg_config` names, and the distributions' directories.
-    pub fn of_this_machine() -> Self {
+    pub(crate) fn of_this_machine() -> Self {
         let patterns = DISTRIBUTION_PLACES.iter().map(PathBuf::from).collect();
         Self { search_path: std::env::var_os("PATH").unwrap_or_default(), patterns }
     }
 
     /// Finds a server of version `major`, or of any supported version if that is `None`. The first server on the
     /// search path wins; of the distributions' directories, the newest server.
-    pub fn find(&self, major: Option<u32>) -> Option<Binaries> {
+    pub(crate) fn find(&self, major: Option<u32>) -> Option<Binaries> {
         let fits = |found: &Binaries| major.is_none_or(|major| found.major == major);
         let mut candidates: Vec<PathBuf> =
             std::env::split_paths(&self.search_path).filter_map(with_server).collect();

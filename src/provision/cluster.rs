@@ -8,12 +8,12 @@ use std::process::{Command, Output};
 
 use super::account::Account;
 use super::binaries::{Binaries, Choice};
-use super::connection::Connection;
+use super::connection::Credentials;
 use super::home::Home;
 use crate::error::{Error, Kind, Result};
 
 /// The major version of the PostgreSQL that created the data directory; `None` if there is no data directory.
-pub fn major_version(home: &Home) -> Result<Option<u32>> {
+pub(crate) fn major_version(home: &Home) -> Result<Option<u32>> {
     let data = home.data();
     let path = data.join("PG_VERSION");
     match std::fs::read_to_string(&path) {
@@ -34,7 +34,7 @@ pub fn major_version(home: &Home) -> Result<Option<u32>> {
 
 /// The error for a data directory that none of the available binaries can run. It holds the user's data, so
 /// nothing changes it.
-pub fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
+pub(crate) fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
     let data = home.data();
     let looked = match choice {
         Choice::Directory(dir) => format!("{} is of another", dir.display()),
@@ -49,11 +49,11 @@ pub fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
 }
 
 /// Creates the data directory, completely or not at all.
-pub async fn create(
+pub(crate) async fn create(
     home: &Home,
     account: &Account,
     binaries: &Binaries,
-    connection: &Connection,
+    connection: &Credentials,
 ) -> Result<()> {
     let unfinished = home.unfinished_data();
     if unfinished.exists() {
@@ -91,7 +91,7 @@ pub async fn create(
 
 /// Runs a program and returns its output and exit status. It runs on a separate thread, so that signals are
 /// handled in the meantime.
-pub async fn output(mut command: Command, program: &Path) -> Result<Output> {
+pub(crate) async fn output(mut command: Command, program: &Path) -> Result<Output> {
     tokio::task::spawn_blocking(move || command.output())
         .await
         .map_err(|cause| Error::new(Kind::Internal, "a program's task failed").because(cause))?
@@ -99,7 +99,7 @@ pub async fn output(mut command: Command, program: &Path) -> Result<Output> {
 }
 
 /// Writes the password file for `initdb`, readable only by the owner and the server's account.
-fn write_password(path: &Path, account: &Account, connection: &Connection) -> Result<()> {
+fn write_password(path: &Path, account: &Account, connection: &Credentials) -> Result<()> {
     let failed = |cause| Error::file("write", path, cause);
     if path.exists() {
         // left by an interrupted creation
@@ -127,6 +127,6 @@ fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
 }
 
 /// The error kind for a server program's message: [`Kind::Io`] if the disk is full, else [`Kind::Configuration`].
-pub fn kind_of(said: &str) -> Kind {
+pub(crate) fn kind_of(said: &str) -> Kind {
     if said.contains("No space left") { Kind::Io } else { Kind::Configuration }
 }

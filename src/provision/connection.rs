@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use serde::{Deserialize, Serialize};
 
 use super::home::Home;
+use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Kind, Result};
 
 const USER: &str = "taxi";
@@ -14,20 +15,20 @@ const PASSWORD_BYTES: usize = 24;
 
 /// How to connect to the embedded server.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Connection {
+pub(crate) struct Credentials {
     /// The port on 127.0.0.1, kept across restarts.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The server's superuser.
-    pub user: String,
+    pub(crate) user: String,
     /// The superuser's password, in hex, so that a URL needs no escaping.
-    pub password: String,
+    pub(crate) password: String,
     /// The database name.
-    pub database: String,
+    pub(crate) database: String,
 }
 
-impl Connection {
+impl Credentials {
     /// Reads the connection of the server in `home`.
-    pub fn load(home: &Home) -> Result<Self> {
+    pub(crate) fn load(home: &Home) -> Result<Self> {
         let path = home.connection();
         let text = std::fs::read(&path).map_err(|cause| Error::file("read", &path, cause))?;
         serde_json::from_slice(&text).map_err(|cause| {
@@ -37,7 +38,7 @@ impl Connection {
 
     /// Reads the connection of the server in `home`, or creates one with a free port and a random password.
     /// Refused: a data directory whose connection is missing.
-    pub fn load_or_create(home: &Home) -> Result<Self> {
+    pub(crate) fn load_or_create(home: &Home) -> Result<Self> {
         if home.connection().exists() {
             return Self::load(home);
         }
@@ -61,7 +62,7 @@ impl Connection {
     }
 
     /// Writes the connection to its file, which only the owner can read.
-    pub fn save(&self, home: &Home) -> Result<()> {
+    pub(crate) fn save(&self, home: &Home) -> Result<()> {
         let path = home.connection();
         let failed = |cause| Error::file("write", &path, cause);
         // a new file is private from its first byte
@@ -74,19 +75,19 @@ impl Connection {
     }
 
     /// The database URL, with the password.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> DatabaseUrl {
         self.url_of(&self.database)
     }
 
     /// The URL of another database on the server, with the password.
-    pub fn url_of(&self, database: &str) -> String {
+    pub(crate) fn url_of(&self, database: &str) -> DatabaseUrl {
         let Self { port, user, password, .. } = self;
-        format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
+        DatabaseUrl::new(format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}"))
     }
 }
 
 /// A free port on 127.0.0.1.
-pub fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())

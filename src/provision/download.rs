@@ -10,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::binaries::Binaries;
 use crate::error::{Error, Kind, Result};
-use crate::http;
+use crate::http::{self, SourceUrl};
 use crate::report::Report;
 
 /// Where the archives are published.
-pub const RELEASES: &str = "https://github.com/theseus-rs/postgresql-binaries/releases/download";
+pub(crate) const RELEASES: &str = "https://github.com/theseus-rs/postgresql-binaries/releases/download";
 /// The major version of the pinned build.
-pub const MAJOR: u32 = 17;
+pub(crate) const MAJOR: u32 = 17;
 const VERSION: &str = "17.11.0";
 /// For each platform: operating system, architecture, target name in the archive's name, SHA-256 of the archive.
 const PINNED: [(&str, &str, &str, &str); 4] = [
@@ -48,18 +48,18 @@ const PINNED: [(&str, &str, &str, &str); 4] = [
 
 /// An archive of server binaries: its address and its expected SHA-256.
 #[derive(Clone, Debug)]
-pub struct Archive {
+pub(crate) struct Archive {
     /// The archive's name without `.tar.gz`, which is also the directory that it unpacks to.
-    pub name: String,
+    pub(crate) name: String,
     /// The archive's URL.
-    pub address: String,
+    pub(crate) address: SourceUrl,
     /// The archive's expected SHA-256, in lower-case hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Archive {
     /// The pinned build for this platform, from the base address `mirror`.
-    pub fn pinned(mirror: &str) -> Result<Self> {
+    pub(crate) fn pinned(mirror: &SourceUrl) -> Result<Self> {
         let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
         let build = PINNED.iter().find(|build| build.0 == os && build.1 == architecture);
         let Some((_, _, target, sha256)) = build else {
@@ -69,15 +69,16 @@ impl Archive {
             return Err(Error::new(Kind::Configuration, text).hint(how_to_install()));
         };
         let name = format!("postgresql-{VERSION}-{target}");
-        let address = format!("{}/{VERSION}/{name}.tar.gz", mirror.trim_end_matches('/'));
+        let base = mirror.expose().trim_end_matches('/');
+        let address = SourceUrl::new(format!("{base}/{VERSION}/{name}.tar.gz"));
         Ok(Self { name, address, sha256: (*sha256).to_owned() })
     }
 
     /// Returns the binaries in `cache`, and downloads them first if they are not there.
-    pub async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
+    pub(crate) async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
         let installed = cache.join(&self.name);
         if !installed.is_dir() {
-            report.notice(&format!("downloading a PostgreSQL server from {}", http::redact(&self.address)));
+            report.notice(&format!("downloading a PostgreSQL server from {}", self.address));
             let mut archive = self.fetch(cache).await.map_err(|error| {
                 // these kinds are for a month's file that is not published or is damaged, not for this archive
                 let kind = match error.kind() {
@@ -102,17 +103,13 @@ impl Archive {
         let mut file = tempfile::tempfile_in(cache).map_err(unwritable)?;
         let mut response = http::get(&self.address, HeaderMap::new()).await?;
         let mut sha256 = Sha256::new();
-        while let Some(chunk) = http::chunk(&mut response, &self.address, http::SILENCE).await? {
+        while let Some(chunk) = http::chunk(&mut response, &self.address, http::IDLE_TIMEOUT).await? {
             sha256.update(&chunk);
             file.write_all(&chunk).map_err(unwritable)?;
         }
         let digest = hex::encode(sha256.finalize());
         if digest != self.sha256 {
-            let text = format!(
-                "{} has the SHA-256 {digest}, expected is {}",
-                http::redact(&self.address),
-                self.sha256
-            );
+            let text = format!("{} has the SHA-256 {digest}, expected is {}", self.address, self.sha256);
             return Err(Error::new(Kind::Data, text));
         }
         file.rewind().map_err(unwritable)?;

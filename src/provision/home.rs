@@ -24,13 +24,13 @@ const PASSABLE: u32 = 0o710;
 
 /// The embedded server's directory.
 #[derive(Clone, Debug)]
-pub struct Home {
+pub(crate) struct Home {
     path: PathBuf,
 }
 
 impl Home {
     /// Returns the given directory, else the platform's directory for application data.
-    pub fn resolve(given: Option<&Path>) -> Result<Self> {
+    pub(crate) fn resolve(given: Option<&Path>) -> Result<Self> {
         let path = match given {
             Some(path) => path.to_owned(),
             None if Uid::effective().is_root() => PathBuf::from(ROOT_HOME),
@@ -55,52 +55,52 @@ impl Home {
     }
 
     /// The data directory.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
     }
 
     /// The data directory while it is being created.
-    pub fn unfinished_data(&self) -> PathBuf {
+    pub(crate) fn unfinished_data(&self) -> PathBuf {
         self.path.join("data.unfinished")
     }
 
     /// The directory of the Unix socket.
-    pub fn run(&self) -> PathBuf {
+    pub(crate) fn run(&self) -> PathBuf {
         self.path.join("run")
     }
 
     /// The server's log file.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log").join("server.log")
     }
 
     /// The server's configuration file.
-    pub fn settings(&self) -> PathBuf {
+    pub(crate) fn settings(&self) -> PathBuf {
         self.path.join("server.conf")
     }
 
     /// The file with the port and the password.
-    pub fn connection(&self) -> PathBuf {
+    pub(crate) fn connection(&self) -> PathBuf {
         self.path.join("connection.json")
     }
 
     /// The password file for `initdb`, while that runs.
-    pub fn initdb_password(&self) -> PathBuf {
+    pub(crate) fn initdb_password(&self) -> PathBuf {
         self.path.join("password.unfinished")
     }
 
     /// The directory of downloaded binaries.
-    pub fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.path.join("cache")
     }
 
     /// The path of the directory itself.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Creates missing directories with private permissions, and checks that the server's account can reach them.
-    pub fn create(&self, account: &Account) -> Result<()> {
+    pub(crate) fn create(&self, account: &Account) -> Result<()> {
         let mut missing: Vec<&Path> =
             self.path.ancestors().skip(1).take_while(|path| !path.exists()).collect();
         while let Some(parent) = missing.pop() {
@@ -123,7 +123,7 @@ impl Home {
     }
 
     /// Refuses a path if the server's account may not enter one of its directories.
-    pub fn check_passable(&self, account: &Account) -> Result<()> {
+    pub(crate) fn check_passable(&self, account: &Account) -> Result<()> {
         let Account::Other { name, uid, gid } = account else { return Ok(()) };
         for ancestor in self.path.ancestors().filter(|ancestor| ancestor.exists()) {
             let metadata =
@@ -161,7 +161,7 @@ impl Home {
     }
 
     /// Locks out other processes that start or stop the server, until the returned file is dropped.
-    pub async fn lock(&self, report: &dyn Report) -> Result<File> {
+    pub(crate) async fn lock(&self, report: &dyn Report) -> Result<File> {
         let path = self.path.join("lock");
         let failed = |cause| Error::file("lock", &path, cause);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;

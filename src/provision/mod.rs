@@ -10,41 +10,43 @@
 //!   lock              held while the server is started or stopped
 //! ```
 
-pub mod account;
-pub mod binaries;
-pub mod cluster;
-pub mod connection;
-pub mod download;
-pub mod home;
-pub mod server;
+pub(crate) mod account;
+pub(crate) mod binaries;
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod download;
+pub(crate) mod home;
+pub(crate) mod server;
 
 use std::path::PathBuf;
 
 use binaries::{Binaries, Choice, Places};
-use connection::Connection;
+use connection::Credentials;
 use home::Home;
 use serde::Serialize;
 use server::Server;
 
 use crate::database::settings::Settings;
+use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Kind, Result};
+use crate::http::SourceUrl;
 use crate::report::Report;
 
 /// The user's settings for the embedded server.
 #[derive(Clone, Debug)]
-pub struct Provisioner {
+pub(crate) struct Provisioner {
     /// The server's directory; the platform's default if `None`.
-    pub home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
     /// Which server binaries to use.
-    pub binaries: Choice,
+    pub(crate) binaries: Choice,
     /// The base URL of the pinned build's archives.
-    pub mirror: String,
+    pub(crate) mirror: SourceUrl,
 }
 
 /// The embedded server's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub(crate) enum ServerState {
     /// The server answers queries.
     Running,
     /// The server's process exists, but does not answer queries yet.
@@ -57,39 +59,40 @@ pub enum State {
 
 /// The result that `up`, `status` and `down` print.
 #[derive(Clone, Debug, Serialize)]
-pub struct Status {
+pub(crate) struct ServerStatus {
     /// The server's state.
-    pub state: State,
+    pub(crate) state: ServerState,
     /// The URL with the password, ready for any client. Set only for a running server.
-    pub database_url: Option<String>,
+    #[serde(serialize_with = "DatabaseUrl::serialize_exposed")]
+    pub(crate) database_url: Option<DatabaseUrl>,
     /// The version of the running server, else the major version of the data directory, if there is one.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// The data directory.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
 }
 
 /// A running server.
-pub struct Up {
+pub(crate) struct Up {
     /// The server's state, with the URL.
-    pub status: Status,
+    pub(crate) status: ServerStatus,
     /// How to connect to the server.
-    pub connection: Connection,
+    pub(crate) connection: Credentials,
     /// The binaries that run the server.
-    pub binaries: Binaries,
+    pub(crate) binaries: Binaries,
     /// Whether this call started the server.
-    pub started: bool,
+    pub(crate) started: bool,
 }
 
 impl Provisioner {
     /// Starts the server, and creates it first if necessary. Concurrent calls result in one server.
-    pub async fn up(&self, report: &dyn Report) -> Result<Up> {
+    pub(crate) async fn up(&self, report: &dyn Report) -> Result<Up> {
         let home = Home::resolve(self.home.as_deref())?;
         let account = account::Account::for_server(&home.data())?;
         home.create(&account)?;
         let _lock = home.lock(report).await?;
         let created_for = cluster::major_version(&home)?;
         let binaries = self.find_binaries(&home, created_for, report).await?;
-        let mut connection = Connection::load_or_create(&home)?;
+        let mut connection = Credentials::load_or_create(&home)?;
         if created_for.is_none() {
             cluster::create(&home, &account, &binaries, &connection).await?;
         }
@@ -97,8 +100,8 @@ impl Provisioner {
         let started = server.start(&mut connection, report).await?;
         let version = server::version(&connection).await?;
         Ok(Up {
-            status: Status {
-                state: State::Running,
+            status: ServerStatus {
+                state: ServerState::Running,
                 database_url: Some(connection.url()),
                 version: Some(version),
                 data_dir: home.data(),
@@ -110,7 +113,7 @@ impl Provisioner {
     }
 
     /// Starts the server. If it was not running, tells the user its address.
-    pub async fn bring_up(&self, report: &dyn Report) -> Result<Settings> {
+    pub(crate) async fn bring_up(&self, report: &dyn Report) -> Result<Settings> {
         let up = self.up(report).await?;
         if up.started {
             let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);
@@ -119,25 +122,25 @@ impl Provisioner {
             ));
         }
         // the server is on this machine and has no certificate
-        Settings::parse(&format!("{}?sslmode=disable", up.connection.url()))
+        Settings::parse(&format!("{}?sslmode=disable", up.connection.url().expose()))
     }
 
     /// Inspects the server, and changes nothing.
-    pub async fn status(&self) -> Result<Status> {
+    pub(crate) async fn status(&self) -> Result<ServerStatus> {
         let home = Home::resolve(self.home.as_deref())?;
         let major = cluster::major_version(&home)?;
-        let mut status = Status {
-            state: if major.is_some() { State::Stopped } else { State::Absent },
+        let mut status = ServerStatus {
+            state: if major.is_some() { ServerState::Stopped } else { ServerState::Absent },
             database_url: None,
             version: major.map(|major| major.to_string()),
             data_dir: home.data(),
         };
         if major.is_some() && server::postmaster(&home.data()).is_some() {
-            status.state = State::Starting;
-            let connection = Connection::load(&home)?;
+            status.state = ServerState::Starting;
+            let connection = Credentials::load(&home)?;
             match server::version(&connection).await {
                 Ok(version) => {
-                    status.state = State::Running;
+                    status.state = ServerState::Running;
                     status.version = Some(version);
                     status.database_url = Some(connection.url());
                 }
@@ -149,7 +152,7 @@ impl Provisioner {
     }
 
     /// Stops the server. It is not an error if none is running.
-    pub async fn down(&self, report: &dyn Report) -> Result<Status> {
+    pub(crate) async fn down(&self, report: &dyn Report) -> Result<ServerStatus> {
         let home = Home::resolve(self.home.as_deref())?;
         if cluster::major_version(&home)?.is_some() {
             let _lock = home.lock(report).await?;
@@ -159,7 +162,7 @@ impl Provisioner {
     }
 
     /// The installed server programs, of version `major` if that is given; `None` if there are none.
-    pub fn installed(&self, major: Option<u32>) -> Result<Option<Binaries>> {
+    pub(crate) fn installed(&self, major: Option<u32>) -> Result<Option<Binaries>> {
         let found = match &self.binaries {
             Choice::Directory(dir) => Some(Binaries::inspect(dir).map_err(|why| {
                 Error::new(Kind::Configuration, format!("{} holds no usable server: {why}", dir.display()))

@@ -16,11 +16,12 @@ use nix::unistd::Pid;
 use super::account::Account;
 use super::binaries::Binaries;
 use super::cluster;
-use super::connection::{Connection, free_port};
+use super::connection::{Credentials, free_port};
 use super::home::Home;
 use crate::database::identifier::quote;
 use crate::database::settings::Settings;
-use crate::database::{failure, session, statement};
+use crate::database::statement::{render, sql};
+use crate::database::{failure, session};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
@@ -35,20 +36,20 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const SOCKET_DIRECTORY_LIMIT_BYTES: usize = 80;
 
 /// The server of a home directory.
-pub struct Server<'a> {
+pub(crate) struct Server<'a> {
     /// The server's home directory.
-    pub home: &'a Home,
+    pub(crate) home: &'a Home,
     /// The account that runs the server.
-    pub account: &'a Account,
+    pub(crate) account: &'a Account,
     /// The server's programs.
-    pub binaries: &'a Binaries,
+    pub(crate) binaries: &'a Binaries,
 }
 
 impl Server<'_> {
     /// Starts the server unless it is running, and waits until it answers. Returns whether this call started it.
     ///
     /// The port changes if another program has taken it.
-    pub async fn start(&self, connection: &mut Connection, report: &dyn Report) -> Result<bool> {
+    pub(crate) async fn start(&self, connection: &mut Credentials, report: &dyn Report) -> Result<bool> {
         let data = self.home.data();
         if postmaster(&data).is_some() {
             match create_database(connection, &data).await {
@@ -66,7 +67,7 @@ impl Server<'_> {
     }
 
     /// Keeps the port, or switches to a free one if another program has taken it.
-    fn choose_port(&self, connection: &mut Connection, report: &dyn Report) -> Result<()> {
+    fn choose_port(&self, connection: &mut Credentials, report: &dyn Report) -> Result<()> {
         if TcpListener::bind((Ipv4Addr::LOCALHOST, connection.port)).is_err() {
             let taken = connection.port;
             connection.port = free_port()?;
@@ -76,7 +77,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn write_settings(&self, connection: &Connection) -> Result<()> {
+    fn write_settings(&self, connection: &Credentials) -> Result<()> {
         let run = self.home.run();
         let run = run.to_string_lossy();
         let socket_directory = if run.len() > SOCKET_DIRECTORY_LIMIT_BYTES { "" } else { &run };
@@ -92,7 +93,7 @@ impl Server<'_> {
 
     /// Removes the pid file and the socket lock that a killed server leaves behind. The next server would refuse
     /// to start if the pid in them belonged to any living process.
-    fn remove_stale_locks(&self, connection: &Connection) -> Result<()> {
+    fn remove_stale_locks(&self, connection: &Credentials) -> Result<()> {
         let socket_lock = self.home.run().join(format!(".s.PGSQL.{}.lock", connection.port));
         for path in [self.home.data().join("postmaster.pid"), socket_lock] {
             match std::fs::remove_file(&path) {
@@ -138,7 +139,7 @@ impl Server<'_> {
 ///
 /// A pid file outlives a killed server, and its pid may belong to another process by then. So this also checks the
 /// process's working directory, which is the data directory for a server.
-pub fn postmaster(data: &Path) -> Option<Pid> {
+pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let number: i32 = text.lines().next()?.trim().parse().ok()?;
     // zero and negative numbers mean process groups, or a server in single-user mode
@@ -159,7 +160,7 @@ pub fn postmaster(data: &Path) -> Option<Pid> {
 }
 
 /// Stops the server on `data`: sessions end, and their transactions roll back. Does nothing if none is running.
-pub async fn stop(data: &Path) -> Result<()> {
+pub(crate) async fn stop(data: &Path) -> Result<()> {
     let Some(pid) = postmaster(data) else { return Ok(()) };
     kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server on", data, cause.into()))?;
     let deadline = Instant::now() + STOP_TIMEOUT;
@@ -176,8 +177,8 @@ pub async fn stop(data: &Path) -> Result<()> {
 }
 
 /// Creates the database if it does not exist. Waits for a server that another process has started.
-async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
-    let maintenance = Settings::parse(&connection.url_of("postgres"))?;
+async fn create_database(connection: &Credentials, data: &Path) -> Result<()> {
+    let maintenance = Settings::parse(connection.url_of("postgres").expose())?;
     let deadline = Instant::now() + START_TIMEOUT;
     let client = loop {
         match session::connect(&maintenance).await {
@@ -191,21 +192,19 @@ async fn create_database(connection: &Connection, data: &Path) -> Result<()> {
     };
     let failed =
         |cause| failure::statement(format!("cannot create the database {}", connection.database), cause);
-    let exists = statement::render("database_exists.sql", &minijinja::context! {})?;
-    let row = client.query_one(&exists, &[&connection.database]).await.map_err(failed)?;
+    let row = client.query_one(sql!("database_exists.sql"), &[&connection.database]).await.map_err(failed)?;
     if !row.get::<_, bool>(0) {
         let database = quote(&connection.database);
-        let create = statement::render("create_database.sql", &minijinja::context! { database })?;
+        let create = render!("create_database.sql", &minijinja::context! { database })?;
         client.batch_execute(&create).await.map_err(failed)?;
     }
     Ok(())
 }
 
 /// Asks the server for its version.
-pub async fn version(connection: &Connection) -> Result<String> {
-    let client = session::connect(&Settings::parse(&connection.url())?).await?;
-    let query = statement::render("server_version.sql", &minijinja::context! {})?;
-    let row = client.query_one(&query, &[]).await;
+pub(crate) async fn version(connection: &Credentials) -> Result<String> {
+    let client = session::connect(&Settings::parse(connection.url().expose())?).await?;
+    let row = client.query_one(sql!("server_version.sql"), &[]).await;
     let row = row.map_err(|cause| failure::statement("the embedded server does not answer", cause))?;
     let version: String = row.get(0);
     Ok(version.split_whitespace().next().unwrap_or_default().to_owned())

@@ -10,22 +10,22 @@ use crate::error::{Error, Kind};
 
 /// An error in the machine-readable result.
 #[derive(Clone, Debug, Serialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The stable name of the error's kind.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What failed, and why.
-    pub message: String,
+    pub(crate) message: String,
     /// How to fix the problem, if known.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// Whether the same command may succeed later.
-    pub retry: bool,
+    pub(crate) retry: bool,
     /// The exit code of the error's kind.
-    pub exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 impl Failure {
     /// The machine-readable form of an error.
-    pub fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         let kind = error.kind();
         Self {
             kind: kind.name(),
@@ -39,7 +39,7 @@ impl Failure {
 
 /// Combines the errors of several named things into one. Its kind is that of the first error that a retry cannot
 /// fix, else of the first error.
-pub fn of_several(failed: &[(&str, Error)], count: usize, what: &str) -> Error {
+pub(crate) fn of_several(failed: &[(&str, Error)], count: usize, what: &str) -> Error {
     let lasting = |kind: &Kind| !kind.is_worth_retrying();
     let kinds = || failed.iter().map(|(_, error)| error.kind());
     let kind = kinds().find(lasting).or_else(|| kinds().next());
@@ -58,7 +58,7 @@ pub fn text(error: &Error) -> String {
 }
 
 /// The error and its causes, without prefix and hint, as the ledger stores them.
-pub fn plain(error: &Error) -> String {
+pub(crate) fn plain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     let mut said = text.clone();
@@ -77,7 +77,7 @@ pub fn plain(error: &Error) -> String {
 }
 
 /// Like [`plain`], but on one line, to embed in other text.
-pub fn line(error: &Error) -> String {
+pub(crate) fn line(error: &Error) -> String {
     plain(error).replace("\n  because: ", ": ").replace("\n  ", "; ")
 }
 

@@ -7,7 +7,7 @@ use super::{Event, Report};
 
 /// Writes events to stderr as JSON lines.
 #[derive(Debug, Default)]
-pub struct JsonLines;
+pub(crate) struct JsonLines;
 
 impl Report for JsonLines {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
@@ -16,7 +16,7 @@ impl Report for JsonLines {
 }
 
 /// Writes one line to stderr.
-pub fn write(line: &Line) {
+pub(crate) fn write(line: &Line) {
     if let Ok(text) = serde_json::to_string(line) {
         // a closed stderr is no reason to stop a load
         let _ = writeln!(std::io::stderr().lock(), "{text}");

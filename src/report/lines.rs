@@ -7,7 +7,7 @@ use super::{Event, Report};
 
 /// Writes events to stderr as plain lines.
 #[derive(Debug, Default)]
-pub struct Lines;
+pub(crate) struct Lines;
 
 impl Report for Lines {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
@@ -19,7 +19,7 @@ impl Report for Lines {
 }
 
 /// The event as text, if it is worth a line.
-pub fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
+pub(crate) fn text(file: Option<&str>, event: Event<'_>) -> Option<String> {
     match (event, file) {
         (Event::Notice(text), None) => Some(text.to_owned()),
         (Event::Notice(text) | Event::MonthEnded(text), Some(file)) => Some(format!("{file}: {text}")),

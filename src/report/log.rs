@@ -11,34 +11,34 @@ use crate::error::Error;
 
 /// An event with stable field names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// The time of the event.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// `info`, `warning` or `error`.
-    pub level: Level,
+    pub(crate) level: Level,
     /// `notice`, `phase_began`, `phase_ended`, `phase_failed`, `range_began`, `month_ended`,
     /// `task_began`, `task_said`, `task_ended` or `error`.
-    pub event: String,
+    pub(crate) event: String,
     /// The file that the event is about, if the command loads several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The task that the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
+    pub(crate) task: Option<String>,
     /// The phase that the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
+    pub(crate) phase: Option<String>,
     /// How long the phase or task took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
     /// The text for people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The severity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Level {
+pub(crate) enum Level {
     /// Information; nothing is wrong.
     Info,
     /// Something that may need attention.
@@ -49,7 +49,7 @@ pub enum Level {
 
 impl Line {
     /// The line for an event, with the current time.
-    pub fn new(file: Option<&str>, event: Event<'_>) -> Self {
+    pub(crate) fn new(file: Option<&str>, event: Event<'_>) -> Self {
         let line = |event: &str, level, message: &str| Self {
             at: Timestamp::now(),
             level,
@@ -84,7 +84,7 @@ impl Line {
     }
 
     /// The line for a task's message in the task's own log.
-    pub fn said(level: Level, text: &str) -> Self {
+    pub(crate) fn said(level: Level, text: &str) -> Self {
         Self::new(None, Event::TaskSaid { task: "", level, text }).without_task()
     }
 
@@ -95,7 +95,7 @@ impl Line {
 
 impl Line {
     /// The line for the error that ended a command.
-    pub fn error(error: &Error) -> Self {
+    pub(crate) fn error(error: &Error) -> Self {
         Self {
             at: Timestamp::now(),
             level: Level::Error,
@@ -111,23 +111,23 @@ impl Line {
 
 /// The lines of one run so far.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<Line>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<Line>>>);
 
 impl Log {
     /// Returns a copy of the lines.
-    pub fn lines(&self) -> Vec<Line> {
+    pub(crate) fn lines(&self) -> Vec<Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Forwards the events of one run under its file's name, and stores them.
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// The report that receives the events.
-    pub outer: Arc<dyn Report>,
+    pub(crate) outer: Arc<dyn Report>,
     /// The file's name, if the command loads several.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The log that stores the events.
-    pub log: Log,
+    pub(crate) log: Log,
 }
 
 impl Report for RunReport {

@@ -3,15 +3,15 @@
 //! stdout is the result; stderr is progress, notices and errors.
 
 pub mod failure;
-pub mod json_lines;
-pub mod lines;
-pub mod loaded;
-pub mod log;
+pub(crate) mod json_lines;
+pub(crate) mod lines;
+pub(crate) mod load_counts;
+pub(crate) mod log;
 pub mod output;
-pub mod phase;
-pub mod summary;
-pub mod table;
-pub mod terminal;
+pub(crate) mod phase;
+pub(crate) mod summary;
+pub(crate) mod table;
+pub(crate) mod terminal;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use phase::{Phase, Progress, Running};
 
 /// An event of a run.
 #[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// A message for the user.
     Notice(&'a str),
     /// A phase begins. A phase that streams data has a progress counter.
@@ -65,27 +65,27 @@ pub enum Event<'a> {
 }
 
 /// Renders events.
-pub trait Report: Send + Sync {
+pub(crate) trait Report: Send + Sync {
     /// Renders an event. If the command loads several files, `file` is the one that the event is about.
     fn emit(&self, file: Option<&str>, event: Event<'_>);
 }
 
 impl dyn Report + '_ {
     /// Begins a phase. [`phase::Phases::end`] takes the returned value and ends the phase.
-    pub fn begin(&self, phase: Phase, progress: Option<&Progress>) -> Running<'_> {
+    pub(crate) fn begin(&self, phase: Phase, progress: Option<&Progress>) -> Running<'_> {
         self.emit(None, Event::Began(phase, progress));
         Running::new(self, phase)
     }
 
     /// Emits a message for the user.
-    pub fn notice(&self, text: &str) {
+    pub(crate) fn notice(&self, text: &str) {
         self.emit(None, Event::Notice(text));
     }
 }
 
 /// Format of the log on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Progress bars on a terminal, plain lines elsewhere.
     #[default]
     Text,
@@ -94,7 +94,7 @@ pub enum LogFormat {
 }
 
 /// The renderer for stderr in this format.
-pub fn for_stderr(format: LogFormat) -> Box<dyn Report> {
+pub(crate) fn for_stderr(format: LogFormat) -> Box<dyn Report> {
     match format {
         LogFormat::Json => Box::new(json_lines::JsonLines),
         LogFormat::Text if std::io::stderr().is_terminal() => Box::new(terminal::Terminal::default()),
@@ -103,14 +103,14 @@ pub fn for_stderr(format: LogFormat) -> Box<dyn Report> {
 }
 
 /// Ignores all events.
-pub struct Quiet;
+pub(crate) struct Quiet;
 
 impl Report for Quiet {
     fn emit(&self, _: Option<&str>, _: Event<'_>) {}
 }
 
 /// Forwards events to each of the reports.
-pub struct Several(pub Vec<Box<dyn Report>>);
+pub(crate) struct Several(pub(crate) Vec<Box<dyn Report>>);
 
 impl Report for Several {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
@@ -119,11 +119,11 @@ impl Report for Several {
 }
 
 /// Forwards events with the secrets masked.
-pub struct Masked {
+pub(crate) struct Masked {
     /// The report that receives the events.
-    pub outer: std::sync::Arc<dyn Report>,
+    pub(crate) outer: std::sync::Arc<dyn Report>,
     /// The secrets to mask.
-    pub secrets: Secrets,
+    pub(crate) secrets: Secrets,
 }
 
 impl Report for Masked {
@@ -152,11 +152,11 @@ impl Report for Masked {
 }
 
 /// Forwards the events of a subflow, under the name of the task that runs it.
-pub struct Within {
+pub(crate) struct Within {
     /// The report that receives the events.
-    pub outer: std::sync::Arc<dyn Report>,
+    pub(crate) outer: std::sync::Arc<dyn Report>,
     /// The name of the task that runs the subflow.
-    pub task: String,
+    pub(crate) task: String,
 }
 
 impl Report for Within {

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::summary::{Outcome, Summary};
+use super::summary::{FileSummary, Outcome};
 use crate::error::{Error, Kind, Result};
 
 /// Format of a command's result on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// Text for people.
     #[default]
     Text,
@@ -21,20 +21,20 @@ pub enum Output {
 }
 
 /// The result of a command.
-pub struct End {
+pub struct CommandOutput {
     /// The result as one JSON object.
     pub json: String,
     /// The result for people; empty if the error says everything.
-    pub text: String,
+    pub(crate) text: String,
     /// The error, if the command failed.
-    pub error: Option<Error>,
+    pub(crate) error: Option<Error>,
     /// The result for each file that was to be loaded.
-    pub files: Vec<Summary>,
+    pub(crate) files: Vec<FileSummary>,
 }
 
-impl End {
+impl CommandOutput {
     /// A result without an error.
-    pub fn new<T: Serialize>(result: &T, text: impl FnOnce(&T) -> String) -> Result<Self> {
+    pub(crate) fn new<T: Serialize>(result: &T, text: impl FnOnce(&T) -> String) -> Result<Self> {
         let json = serde_json::to_string(result)
             .map_err(|cause| Error::new(Kind::Internal, "cannot write JSON").because(cause))?;
         Ok(Self { json, text: text(result), error: None, files: Vec::new() })
@@ -54,20 +54,20 @@ impl End {
 
     /// The same result with this `error`.
     #[must_use]
-    pub fn with_error(mut self, error: Option<Error>) -> Self {
+    pub(crate) fn with_error(mut self, error: Option<Error>) -> Self {
         self.error = error;
         self
     }
 
     /// The same result with the results for these files.
     #[must_use]
-    pub fn with_files(mut self, files: Vec<Summary>) -> Self {
+    pub(crate) fn with_files(mut self, files: Vec<FileSummary>) -> Self {
         self.files = files;
         self
     }
 
     /// Whether there were files to load, but none had to be loaded.
-    pub fn is_nothing_done(&self) -> bool {
+    pub(crate) fn is_nothing_done(&self) -> bool {
         self.error.is_none()
             && !self.files.is_empty()
             && self.files.iter().all(|file| file.status != Outcome::Loaded)

@@ -10,7 +10,7 @@ use super::{Event, Report};
 
 /// A phase of a run, as shown to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Connecting, after starting the embedded server if it is used.
     Connect,
     /// Creating the missing tables.
@@ -28,7 +28,7 @@ pub enum Phase {
 
 impl Phase {
     /// The stable name that JSON output and the ledger use.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::CreateTables => "create_tables",
@@ -42,17 +42,17 @@ impl Phase {
 
 /// The progress of a streaming phase. The stages update the counters; the renderer reads them.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// The total number of bytes, if the source announces it.
-    pub total_bytes: Option<u64>,
+    pub(crate) total_bytes: Option<u64>,
     /// The bytes received.
-    pub bytes: Arc<AtomicU64>,
+    pub(crate) bytes: Arc<AtomicU64>,
     /// The rows sent.
-    pub rows: Arc<AtomicU64>,
+    pub(crate) rows: Arc<AtomicU64>,
 }
 
 /// A running phase. [`Phases::end`] ends it; it counts as failed if it is dropped before.
-pub struct Running<'a> {
+pub(crate) struct Running<'a> {
     report: &'a dyn Report,
     phase: Phase,
     began: Instant,
@@ -60,7 +60,7 @@ pub struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    pub(super) fn new(report: &'a dyn Report, phase: Phase) -> Self {
+    pub(crate) fn new(report: &'a dyn Report, phase: Phase) -> Self {
         Self { report, phase, began: Instant::now(), ended: false }
     }
 }
@@ -75,11 +75,11 @@ impl Drop for Running<'_> {
 
 /// The phases that have ended, in order, with their durations.
 #[derive(Clone, Debug, Default)]
-pub struct Phases(Vec<(Phase, Duration)>);
+pub(crate) struct Phases(Vec<(Phase, Duration)>);
 
 impl Phases {
     /// Ends a phase. `detail` is its result in words.
-    pub fn end(&mut self, mut running: Running<'_>, detail: &str) {
+    pub(crate) fn end(&mut self, mut running: Running<'_>, detail: &str) {
         let took = running.began.elapsed();
         running.ended = true;
         running.report.emit(None, Event::Ended(running.phase, took, detail));
@@ -87,7 +87,7 @@ impl Phases {
     }
 
     /// The phases and their durations, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
         self.0.iter().copied()
     }
 }
@@ -103,6 +103,6 @@ impl Serialize for Phases {
 }
 
 /// A duration in seconds, rounded to milliseconds.
-pub fn seconds(duration: Duration) -> f64 {
+pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

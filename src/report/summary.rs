@@ -5,7 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use super::loaded::Loaded;
+use super::load_counts::LoadCounts;
 use super::phase::Phases;
 use super::table;
 use crate::error::{Error, Kind};
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 /// The outcome of loading a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The file's rows are in the target now.
     Loaded,
     /// The file's rows were in the target already.
@@ -30,16 +30,16 @@ pub enum Outcome {
 
 impl Outcome {
     /// The outcome of a run that ended with `error`.
-    pub fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         match error.kind() {
             Kind::NotPublished => Self::NotPublished,
-            Kind::Interrupted | Kind::Terminated => Self::Cancelled,
+            kind if kind.is_signal() => Self::Cancelled,
             _ => Self::Failed,
         }
     }
 
     /// The outcome in words, for people.
-    pub const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
             Self::Skipped => "already loaded",
@@ -54,32 +54,32 @@ impl Outcome {
 /// The result of loading a file. `rows_read = rows_staged + rows_rejected`, `rows_staged = rows_inserted +
 /// rows_matched`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub(crate) struct FileSummary {
     /// The outcome of the load.
-    pub status: Outcome,
+    pub(crate) status: Outcome,
     /// The run; for a skipped file, the run that loaded it.
-    pub run_id: Option<Uuid>,
+    pub(crate) run_id: Option<Uuid>,
     /// The `taxi` input.
-    pub taxi: String,
+    pub(crate) taxi: String,
     /// The file's name.
-    pub filename: String,
+    pub(crate) filename: String,
     /// The target table.
-    pub table: String,
+    pub(crate) table: String,
     /// The counts; all zero if nothing was loaded.
     #[serde(flatten)]
-    pub rows: Loaded,
+    pub(crate) rows: LoadCounts,
     /// The phases that ended, with their durations.
-    pub phases: Phases,
+    pub(crate) phases: Phases,
     /// How long the load took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// The error, if the load failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub(crate) error: Option<Failure>,
 }
 
-impl Summary {
+impl FileSummary {
     /// The summary as a table.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let run = self.run_id.map(|run| format!(" (run {run})")).unwrap_or_default();
         if self.status != Outcome::Loaded {
             return format!("{} is {} in {}{run}", self.filename, self.status.words(), self.table);
@@ -113,7 +113,7 @@ impl Summary {
     }
 
     /// The summary in one line, without the file's name.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match (&self.error, self.status) {
             (_, Outcome::Loaded) => {
                 let rejected = match self.rows.rows_rejected {

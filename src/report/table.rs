@@ -4,7 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 /// Formats a table. The columns with the indexes in `right` hold numbers and are right-aligned.
-pub fn text<const N: usize>(
+pub(crate) fn text<const N: usize>(
     header: Option<[&str; N]>,
     rows: impl IntoIterator<Item = [String; N]>,
     right: &[usize],

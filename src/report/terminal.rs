@@ -17,7 +17,7 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Draws bars and spinners on stderr.
 #[derive(Default)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     screen: MultiProgress,
     drawn: Mutex<HashMap<Option<String>, Drawn>>,
     range: Mutex<Option<ProgressBar>>,

@@ -28,13 +28,13 @@ const KEYS_AT_ONCE: usize = 256;
 
 /// A batch of encoded rows: all inside the file's month, or all out-of-period rows.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// The rows as tuples of binary COPY.
-    pub tuples: Vec<u8>,
+    pub(crate) tuples: Vec<u8>,
     /// Number of rows in the batch.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Whether the rows are inside the file's month.
-    pub in_period: bool,
+    pub(crate) in_period: bool,
 }
 
 impl Batch {
@@ -44,23 +44,23 @@ impl Batch {
 }
 
 /// Totals over all rows, available after the last one.
-pub struct Transformed {
+pub(crate) struct Transformed {
     /// Row keys that may occur more than once in the file.
-    pub duplicates: Candidates,
+    pub(crate) duplicates: Candidates,
     /// Number of rows inside the file's month.
-    pub rows_in_period: u64,
+    pub(crate) rows_in_period: u64,
     /// Times of the out-of-period rows.
-    pub outside: TimesOutside,
+    pub(crate) outside: TimesOutside,
     /// Number of CSV bytes read.
-    pub csv_bytes: u64,
+    pub(crate) csv_bytes: u64,
     /// The records that were rejected.
-    pub rejects: Vec<Reject>,
+    pub(crate) rejects: Vec<Reject>,
 }
 
 /// Starts a task that encodes `records` into batches. At most `max_rejects` records may be rejected; the next
 /// invalid record is an error. `progress` counts the rows. The task ends after the last record, at the first
 /// error, or when the receiver is dropped.
-pub fn start(
+pub(crate) fn start(
     records: Records,
     encoder: RowEncoder,
     period: Period,

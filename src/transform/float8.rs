@@ -18,7 +18,7 @@ const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
 /// Parses `cell` as the server parses a `double precision`.
 ///
 /// Returns `None` if the cell is not a number, or if the number is too large or too small for a double.
-pub fn parse(cell: &[u8]) -> Option<f64> {
+pub(crate) fn parse(cell: &[u8]) -> Option<f64> {
     let cell = cell.trim_ascii();
     if let Some(value) = parse_plain(cell) {
         return Some(value);
@@ -57,7 +57,7 @@ fn parse_plain(cell: &[u8]) -> Option<f64> {
 }
 
 /// Appends the server's text for `value`, which [`parse`] read from `cell`.
-pub fn append_text(cell: &[u8], value: f64, text: &mut Vec<u8>) {
+pub(crate) fn append_text(cell: &[u8], value: f64, text: &mut Vec<u8>) {
     if !append_exact(cell.trim_ascii(), text) {
         append_shortest(value, text);
     }

@@ -4,7 +4,7 @@
 //! zeros is therefore read as an integer, although the server would refuse it. Any other fraction is refused.
 
 /// Parses an integer; `None` if the cell is not one, or does not fit into 64 bits.
-pub fn parse(cell: &[u8]) -> Option<i64> {
+pub(crate) fn parse(cell: &[u8]) -> Option<i64> {
     let cell = cell.trim_ascii();
     let digits = match memchr::memchr(b'.', cell) {
         Some(point) if is_zeros(&cell[point + 1..]) => &cell[..point],

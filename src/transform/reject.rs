@@ -7,24 +7,24 @@ use super::row::RowError;
 /// Maximum number of characters kept of a record's text.
 const TEXT_LIMIT_CHARS: usize = 1000;
 /// Upper limit for the number of rejects that may be allowed: they are kept in memory until the load ends.
-pub const MOST: u32 = 10_000;
+pub(crate) const MOST: u32 = 10_000;
 
 /// A record that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reject {
+pub(crate) struct Reject {
     /// The line on which the record begins.
-    pub line: u64,
+    pub(crate) line: u64,
     /// The column whose cell is invalid; `None` if the record as a whole is.
-    pub column: Option<String>,
+    pub(crate) column: Option<String>,
     /// Why the record was rejected.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The record's text, truncated.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Reject {
     /// Describes the `record` on `line`, rejected because of `error`.
-    pub fn new(line: u64, record: &ByteRecord, error: RowError) -> Self {
+    pub(crate) fn new(line: u64, record: &ByteRecord, error: RowError) -> Self {
         let (column, reason) = match error {
             RowError::Width { .. } => (None, error.to_string()),
             RowError::Cell { column, error, .. } => (Some(column), error.to_string()),

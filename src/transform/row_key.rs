@@ -10,7 +10,7 @@ pub const KEY_LENGTH: usize = 32;
 
 /// The key of one row, as a binary MD5 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowKey(pub [u8; 16]);
+pub struct RowKey(pub(crate) [u8; 16]);
 
 impl RowKey {
     /// Hashes the parts of a key, concatenated without a separator.

@@ -11,24 +11,24 @@ use super::timestamp::{Timestamp, parse_timestamp};
 use crate::error::{Error, Kind, Result};
 
 /// Maximum number of times to list individually in a statement.
-pub const TIMES_LIMIT: usize = 1000;
+pub(crate) const TIMES_LIMIT: usize = 1000;
 
 /// The month that nearly all rows of a file belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Period {
+pub(crate) struct Period {
     /// The `timestamp` column that holds a row's time.
-    pub time_column: String,
+    pub(crate) time_column: String,
     /// From the first instant of the month up to the first instant of the next one, exclusive.
-    pub range: Range<Timestamp>,
+    pub(crate) range: Range<Timestamp>,
     /// The first day of the month.
-    pub first_day: civil::Date,
+    pub(crate) first_day: civil::Date,
     /// The first day of the next month.
-    pub next_first_day: civil::Date,
+    pub(crate) next_first_day: civil::Date,
 }
 
 impl Period {
     /// The period of a month written like `2021-01`.
-    pub fn of_month(time_column: &str, month: &str) -> Result<Self> {
+    pub(crate) fn of_month(time_column: &str, month: &str) -> Result<Self> {
         let refuse = || Error::new(Kind::Configuration, format!("{month:?} is not a month like 2021-01"));
         let first_day: civil::Date = format!("{month}-01").parse().map_err(|_| refuse())?;
         let next_first_day = first_day.checked_add(1.month()).map_err(|_| refuse())?;
@@ -38,19 +38,19 @@ impl Period {
     }
 
     /// The suffix that the month's partition adds to the table's name: `_2021_01`.
-    pub fn suffix(&self) -> String {
+    pub(crate) fn suffix(&self) -> String {
         self.first_day.strftime("_%Y_%m").to_string()
     }
 
     /// Whether a row with this time is inside the month. A row without a time is not.
-    pub fn contains(&self, time: Option<Timestamp>) -> bool {
+    pub(crate) fn contains(&self, time: Option<Timestamp>) -> bool {
         time.is_some_and(|time| self.range.contains(&time))
     }
 }
 
 /// The times of a file's out-of-period rows.
 #[derive(Clone, Debug, Default)]
-pub struct TimesOutside {
+pub(crate) struct TimesOutside {
     /// All distinct times, complete only up to [`TIMES_LIMIT`].
     listed: BTreeSet<Timestamp>,
     /// The earliest and the latest time.
@@ -60,7 +60,7 @@ pub struct TimesOutside {
 
 impl TimesOutside {
     /// Adds a row's time, or the fact that it has none.
-    pub fn note(&mut self, time: Option<Timestamp>) {
+    pub(crate) fn note(&mut self, time: Option<Timestamp>) {
         let Some(time) = time else {
             self.some_without_time = true;
             return;
@@ -73,17 +73,17 @@ impl TimesOutside {
     }
 
     /// All distinct times; `None` if there are more than [`TIMES_LIMIT`].
-    pub fn listed(&self) -> Option<Vec<Timestamp>> {
+    pub(crate) fn listed(&self) -> Option<Vec<Timestamp>> {
         (self.listed.len() <= TIMES_LIMIT).then(|| self.listed.iter().copied().collect())
     }
 
     /// The earliest and the latest time.
-    pub const fn span(&self) -> Option<(Timestamp, Timestamp)> {
+    pub(crate) const fn span(&self) -> Option<(Timestamp, Timestamp)> {
         self.span
     }
 
     /// Whether any row has no time.
-    pub const fn some_without_time(&self) -> bool {
+    pub(crate) const fn some_without_time(&self) -> bool {
         self.some_without_time
     }
 }

@@ -22,7 +22,7 @@ const YEAR_10000: Timestamp = Timestamp(2_921_940 * SECONDS_PER_DAY * MICROSECON
 
 /// A `timestamp` without time zone, as the server stores it: microseconds since 2000-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub i64);
+pub struct Timestamp(pub(crate) i64);
 
 impl ToSql for Timestamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {

@@ -15,13 +15,13 @@ use crate::support::{Database, OwnServer, SmallDisk, json};
 const ROWS: u32 = 20_000;
 /// Of which so many are there before some of the faults.
 const ROWS_BEFORE: u32 = 6_000;
-pub const REJECTS: u32 = 3;
+pub(crate) const REJECTS: u32 = 3;
 /// How long a database may not answer here.
-pub const SILENCE: Duration = Duration::from_secs(2);
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 
 /// What the source does to its answers.
 #[derive(Clone, Copy, Debug)]
-pub enum Misbehaviour {
+pub(crate) enum Misbehaviour {
     None,
     /// Every answer ends after so many bytes.
     Cut(usize),
@@ -40,26 +40,26 @@ pub enum Misbehaviour {
 }
 
 /// A server, a source, and what the target holds when all is well.
-pub struct Site {
-    pub server: OwnServer,
+pub(crate) struct Site {
+    pub(crate) server: OwnServer,
     _disk: Option<SmallDisk>,
-    pub url: String,
+    pub(crate) url: String,
     /// The same, through the proxy.
-    pub proxied_url: String,
-    pub proxy: Proxy,
+    pub(crate) proxied_url: String,
+    pub(crate) proxy: Proxy,
     source: Server,
     misbehaviour: Arc<Mutex<(Misbehaviour, usize)>>,
-    pub file_bytes: usize,
+    pub(crate) file_bytes: usize,
     /// Of the file that the source had before.
-    pub some_bytes: usize,
-    pub temp: tempfile::TempDir,
+    pub(crate) some_bytes: usize,
+    pub(crate) temp: tempfile::TempDir,
     /// Digests of the target: empty, with some rows, complete.
-    pub empty: Vec<String>,
-    pub some: Vec<String>,
-    pub complete: Vec<String>,
+    pub(crate) empty: Vec<String>,
+    pub(crate) some: Vec<String>,
+    pub(crate) complete: Vec<String>,
     /// How long an undisturbed load takes, the bytes it sends and gets, and how often it commits.
-    pub took: Duration,
-    pub bytes: (u64, u64, u64),
+    pub(crate) took: Duration,
+    pub(crate) bytes: (u64, u64, u64),
 }
 
 /// A month with rows of other months among its own, some that repeat a key, and some that do not fit.
@@ -82,11 +82,11 @@ fn month(rows: u32) -> Vec<u8> {
     gzip(text.as_bytes())
 }
 
-pub const TARGET: &str = "SELECT count(*), count(DISTINCT unique_row_id), \
+pub(crate) const TARGET: &str = "SELECT count(*), count(DISTINCT unique_row_id), \
                       md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")) FROM yellow_tripdata AS t";
 
 impl Site {
-    pub fn new(server: OwnServer, disk: Option<SmallDisk>) -> Self {
+    pub(crate) fn new(server: OwnServer, disk: Option<SmallDisk>) -> Self {
         let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
         let url = up["database_url"].as_str().unwrap().to_owned();
         let (some, whole) = (month(ROWS_BEFORE), month(ROWS));
@@ -152,16 +152,16 @@ impl Site {
         assert!(self.complete[0] > self.complete[1], "no row repeats a key: {:?}", self.complete);
     }
 
-    pub fn database(&self) -> Database {
+    pub(crate) fn database(&self) -> Database {
         Database::connect(self.url.clone(), String::new())
     }
 
-    pub fn misbehave(&self, misbehaviour: Misbehaviour) {
+    pub(crate) fn misbehave(&self, misbehaviour: Misbehaviour) {
         *self.misbehaviour.lock().unwrap() = (misbehaviour, 0);
     }
 
     /// The target as it was before the fault: empty, or with some rows; the month with a partition, or without.
-    pub fn reset(&self, some: bool, has_partition: bool) {
+    pub(crate) fn reset(&self, some: bool, has_partition: bool) {
         self.misbehave(Misbehaviour::None);
         let database = self.database();
         database.sql(
@@ -180,7 +180,7 @@ impl Site {
         }
     }
 
-    pub fn load(&self, url: &str) -> Command {
+    pub(crate) fn load(&self, url: &str) -> Command {
         let mut load = self.server.taxi(&["load", "--taxi", "yellow", "--year", "2021", "--month", "1"]);
         load.args(["--output", "json", "--max-rejects", "5", "--source-timeout", "2s", "--retries", "3"]);
         load.args(["--source", &self.source.address]).env("DATABASE_URL", url);
@@ -190,7 +190,7 @@ impl Site {
     }
 
     /// An instant of a load, or a little behind its end.
-    pub fn instant(&self, rng: &mut Rng) -> Duration {
+    pub(crate) fn instant(&self, rng: &mut Rng) -> Duration {
         self.took.mul_f64(rng.f64() * 1.05)
     }
 }

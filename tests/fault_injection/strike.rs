@@ -15,7 +15,7 @@ use crate::support::wait_until;
 
 /// What happens during a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     ClientKilled,
     ServerKilled,
     BackendKilled,
@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 /// Every kind, the quick ones more often than those that take a restart.
-pub const KINDS: [(Kind, u32); 15] = [
+pub(crate) const KINDS: [(Kind, u32); 15] = [
     (Kind::ClientKilled, 6),
     (Kind::ServerKilled, 2),
     (Kind::BackendKilled, 2),
@@ -53,9 +53,9 @@ pub const KINDS: [(Kind, u32); 15] = [
 ];
 
 /// A load's end: what it said, and whether it says that it succeeded.
-pub struct Ended {
-    pub said: String,
-    pub succeeded: bool,
+pub(crate) struct Ended {
+    pub(crate) said: String,
+    pub(crate) succeeded: bool,
 }
 
 /// Waits for it: whatever happens, a load ends.
@@ -73,7 +73,7 @@ fn kill_all(processes: &[Pid]) {
 }
 
 /// Makes the fault during a load; returns the ends of the loads, and how the fault is described.
-pub fn strike(kind: Kind, site: &Site, rng: &mut Rng) -> (Vec<Ended>, String) {
+pub(crate) fn strike(kind: Kind, site: &Site, rng: &mut Rng) -> (Vec<Ended>, String) {
     let spawn = |url: &str| site.load(url).spawn().unwrap();
     let behind_proxy = |fault: Fault| {
         site.proxy.arm(fault);
@@ -184,6 +184,6 @@ fn fill(path: &Path, left: u64) {
 }
 
 /// The library that gives a process another clock, where it is installed.
-pub fn clock_library() -> Option<PathBuf> {
+pub(crate) fn clock_library() -> Option<PathBuf> {
     std::env::var_os("TAXI_FAKETIME").map(PathBuf::from)
 }

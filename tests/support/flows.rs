@@ -7,30 +7,30 @@ use serde_json::Value;
 
 use super::{Database, taxi};
 
-pub fn flow(name: &str) -> PathBuf {
+pub(crate) fn flow(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flows").join(name)
 }
 
-pub fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flows").join(name)
 }
 
 /// `taxi run` of a flow on the database, its result as JSON.
-pub fn run(database: &Database, path: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn run(database: &Database, path: &Path, arguments: &[&str]) -> Command {
     let mut command = taxi(["run", "--output", "json"]);
     command.arg(path).args(arguments).env("DATABASE_URL", &database.url);
     command
 }
 
 /// A flow of the test's own.
-pub fn write(folder: &tempfile::TempDir, text: &str) -> PathBuf {
+pub(crate) fn write(folder: &tempfile::TempDir, text: &str) -> PathBuf {
     let path = folder.path().join("flow.yaml");
     std::fs::write(&path, text).unwrap();
     path
 }
 
 /// A search path on which `wget` finds the files of `source`.
-pub fn path_with_wget(folder: &Path, source: &Path) -> String {
+pub(crate) fn path_with_wget(folder: &Path, source: &Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let script = format!(
         "#!/bin/sh\nfor address; do :; done\nexec cat '{}'/\"$(basename \"$(dirname \"$address\")\")/$(basename \"$address\")\"\n",
@@ -42,16 +42,16 @@ pub fn path_with_wget(folder: &Path, source: &Path) -> String {
     format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
 }
 
-pub fn marks(database: &Database) -> Vec<String> {
+pub(crate) fn marks(database: &Database) -> Vec<String> {
     database.sql("SELECT mark FROM marks").into_iter().map(|mut row| row.remove(0)).collect()
 }
 
-pub fn task<'a>(result: &'a Value, id: &str) -> &'a Value {
+pub(crate) fn task<'a>(result: &'a Value, id: &str) -> &'a Value {
     let tasks = result["tasks"].as_array().unwrap();
     tasks.iter().find(|task| task["task_id"] == id).unwrap_or_else(|| panic!("no task {id} in {result:#}"))
 }
 
-pub fn sleeping(database: &Database) -> String {
+pub(crate) fn sleeping(database: &Database) -> String {
     database.value(&format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND query LIKE '%pg_sleep(600)%' AND state = 'active' \
          AND pid <> pg_backend_pid()",

@@ -9,37 +9,37 @@ use std::time::{Duration, Instant};
 
 /// A request, as far as anybody looks at it.
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub method: String,
-    pub path: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
     headers: Vec<String>,
 }
 
 impl Request {
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let named = |line: &&String| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase()));
         self.headers.iter().find(named).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
     }
 }
 
 /// An answer to one request.
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
     /// The length to announce where it is not the body's.
-    pub announce: Option<usize>,
+    pub(crate) announce: Option<usize>,
     /// How fast the body is sent.
-    pub bytes_per_second: Option<u64>,
+    pub(crate) bytes_per_second: Option<u64>,
     /// Whether the connection stays open, and silent, behind the body.
-    pub stalls: bool,
+    pub(crate) stalls: bool,
     /// Whether the body comes in chunks, without its length.
-    pub chunked: bool,
+    pub(crate) chunked: bool,
 }
 
 impl Reply {
-    pub fn ok(body: Vec<u8>) -> Self {
+    pub(crate) fn ok(body: Vec<u8>) -> Self {
         Self {
             status: 200,
             headers: Vec::new(),
@@ -51,46 +51,46 @@ impl Reply {
         }
     }
 
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self { status, ..Self::ok(b"no\n".to_vec()) }
     }
 
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    pub fn announcing(mut self, length: usize) -> Self {
+    pub(crate) fn announcing(mut self, length: usize) -> Self {
         self.announce = Some(length);
         self
     }
 
-    pub fn at_most(mut self, bytes_per_second: u64) -> Self {
+    pub(crate) fn at_most(mut self, bytes_per_second: u64) -> Self {
         self.bytes_per_second = Some(bytes_per_second);
         self
     }
 
     /// Only the first bytes of the body, though the whole length is announced.
-    pub fn cut_at(mut self, length: usize) -> Self {
+    pub(crate) fn cut_at(mut self, length: usize) -> Self {
         self.announce = Some(self.body.len());
         self.body.truncate(length);
         self
     }
 
     /// In chunks, without its length.
-    pub fn chunked(mut self) -> Self {
+    pub(crate) fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
     /// The same, and nothing more for as long as the client waits.
-    pub fn stalling_at(mut self, length: usize) -> Self {
+    pub(crate) fn stalling_at(mut self, length: usize) -> Self {
         self.stalls = true;
         self.cut_at(length)
     }
 
     /// The content with its ETag, or the part of it that is asked for.
-    pub fn ranged(content: &[u8], etag: &str, request: &Request) -> Self {
+    pub(crate) fn ranged(content: &[u8], etag: &str, request: &Request) -> Self {
         let range = request.header("Range").filter(|_| request.header("If-Range") == Some(etag));
         let from: Option<usize> = range.map(|range| {
             range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')).unwrap().parse().unwrap()
@@ -105,7 +105,7 @@ impl Reply {
     }
 
     /// The file, or that it is not there; that it is the same still where the request knows it.
-    pub fn file(root: &Path, request: &Request) -> Self {
+    pub(crate) fn file(root: &Path, request: &Request) -> Self {
         let path = request.path.trim_start_matches('/').split('?').next().unwrap();
         let Ok(body) = std::fs::read(root.join(path)) else { return Self::status(404) };
         let mut hasher = DefaultHasher::new();
@@ -119,8 +119,8 @@ impl Reply {
 }
 
 /// The server; it answers until the process ends.
-pub struct Server {
-    pub address: String,
+pub(crate) struct Server {
+    pub(crate) address: String,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -132,12 +132,12 @@ struct Seen {
 
 impl Server {
     /// Answers every request for a path with what `answer` makes of it.
-    pub fn new(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         Self::answering(move |request| answer(&request.path))
     }
 
     /// Answers every request with what `answer` makes of it.
-    pub fn answering(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -152,18 +152,18 @@ impl Server {
     }
 
     /// Serves a folder's files.
-    pub fn folder(root: &Path) -> Self {
+    pub(crate) fn folder(root: &Path) -> Self {
         let root = root.to_owned();
         Self::answering(move |request| Reply::file(&root, request))
     }
 
     /// The paths asked for so far.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.seen.lock().unwrap().requests.iter().map(|request| request.path.clone()).collect()
     }
 
     /// What was asked and how many bytes of bodies were sent since the last look.
-    pub fn take_seen(&self) -> (Vec<Request>, usize) {
+    pub(crate) fn take_seen(&self) -> (Vec<Request>, usize) {
         let seen = std::mem::take(&mut *self.seen.lock().unwrap());
         (seen.requests, seen.body_bytes)
     }

@@ -23,13 +23,13 @@ const COLUMNS: [(&str, ColumnType); 5] = [
     ("c", ColumnType::Integer),
 ];
 
-pub struct Judge {
+pub(crate) struct Judge {
     runtime: Runtime,
     client: Client,
 }
 
 impl Judge {
-    pub fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls)).unwrap();
@@ -41,7 +41,7 @@ impl Judge {
     }
 
     /// Whether the load takes a file with these lines behind its header. Panics where the server reads them otherwise.
-    pub fn compare(&self, lines: &[u8]) -> bool {
+    pub(crate) fn compare(&self, lines: &[u8]) -> bool {
         let crlf = lines.windows(2).any(|pair| pair == b"\r\n");
         let csv = [if crlf { &b"a,b,c\r\n"[..] } else { b"a,b,c\n" }, lines].concat();
         let Some(tuples) = self.runtime.block_on(encode(&csv)) else { return false };
@@ -72,7 +72,7 @@ impl Judge {
 }
 
 /// The file's rows as the stages of a load make them; `None` where they refuse it.
-pub async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
+pub(crate) async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(csv).unwrap();
     let (sender, compressed) = tokio::sync::mpsc::channel(1);

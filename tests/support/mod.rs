@@ -1,11 +1,11 @@
 //! The shared server, a database for each test, the program itself, and files to load.
 
-pub mod flows;
-pub mod http;
-pub mod judge;
-pub mod month;
-pub mod proxy;
-pub mod targets;
+pub(crate) mod flows;
+pub(crate) mod http;
+pub(crate) mod judge;
+pub(crate) mod month;
+pub(crate) mod proxy;
+pub(crate) mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,20 +15,20 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-pub const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
+pub(crate) const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
 
 /// How many tables of loads there are that no table has as its partition.
-pub const STAGING_TABLES: &str = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND \
+pub(crate) const STAGING_TABLES: &str = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND \
     (relnamespace = to_regnamespace('taxi_etl') AND relname LIKE 'staging%' \
      OR relnamespace = to_regnamespace('public_partitions'))";
 
 /// The test data of the repository.
-pub fn testdata() -> PathBuf {
+pub(crate) fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
 }
 
 /// A folder that every user can enter, as the server's account must.
-pub fn open_tempdir() -> tempfile::TempDir {
+pub(crate) fn open_tempdir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -36,7 +36,7 @@ pub fn open_tempdir() -> tempfile::TempDir {
 }
 
 /// `taxi` with nothing of the caller's settings.
-pub fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
+pub(crate) fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(TAXI);
     command.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -49,43 +49,43 @@ pub fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Com
 }
 
 /// A server of its own, for tests that break it; stopped and removed at the end.
-pub struct OwnServer {
+pub(crate) struct OwnServer {
     home: PathBuf,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl OwnServer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = open_tempdir();
         Self { home: folder.path().join("home"), _folder: Some(folder) }
     }
 
     /// Below a folder of somebody else's.
-    pub fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &Path) -> Self {
         Self { home: folder.join("home"), _folder: None }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.home.clone()
     }
 
-    pub fn taxi(&self, args: &[&str]) -> Command {
+    pub(crate) fn taxi(&self, args: &[&str]) -> Command {
         let mut command = taxi(args);
         command.env("TAXI_HOME", self.path());
         command
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         json(&self.taxi(&["status", "--output", "json"]).output().unwrap())
     }
 
-    pub fn postmaster(&self) -> i32 {
+    pub(crate) fn postmaster(&self) -> i32 {
         let text = std::fs::read_to_string(self.path().join("data/postmaster.pid")).unwrap();
         text.lines().next().unwrap().parse().unwrap()
     }
 
     /// The postmaster and its children.
-    pub fn processes(&self) -> Vec<nix::unistd::Pid> {
+    pub(crate) fn processes(&self) -> Vec<nix::unistd::Pid> {
         let postmaster = self.postmaster();
         let children =
             Command::new("ps").args(["-o", "pid=", "--ppid", &postmaster.to_string()]).output().unwrap();
@@ -102,11 +102,11 @@ impl Drop for OwnServer {
 }
 
 /// A disk in memory, which is full soon.
-pub struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// Of that size, as mount takes it; `None` where this user may not mount.
-    pub fn mount(size: &str) -> Option<Self> {
+    pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = is_root().then(open_tempdir)?;
         let options = format!("size={size},mode=0777");
         let mut mount = Command::new("mount");
@@ -114,7 +114,7 @@ impl SmallDisk {
         mount.output().ok()?.status.success().then(|| Self(folder))
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -148,8 +148,8 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
 });
 
 /// A database of the shared server.
-pub struct Database {
-    pub url: String,
+pub(crate) struct Database {
+    pub(crate) url: String,
     name: String,
     runtime: tokio::runtime::Runtime,
     client: Client,
@@ -157,7 +157,7 @@ pub struct Database {
 
 impl Database {
     /// An empty database of that name.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let admin = Self::connect(SHARED.url.clone(), String::new());
         admin.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         admin.sql(&format!("CREATE DATABASE {name}"));
@@ -166,7 +166,7 @@ impl Database {
     }
 
     /// A connection to whatever database.
-    pub fn connect(url: String, name: String) -> Self {
+    pub(crate) fn connect(url: String, name: String) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls)).unwrap();
@@ -174,12 +174,12 @@ impl Database {
         Self { url, name, runtime, client }
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The rows of a query as text, NULL as nothing; several statements run one after the other.
-    pub fn sql(&self, query: &str) -> Vec<Vec<String>> {
+    pub(crate) fn sql(&self, query: &str) -> Vec<Vec<String>> {
         let messages = self.runtime.block_on(self.client.simple_query(query));
         let messages = messages.unwrap_or_else(|error| panic!("{query}: {error:?}"));
         let rows = messages.into_iter().filter_map(|message| match message {
@@ -192,19 +192,19 @@ impl Database {
     }
 
     /// The one value of a query.
-    pub fn value(&self, query: &str) -> String {
+    pub(crate) fn value(&self, query: &str) -> String {
         let mut rows = self.sql(query);
         assert_eq!(rows.len(), 1, "{query}");
         rows.remove(0).remove(0)
     }
 
     /// `taxi load` of a month into this database, its result as JSON.
-    pub fn load(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
+    pub(crate) fn load(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
         self.load_as("json", taxi, year, month, source)
     }
 
     /// The same, its result in another form.
-    pub fn load_as(&self, output: &str, taxi: &str, year: u16, month: u8, source: &str) -> Command {
+    pub(crate) fn load_as(&self, output: &str, taxi: &str, year: u16, month: u8, source: &str) -> Command {
         let mut command = self::taxi(["load", "--output", output, "--taxi", taxi]);
         command.args(["--year", &year.to_string(), "--month", &month.to_string(), "--source", source]);
         command.env("DATABASE_URL", &self.url);
@@ -212,14 +212,14 @@ impl Database {
     }
 
     /// The same, whatever the ledger says.
-    pub fn reload(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
+    pub(crate) fn reload(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
         let mut command = self.load(taxi, year, month, source);
         command.arg("--force");
         command
     }
 
     /// Rows, distinct keys, and the digests over keys and rows of one file in a target table.
-    pub fn digest(&self, table: &str, filename: &str) -> Vec<String> {
+    pub(crate) fn digest(&self, table: &str, filename: &str) -> Vec<String> {
         let query = format!(
             "SELECT count(*), count(DISTINCT unique_row_id), \
                  md5(string_agg(unique_row_id, '' ORDER BY unique_row_id COLLATE \"C\")), \
@@ -230,7 +230,7 @@ impl Database {
     }
 
     /// Gives a month its partition, with the rows that the target holds of it.
-    pub fn make_partition(&self, taxi: &str, month: &str, next: &str) {
+    pub(crate) fn make_partition(&self, taxi: &str, month: &str, next: &str) {
         let column = if taxi == "yellow" { "tpep_pickup_datetime" } else { "lpep_pickup_datetime" };
         let table = format!("{taxi}_tripdata");
         let name = format!("public_partitions.{table}_{}", month.replace('-', "_"));
@@ -242,13 +242,13 @@ impl Database {
         ));
     }
 
-    pub fn driver(&self) -> (&tokio::runtime::Runtime, &Client) {
+    pub(crate) fn driver(&self) -> (&tokio::runtime::Runtime, &Client) {
         (&self.runtime, &self.client)
     }
 }
 
 /// The JSON object that a successful command printed, alone on stdout.
-pub fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "not one line: {text}");
@@ -256,7 +256,7 @@ pub fn json(output: &Output) -> Value {
 }
 
 /// What a command that must fail said, once its exit code is the expected one; its result, if any, says the same.
-pub fn refusal(output: &Output, code: i32) -> String {
+pub(crate) fn refusal(output: &Output, code: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");
     if !output.stdout.is_empty() {
@@ -266,14 +266,14 @@ pub fn refusal(output: &Output, code: i32) -> String {
 }
 
 /// The error in the JSON object that a failed command printed, alone on stdout.
-pub fn failure(output: &Output) -> Value {
+pub(crate) fn failure(output: &Output) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "not one line: {text}");
     serde_json::from_str::<Value>(&text).unwrap()["error"].take()
 }
 
 /// Waits until something holds, and fails where it never does.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -282,14 +282,14 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Says why a test was not run, past the test runner, which keeps what passing tests print to itself.
-pub fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     use std::io::Write as _;
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     std::io::stderr().write_all(format!("skipped {test}: {why}\n").as_bytes()).unwrap();
 }
 
 /// The real trips with known answers, where there are any.
-pub fn real_data() -> Option<PathBuf> {
+pub(crate) fn real_data() -> Option<PathBuf> {
     let folder = std::env::var_os("TAXI_REAL_DATA").map(PathBuf::from);
     if folder.is_none() {
         skipped("TAXI_REAL_DATA names no folder of real trips");
@@ -297,6 +297,6 @@ pub fn real_data() -> Option<PathBuf> {
     folder
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }

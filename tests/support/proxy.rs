@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     ToServer,
     ToClient,
 }
 
 /// What happens to a connection.
 #[derive(Clone, Copy, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Nothing.
     None,
     /// It is cut behind so many bytes, counted over all connections.
@@ -27,7 +27,7 @@ pub enum Fault {
 }
 
 /// The proxy; it works until the process ends.
-pub struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     state: Arc<State>,
 }
@@ -73,7 +73,7 @@ impl Proxy {
     }
 
     /// Before the server of a database's URL; returns the URL that leads through it, too.
-    pub fn before(url: &str) -> (Self, String) {
+    pub(crate) fn before(url: &str) -> (Self, String) {
         let (credentials, place) = url.split_once('@').unwrap();
         let (address, name) = place.split_once('/').unwrap();
         let proxy = Self::new(address.parse().unwrap());
@@ -82,7 +82,7 @@ impl Proxy {
     }
 
     /// From now on connections meet this fault, once.
-    pub fn arm(&self, fault: Fault) {
+    pub(crate) fn arm(&self, fault: Fault) {
         self.state.to_server.store(0, Ordering::SeqCst);
         self.state.to_client.store(0, Ordering::SeqCst);
         self.state.commits.store(0, Ordering::SeqCst);
@@ -92,13 +92,13 @@ impl Proxy {
     }
 
     /// The bytes that went to the server and to the client since it was armed, and the answers to COMMIT.
-    pub fn seen(&self) -> (u64, u64, u64) {
+    pub(crate) fn seen(&self) -> (u64, u64, u64) {
         let load = |count: &AtomicU64| count.load(Ordering::SeqCst);
         (load(&self.state.to_server), load(&self.state.to_client), load(&self.state.commits))
     }
 
     /// Whether the fault has struck.
-    pub fn has_struck(&self) -> bool {
+    pub(crate) fn has_struck(&self) -> bool {
         self.state.struck.load(Ordering::SeqCst) > 0
     }
 }

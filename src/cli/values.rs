@@ -1,0 +1,188 @@
+//! The values of options: how they are parsed, and their defaults. An empty text, as from an environment variable
+//! that is set to nothing, means the default.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan as _, Zoned};
+
+use crate::flow::expression::dates;
+use crate::month::calendar::Month;
+
+/// Default lock timeout.
+pub(crate) const DEFAULT_LOCK_TIMEOUT: &str = "60s";
+
+/// Default idle timeout of a source and of a database.
+pub(crate) const DEFAULT_IDLE_TIMEOUT: &str = "60s";
+/// Default number of retries after a failed request to the source.
+pub(crate) const DEFAULT_RETRIES: &str = "5";
+const MOST_RETRIES: u32 = 100;
+
+/// Parses a lock timeout.
+pub(crate) fn lock_timeout(text: &str) -> Result<Duration, String> {
+    duration(if text.is_empty() { DEFAULT_LOCK_TIMEOUT } else { text })
+}
+
+/// Parses an idle timeout.
+pub(crate) fn idle_timeout(text: &str) -> Result<Duration, String> {
+    match duration(if text.is_empty() { DEFAULT_IDLE_TIMEOUT } else { text })? {
+        Duration::ZERO => Err("the timeout must be greater than zero".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+/// Parses a number of retries.
+pub(crate) fn retries(text: &str) -> Result<u32, String> {
+    let count = if text.is_empty() { DEFAULT_RETRIES } else { text }.parse().ok();
+    count
+        .filter(|count| *count <= MOST_RETRIES)
+        .ok_or_else(|| format!("this is no number up to {MOST_RETRIES}"))
+}
+
+/// Parses a duration: a number of seconds, or a text such as `90s`, `5m`, `1h 30m` or `PT5M`.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let duration: SignedDuration = text.parse().map_err(|_| "this is no time like 90s or 5m".to_owned())?;
+    duration.try_into().map_err(|_| "a time is not negative".to_owned())
+}
+
+/// A date on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Day(pub(crate) Zoned);
+
+impl FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        dates::read(text).map(Self)
+    }
+}
+
+/// A name and a value on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    /// The name.
+    pub(crate) name: String,
+    /// The value.
+    pub(crate) value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// The beginning of a range.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum First {
+    /// A month.
+    Month(Month),
+    /// A date.
+    Date(RangeDate),
+}
+
+impl FromStr for First {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.parse(), text.parse::<RangeDate>()) {
+            (Ok(month), _) => Ok(Self::Month(month)),
+            (Err(_), Ok(date)) => Ok(Self::Date(date)),
+            (Err(why), Err(_)) => Err(why),
+        }
+    }
+}
+
+/// The end of a range.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Last {
+    /// A month.
+    Month(Month),
+    /// A date.
+    Date(RangeDate),
+    /// For months, the month before the current one, because a month is published some time after it ends. For
+    /// dates, now.
+    Latest,
+}
+
+impl FromStr for Last {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse(), text.parse()) {
+            ("latest", ..) => Ok(Self::Latest),
+            (_, Ok(month), _) => Ok(Self::Month(month)),
+            (_, Err(_), Ok(date)) => Ok(Self::Date(date)),
+            (_, Err(why), Err(_)) => Err(format!("{why}, nor \"latest\"")),
+        }
+    }
+}
+
+/// A date, with or without a time and a zone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RangeDate(String);
+
+impl RangeDate {
+    /// The start of the date. `zone` applies if the date has no zone of its own.
+    pub(crate) fn start(&self, zone: &TimeZone) -> Result<Zoned, String> {
+        dates::read_in(&self.0, zone)
+    }
+
+    /// The end of the date: for a day, its last nanosecond; with a time, that time.
+    pub(crate) fn end(&self, zone: &TimeZone) -> Result<Zoned, String> {
+        let start = self.start(zone)?;
+        match self.0.contains(['T', ' ']) {
+            true => Ok(start),
+            false => Ok(start.saturating_add(1.day()).saturating_sub(1.nanosecond())),
+        }
+    }
+}
+
+impl FromStr for RangeDate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        dates::read(text).map(|_| Self(text.trim().to_owned()))
+    }
+}
+
+/// The value of `--month`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MonthOfYear {
+    /// A month from 1 to 12.
+    Number(u8),
+    /// The month before the current one.
+    Previous,
+}
+
+impl FromStr for MonthOfYear {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number @ 1..=12) => Ok(Self::Number(number)),
+            _ if text == "previous" => Ok(Self::Previous),
+            _ => Err("this is not a month from 1 to 12, nor \"previous\"".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_not_a_month_is_refused() {
+        assert_eq!("latest".parse(), Ok(Last::Latest));
+        for text in ["0", "13", "last", ""] {
+            assert!(text.parse::<MonthOfYear>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Advisory locks that keep runs apart. They belong to the load's transaction: the server releases them when the
+//! transaction ends, for whatever reason.
+//!
+//! | lock | held | purpose |
+//! |---|---|---|
+//! | the run's own | from the beginning | shows that the run is alive; other runs mark a dead one as lost |
+//! | the month's | from the beginning | keeps two loads of one month into one table apart |
+//! | the table's | from the end of staging to the commit | lets one load at a time add its rows, see [`crate::load`] |
+//!
+//! A load takes the locks in this order. While it holds the table's lock, it waits for none of the others, so the
+//! locks cannot deadlock.
+
+use std::time::Duration;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, GenericClient, Transaction};
+use uuid::Uuid;
+
+use crate::database::failure::{self, is_lock_timeout};
+use crate::database::identifier::TableName;
+use crate::database::statement::sql;
+use crate::error::{Error, Kind, Result};
+use crate::report::Report;
+use crate::transform::timestamp::Timestamp;
+
+/// Time that a load waits for another load of its month before it prints a notice.
+const MONTH_NOTICE_DELAY: Duration = Duration::from_secs(1);
+/// Time that a load waits for the table's lock before it prints a notice. Every load holds that lock for a second
+/// or two.
+const TABLE_NOTICE_DELAY: Duration = Duration::from_secs(20);
+/// Time after which a load gives up waiting for the table's lock. Many loads may be ahead of it, but each holds
+/// the lock only briefly.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// An advisory lock to wait for.
+pub(crate) struct Lock {
+    name: String,
+    /// Description of the lock in messages.
+    what: String,
+    timeout: Duration,
+    notice_delay: Duration,
+    hint: &'static str,
+}
+
+impl Lock {
+    /// The lock on the month that begins at `start`. It keeps two loads of that month apart.
+    pub(crate) fn of_month(table: &TableName, start: Timestamp, filename: &str, timeout: Duration) -> Self {
+        Self {
+            name: format!("taxi_etl: load {} into {}", start.0, table.quoted()),
+            what: format!("the month of {filename} in {table}"),
+            timeout,
+            notice_delay: MONTH_NOTICE_DELAY,
+            hint: "--lock-timeout waits longer, and running again later is safe",
+        }
+    }
+
+    /// The lock that a load holds while it adds its rows to the table.
+    pub(crate) fn of_table(table: &TableName) -> Self {
+        Self {
+            name: format!("taxi_etl: end a load into {}", table.quoted()),
+            what: format!("the end of a load into {table}"),
+            timeout: TABLE_TIMEOUT,
+            notice_delay: TABLE_NOTICE_DELAY,
+            hint: "running again later is safe; does that run still do something?",
+        }
+    }
+}
+
+/// The name of a run's own lock on the server.
+pub(crate) fn of_run(run: Uuid) -> String {
+    run.simple().to_string()
+}
+
+/// Sets the lock timeout, for the current transaction only or for the whole session.
+pub(crate) async fn bound(
+    client: &impl GenericClient,
+    timeout: Duration,
+    transaction_only: bool,
+) -> Result<()> {
+    // zero would turn the timeout off
+    let timeout = format!("{}ms", timeout.as_millis().clamp(1, i32::MAX as u128));
+    client
+        .execute(sql!("lock_timeout.sql"), &[&timeout, &transaction_only])
+        .await
+        .map_err(|cause| failure::statement("cannot bound the wait for locks", cause))?;
+    Ok(())
+}
+
+/// Waits for a lock. After a while, reports who holds it. Fails after the lock's timeout.
+///
+/// `observer` is another session, which can run queries while this one waits.
+pub(crate) async fn take(
+    transaction: &Transaction<'_>,
+    observer: &Client,
+    lock: &Lock,
+    report: &dyn Report,
+) -> Result<()> {
+    bound(transaction, lock.timeout, true).await?;
+    let Lock { name, what, .. } = lock;
+    let parameters: [&(dyn ToSql + Sync); 1] = [name];
+    let mut taken = std::pin::pin!(transaction.execute(sql!("take_lock.sql"), &parameters));
+    let result = match tokio::time::timeout(lock.notice_delay, &mut taken).await {
+        Ok(result) => result,
+        Err(_elapsed) => {
+            report.notice(&format!("waiting for {what}, held by {}", holder(observer, name).await?));
+            taken.await
+        }
+    };
+    match result {
+        Ok(_) => Ok(()),
+        Err(cause) if is_lock_timeout(&cause) => {
+            let text = format!("{what} is held by {}", holder(observer, name).await?);
+            let waited = lock.timeout.as_secs_f64();
+            Err(Error::new(Kind::LockHeld, text).hint(format!("waited {waited:.1} s for it: {}", lock.hint)))
+        }
+        Err(cause) => Err(failure::statement(format!("cannot lock {what}"), cause)),
+    }
+}
+
+/// Waits until the server has ended the run's transaction.
+pub(crate) async fn wait_for_end(client: &Client, run: Uuid) -> Result<()> {
+    client
+        .execute(sql!("take_lock.sql"), &[&of_run(run)])
+        .await
+        .map_err(|cause| failure::statement("cannot wait for the end of a transaction", cause))?;
+    Ok(())
+}
+
+/// Describes who holds the lock, for messages.
+async fn holder(observer: &Client, name: &str) -> Result<String> {
+    let found = observer
+        .query_opt(sql!("find_holder.sql"), &[&name])
+        .await
+        .map_err(|cause| failure::statement("cannot find out who holds a lock", cause))?;
+    let Some(row) = found else { return Ok("a run that has just ended".to_owned()) };
+    let session: i32 = row.get(0);
+    Ok(match row.get::<_, Option<Uuid>>(1) {
+        Some(run) => {
+            let (host, pid): (Option<String>, Option<i32>) = (row.get(2), row.get(3));
+            let since: jiff::Timestamp = row.get(4);
+            format!(
+                "run {run} on host {} (pid {}) since {since:.0}",
+                host.unwrap_or_default(),
+                pid.unwrap_or_default()
+            )
+        }
+        None => format!("a run that is about to begin (the server's process {session})"),
+    })
+}

@@ -1,0 +1,50 @@
+//! The connection settings that a PostgreSQL task declares.
+
+use crate::database::settings::Settings;
+use crate::error::Error;
+use crate::flow::expression::{Scope, Template};
+use crate::flow::yaml::decode::properties;
+use crate::flow::yaml::document::Diagnostic;
+
+properties! {
+    /// The connection settings of a task.
+    pub(crate) struct Connection as "a connection" {
+        /// The database URL; ignored if the run is given a database.
+        "url" => url: Option<Template> = None,
+        /// The user name.
+        "username" => username: Option<Template> = None,
+        /// The password.
+        "password" => password: Option<Template> = None,
+    }
+}
+
+impl Connection {
+    /// Whether the settings depend on values that exist only once tasks run.
+    pub(crate) fn is_of_tasks(&self) -> bool {
+        let templates = [&self.url, &self.username, &self.password];
+        let of_tasks =
+            |text: &str| ["outputs", "taskrun", "parent", "labels"].iter().any(|name| text.contains(name));
+        templates.into_iter().flatten().any(|template| of_tasks(&template.text))
+    }
+
+    /// Fills in and parses the settings.
+    pub(crate) fn resolve(&self, scope: &Scope) -> Result<Settings, Fault> {
+        let fill = |template: Option<&_>| template.map(|template| scope.fill(template)).transpose();
+        let url = fill(self.url.as_ref()).map_err(Fault::Expression)?.unwrap_or_default();
+        let user = fill(self.username.as_ref()).map_err(Fault::Expression)?;
+        let password = fill(self.password.as_ref()).map_err(Fault::Expression)?;
+        Settings::parse_with(&url, user.as_deref(), password.as_deref()).map_err(|error| {
+            Fault::Settings(error.hint(
+                "this address is from the flow: it should look like jdbc:postgresql://host:5432/database",
+            ))
+        })
+    }
+}
+
+/// Why connection settings cannot be resolved.
+pub(crate) enum Fault {
+    /// An expression cannot be filled in.
+    Expression(Diagnostic),
+    /// The filled-in settings are invalid.
+    Settings(Error),
+}

@@ -1,0 +1,215 @@
+//! The databases of one run, and the pool of sessions that its tasks reuse.
+//!
+//! A database given for the run replaces those in the flow for every task: credentials come from outside, and the
+//! flow stays unchanged. Otherwise a task uses the connection that it names. A task that names none uses the run's
+//! main database: the one that the other tasks name if they agree on one, and otherwise the embedded server.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use tokio_postgres::{CancelToken, Client};
+
+use super::connection::{Connection, Fault};
+use super::task_run::TaskRun;
+use crate::database::session;
+use crate::database::settings::Settings;
+use crate::database::statement::sql;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::month::sessions::Sessions;
+use crate::provision::Provisioner;
+use crate::report::Report;
+
+/// Timeout for cancelling a statement.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Timeout for resetting a session.
+const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The databases of one run.
+pub(crate) struct Databases {
+    given: Option<Settings>,
+    main: OnceCell<Settings>,
+    embedded: OnceCell<Settings>,
+    provisioner: Provisioner,
+    idle: Mutex<Vec<(Settings, PooledSession)>>,
+}
+
+impl Databases {
+    /// The databases of a run; `given` replaces those in the flow.
+    pub(crate) fn new(given: Option<Settings>, provisioner: Provisioner) -> Arc<Self> {
+        Arc::new(Self {
+            given,
+            main: OnceCell::new(),
+            embedded: OnceCell::new(),
+            provisioner,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// The database given for the run.
+    pub(crate) fn given(&self) -> Option<&Settings> {
+        self.given.as_ref()
+    }
+
+    /// Chooses the run's main database, unless a caller of this flow has: the given one, else the one that the flow
+    /// `declares`, else the embedded server, which is started.
+    pub(crate) async fn choose(
+        &self,
+        declared: impl FnOnce() -> Result<Option<Settings>>,
+        report: &dyn Report,
+    ) -> Result<&Settings> {
+        self.main
+            .get_or_try_init(async || {
+                if let Some(given) = &self.given {
+                    return Ok(given.clone());
+                }
+                match declared()? {
+                    Some(declared) => Ok(declared),
+                    None => {
+                        self.embedded.get_or_try_init(|| self.provisioner.bring_up(report)).await.cloned()
+                    }
+                }
+            })
+            .await
+    }
+
+    /// The run's main database.
+    pub(crate) fn main(&self) -> Result<&Settings> {
+        self.main.get().ok_or_else(|| Error::new(Kind::Internal, "the run has no database yet"))
+    }
+
+    /// A session on a task's database, reused if one is idle.
+    pub(crate) async fn session<'a>(
+        &'a self,
+        run: &TaskRun<'_>,
+        connection: Option<&Connection>,
+    ) -> Result<BorrowedSession<'a>> {
+        let named = connection.filter(|connection| self.given.is_none() && connection.url.is_some());
+        let settings = match named {
+            Some(connection) => connection.resolve(&run.scope).map_err(|fault| match fault {
+                Fault::Expression(diagnostic) => run.diagnostic(diagnostic),
+                Fault::Settings(error) => error,
+            })?,
+            None => self.main()?.clone(),
+        };
+        let usable = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(|(_, session)| !session.client.is_closed());
+            let index = idle.iter().position(|(known, _)| *known == settings);
+            index.map(|index| idle.swap_remove(index).1)
+        };
+        let session = match usable {
+            Some(session) => session,
+            None => run.interrupt.or(self.connect(&settings)).await?,
+        };
+        Ok(BorrowedSession {
+            databases: self,
+            settings,
+            client: session.client,
+            server_pid: session.server_pid,
+        })
+    }
+
+    /// The two sessions that a load needs.
+    pub(crate) async fn sessions(&self, run: &TaskRun<'_>) -> Result<Sessions> {
+        let settings = self.main()?;
+        run.interrupt.or(Sessions::open(settings)).await
+    }
+
+    /// Connects. If the URL comes from the flow, the error's hint says how to override it.
+    pub(crate) async fn connect(&self, settings: &Settings) -> Result<PooledSession> {
+        let connected = async {
+            let client = session::connect(settings).await?;
+            let server_pid = session::while_answering(settings, session::server_pid(&client)).await?;
+            Ok(PooledSession { client, server_pid })
+        };
+        let is_embedded = self.embedded.get() == Some(settings);
+        connected.await.map_err(|error: Error| match self.given {
+            None if error.kind() == Kind::Unreachable && !is_embedded => {
+                error.hint("this address is the flow's own: --database-url or DATABASE_URL takes another, for all of its tasks")
+            }
+            _ => error,
+        })
+    }
+}
+
+/// A database session.
+pub(crate) struct PooledSession {
+    /// The connection.
+    pub(crate) client: Client,
+    /// The server's process id for the session.
+    pub(crate) server_pid: i32,
+}
+
+/// A session borrowed by a task, and returned to the pool on success.
+pub(crate) struct BorrowedSession<'a> {
+    databases: &'a Databases,
+    settings: Settings,
+    /// The connection.
+    pub(crate) client: Client,
+    server_pid: i32,
+}
+
+impl BorrowedSession<'_> {
+    /// Runs `work` on the session; see [`Guardian::guard`].
+    pub(crate) async fn guard<T>(
+        &self,
+        interrupt: &Interrupt,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.guardian().guard(interrupt, work).await
+    }
+
+    /// A guard for the session that does not borrow it.
+    pub(crate) fn guardian(&self) -> Guardian {
+        Guardian {
+            settings: self.settings.clone(),
+            token: self.client.cancel_token(),
+            server_pid: self.server_pid,
+        }
+    }
+
+    /// Resets the session and returns it to the pool.
+    pub(crate) async fn give_back(self) {
+        // a transaction that is still open was not committed
+        let cleaning = async {
+            self.client.batch_execute("ROLLBACK").await.ok()?;
+            self.client.batch_execute(sql!("discard_session.sql")).await.ok()?;
+            session::prepare(&self.client).await.ok()
+        };
+        // a session that cannot be reset in time is not reused
+        if let Ok(Some(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
+            let mut idle = self.databases.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push((self.settings, PooledSession { client: self.client, server_pid: self.server_pid }));
+        }
+    }
+}
+
+/// Ends a session on the server if its work fails.
+pub(crate) struct Guardian {
+    settings: Settings,
+    token: CancelToken,
+    server_pid: i32,
+}
+
+impl Guardian {
+    /// Runs `work` on the session. If it fails or is interrupted, cancels the statement and ends the session, so
+    /// that nothing keeps running on the server.
+    pub(crate) async fn guard<T>(
+        &self,
+        interrupt: &Interrupt,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let outcome = interrupt.or(session::while_answering(&self.settings, work)).await;
+        if outcome.is_err() {
+            // if the server does not answer, it ends the statement itself once it notices that the client is gone
+            let (tokens, server_pids) = ([self.token.clone()], [self.server_pid]);
+            let end = session::terminate(&self.settings, &tokens, &server_pids);
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, end).await;
+        }
+        outcome
+    }
+}

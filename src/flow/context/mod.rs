@@ -1,0 +1,94 @@
+//! What the tasks of one run share: files, databases, labels, secrets, and where to report.
+
+pub(crate) mod connection;
+pub(crate) mod databases;
+pub(crate) mod storage;
+pub(crate) mod task_run;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::extract::transfer::RetryPolicy;
+use crate::flow::yaml::document::Document;
+use crate::report::Report;
+use crate::report::summary::FileSummary;
+use crate::secrets::Secrets;
+use databases::Databases;
+use storage::Storage;
+
+/// What the tasks of one run share.
+pub(crate) struct RunContext {
+    /// The flow's name, with its namespace.
+    pub(crate) flow: String,
+    /// The flow's file, for errors with a position.
+    pub(crate) document: Document,
+    /// The folder of the flow's file.
+    pub(crate) folder: PathBuf,
+    /// The id of the run.
+    pub(crate) run_id: Uuid,
+    /// The input values of the run.
+    pub(crate) inputs: Vec<(String, String)>,
+    /// The run's files.
+    pub(crate) storage: Storage,
+    /// The run's databases.
+    pub(crate) databases: Arc<Databases>,
+    /// How long to wait for locks held by others.
+    pub(crate) lock_timeout: Duration,
+    /// Timeout and retry settings for the source.
+    pub(crate) retry_policy: RetryPolicy,
+    /// Receives the run's events.
+    pub(crate) report: Arc<dyn Report>,
+    /// The secrets to mask.
+    pub(crate) secrets: Secrets,
+    pub(crate) labels: Mutex<Vec<(String, String)>>,
+    pub(crate) loads: Mutex<Vec<FileSummary>>,
+    pub(crate) has_warned: AtomicBool,
+}
+
+impl RunContext {
+    /// The value of an input.
+    pub(crate) fn input(&self, name: &str) -> Option<&str> {
+        self.inputs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets a label.
+    pub(crate) fn label(&self, name: String, value: &str) {
+        let mut labels = lock(&self.labels);
+        labels.retain(|(known, _)| *known != name);
+        labels.push((name, self.secrets.hide(value)));
+    }
+
+    /// The labels so far.
+    pub(crate) fn labels(&self) -> Vec<(String, String)> {
+        lock(&self.labels).clone()
+    }
+
+    /// Adds loads to the run's summary.
+    pub(crate) fn add_loads(&self, loads: impl IntoIterator<Item = FileSummary>) {
+        lock(&self.loads).extend(loads);
+    }
+
+    /// The loads so far; they are removed here.
+    pub(crate) fn take_loads(&self) -> Vec<FileSummary> {
+        std::mem::take(&mut *lock(&self.loads))
+    }
+
+    /// Marks the run as ending with a warning.
+    pub(crate) fn warn(&self) {
+        self.has_warned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run ends with a warning.
+    pub(crate) fn has_warned(&self) -> bool {
+        self.has_warned.load(Ordering::Relaxed)
+    }
+}
+
+/// Locks a mutex, even if a thread has panicked while it held it: the values are complete at any time.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,136 @@
+//! Expressions: `{{ inputs.taxi }}`, `{{ render(vars.file) }}`, `{{ trigger.date ?? now() | date('yyyy-MM') }}`.
+//!
+//! In: a template from the flow and the variables of a run. Out: text. Refused: an undefined variable.
+
+pub(crate) mod dates;
+pub(crate) mod functions;
+pub(crate) mod lex;
+pub(crate) mod parse;
+pub(crate) mod pebble;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, Value as Data};
+
+use crate::flow::yaml::document::{Diagnostic, Node, Position, Value};
+use crate::secrets::Secrets;
+
+/// Maximum number of template instructions per text: nested loops would otherwise delay the response to a signal.
+const FUEL: u64 = 2_000_000;
+
+/// The variables that expressions may use.
+const NAMES: [&str; 12] = [
+    "inputs",
+    "vars",
+    "outputs",
+    "trigger",
+    "execution",
+    "flow",
+    "task",
+    "taskrun",
+    "parent",
+    "parents",
+    "labels",
+    "envs",
+];
+
+/// A text in the flow that may contain expressions.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    /// The text as written.
+    pub(crate) text: String,
+    /// Its position in the flow's file.
+    pub(crate) position: Position,
+    /// The text as a minijinja template; `None` if it contains no expressions.
+    program: Option<String>,
+}
+
+impl Template {
+    /// Translates the text's expressions; fails if one is malformed.
+    pub(crate) fn new(text: String, position: Position) -> Result<Self, Diagnostic> {
+        let program = match pebble::is_plain(&text) {
+            true => None,
+            false => Some(pebble::translate(&text).map_err(|fault| Diagnostic {
+                position,
+                message: format!("cannot read the expression in {text:?}: {fault}"),
+            })?),
+        };
+        Ok(Self { text, position, program })
+    }
+}
+
+/// The variables that expressions see.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    environment: Arc<Environment<'static>>,
+    names: BTreeMap<&'static str, Data>,
+}
+
+impl Scope {
+    /// An empty scope. The values that `secret()` returns are added to `secrets`.
+    pub(crate) fn new(secrets: &Secrets) -> Self {
+        let mut environment = Environment::empty();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(syntax());
+        environment.set_fuel(Some(FUEL));
+        functions::add_to(&mut environment, secrets.clone());
+        Self { environment: Arc::new(environment), names: BTreeMap::new() }
+    }
+
+    /// Adds a variable.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Data>) -> Self {
+        debug_assert!(NAMES.contains(&name), "render() would not see {name}");
+        self.names.insert(name, value.into());
+        self
+    }
+
+    /// Fills in a template.
+    pub(crate) fn fill(&self, template: &Template) -> Result<String, Diagnostic> {
+        let Some(program) = &template.program else { return Ok(template.text.clone()) };
+        let names = Data::from_pairs(self.names.iter().map(|(name, value)| (*name, value.clone())));
+        self.environment.render_str(program, names).map_err(|error| {
+            let mut message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            let mut cause = std::error::Error::source(&error);
+            while let Some(link) = cause {
+                message = format!("{message}: {link}");
+                cause = link.source();
+            }
+            if !self.names.contains_key("trigger") && message.contains("`trigger`") {
+                message.push_str("; --trigger-date gives the run a date");
+            }
+            Diagnostic {
+                position: template.position,
+                message: format!("cannot fill in {:?}: {message}", template.text),
+            }
+        })
+    }
+
+    /// Fills in a template and returns whether the result is true by Kestra's rules.
+    pub(crate) fn holds(&self, template: &Template) -> Result<bool, Diagnostic> {
+        let text = self.fill(template)?;
+        Ok(!matches!(text.trim(), "" | "false" | "0" | "-0" | "null"))
+    }
+}
+
+/// Keeps a text's trailing newline, as Kestra does.
+fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
+}
+
+/// Converts a YAML node to an expression value.
+pub(crate) fn data(node: &Node) -> Data {
+    match &node.value {
+        Value::Null => Data::from(()),
+        Value::Bool(value) => Data::from(*value),
+        Value::Number(text) => match text.parse::<i64>() {
+            Ok(number) if number.to_string() == *text => Data::from(number),
+            _ => text.parse::<f64>().map_or_else(|_| Data::from(text.as_str()), Data::from),
+        },
+        Value::Text(text) => Data::from(text.as_str()),
+        Value::List(items) => items.iter().map(data).collect(),
+        Value::Map(entries) => Data::from_pairs(entries.iter().map(|(key, value)| (data(key), data(value)))),
+    }
+}

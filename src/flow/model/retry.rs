@@ -1,0 +1,90 @@
+//! The retry policy of tasks.
+
+use std::time::{Duration, Instant};
+
+use crate::flow::yaml::decode::{choices, properties};
+
+choices! {
+    /// How the delay between attempts changes.
+    pub(crate) enum Growth {
+        /// Every delay is the same.
+        Constant = "constant",
+        /// Every delay is longer than the previous one.
+        Exponential = "exponential",
+    }
+}
+
+choices! {
+    /// What is retried.
+    pub(crate) enum Behavior {
+        /// Only the failed task.
+        RetryFailedTask = "RETRY_FAILED_TASK",
+    }
+}
+
+properties! {
+    /// Retry policy for failed tasks.
+    pub(crate) struct Retry as "a retry" {
+        /// How the delay between attempts changes.
+        "type" => growth: Growth = Growth::Constant,
+        /// Delay before the second attempt.
+        "interval" => interval: Duration,
+        /// Maximum delay between two attempts.
+        "maxInterval" => max_interval: Option<Duration> = None,
+        /// Factor by which an exponential delay grows with each attempt.
+        "delayFactor" => delay_factor: f64 = 2.0,
+        /// Maximum number of attempts, including the first.
+        "maxAttempts" => max_attempts: Option<u32> = None,
+        /// Maximum total time: no attempt starts later than this.
+        "maxDuration" => max_duration: Option<Duration> = None,
+        /// Whether the task ends with a warning if it needed more than one attempt.
+        "warningOnRetry" => warning_on_retry: bool = false,
+        /// What is retried.
+        "behavior" => behavior: Behavior = Behavior::RetryFailedTask,
+    }
+}
+
+impl Retry {
+    /// The delay after `attempts` failed attempts, the first of which started at `began`. `None` if there is no
+    /// further attempt.
+    pub(crate) fn wait(&self, attempts: u32, began: Instant) -> Option<Duration> {
+        if self.max_attempts.is_some_and(|most| attempts >= most) {
+            return None;
+        }
+        let seconds = match self.growth {
+            Growth::Constant => self.interval.as_secs_f64(),
+            Growth::Exponential => {
+                let doublings = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+                self.interval.as_secs_f64() * self.delay_factor.powi(doublings)
+            }
+        };
+        let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let wait = wait.min(self.max_interval.unwrap_or(Duration::MAX));
+        let over = self.max_duration.is_some_and(|most| began.elapsed().saturating_add(wait) > most);
+        (!over).then_some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::yaml::decode::{Decode as _, Decoder};
+    use crate::flow::yaml::document::Document;
+
+    fn waits(text: &str) -> Vec<Option<u64>> {
+        let document = Document::parse("a.yaml", text).unwrap();
+        let retry = Retry::decode(&document.root, &mut Decoder::default()).unwrap();
+        (1..=4).map(|attempts| retry.wait(attempts, Instant::now()).map(|wait| wait.as_secs())).collect()
+    }
+
+    #[test]
+    fn waits_follow_the_declaration() {
+        assert_eq!(waits("{interval: PT5S, maxAttempts: 3}"), [Some(5), Some(5), None, None]);
+        let growing = "{type: exponential, interval: PT5S, delayFactor: 3, maxInterval: PT1M}";
+        assert_eq!(waits(growing), [Some(5), Some(15), Some(45), Some(60)]);
+        assert_eq!(
+            waits("{type: exponential, interval: PT5S, maxDuration: PT12S}"),
+            [Some(5), Some(10), None, None]
+        );
+    }
+}

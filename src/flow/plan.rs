@@ -1,0 +1,98 @@
+//! Makes the plan of a load from the built-in flow: every expression is filled in before the first byte moves.
+//! Creating a plan has no side effects.
+
+use minijinja::context;
+
+use super::expression::{Scope, data};
+use super::model::flow::Flow;
+use super::model::inputs::Inputs;
+use super::model::task::TaskType;
+use super::yaml::document::Diagnostic;
+use crate::error::{Error, Kind, Result};
+use crate::month::plan::Plan;
+use crate::secrets::Secrets;
+
+/// Checks the `given` inputs and fills in every task of the flow.
+pub(crate) fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
+    let inputs = Inputs::resolve(&flow.inputs, given)?;
+    let vars = flow.variables.as_ref().map_or_else(|| context! {}, data);
+    let scope = Scope::new(&Secrets::default()).with("inputs", inputs.data()).with("vars", vars);
+    let (mut table_sql, mut job) = (None, None);
+    let mut diagnostics = Vec::new();
+    for task in &flow.tasks {
+        let filled = match &task.kind {
+            TaskType::CreateTables(task) => task.resolve(&scope).map(|(sql, _)| table_sql = Some(sql)),
+            TaskType::LoadCsv(task) => task.job(&scope).map(|filled| job = Some(filled)),
+            other => Err(Diagnostic {
+                position: task.position,
+                message: format!("only 'taxi run' can run a task of type {}", other.name()),
+            }),
+        };
+        if let Err(mut diagnostic) = filled {
+            diagnostic.message = format!("task {}: {}", task.id(), diagnostic.message);
+            diagnostics.push(diagnostic);
+        }
+    }
+    match job {
+        _ if !diagnostics.is_empty() => Err(flow.faults(diagnostics)),
+        None => Err(Error::new(Kind::Configuration, format!("the flow {} loads nothing", flow.name()))),
+        Some(job) => Ok(Plan {
+            pipeline: flow.name(),
+            taxi: inputs.get("taxi").unwrap_or_default().to_owned(),
+            inputs: inputs.into_pairs(),
+            table_sql,
+            job,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::source::Source;
+    use crate::transform::times::Period;
+
+    fn given(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_load_is_planned_as_the_reference_flow_would_run_it() {
+        let flow = Flow::builtin("postgres_taxi").unwrap();
+        let inputs = given(&[("taxi", "green"), ("year", "2020"), ("month", "03"), ("source", "/data")]);
+        let plan = plan(&flow, &inputs).unwrap();
+        assert_eq!(plan.table_sql.as_deref(), Some("green_tripdata.sql"));
+        let job = &plan.job;
+        assert_eq!(job.source, Source::File("/data/green/green_tripdata_2020-03.csv.gz".into()));
+        assert_eq!(job.filename, "green_tripdata_2020-03.csv");
+        assert_eq!(job.published_rows, Some(223_406));
+        assert_eq!(job.table.quoted(), r#""public"."green_tripdata""#);
+        assert_eq!(job.period, Period::of_month("lpep_pickup_datetime", "2020-03").unwrap());
+        assert_eq!(job.computed.key_of[1], "lpep_pickup_datetime");
+    }
+
+    #[test]
+    fn inputs_are_checked_before_anything_runs() {
+        let flow = Flow::builtin("postgres_taxi").unwrap();
+        let refusal = |pairs: &[(&str, &str)]| plan(&flow, &given(pairs)).unwrap_err().to_string();
+        assert_eq!(refusal(&[("taxi", "blue")]), "the input taxi: \"blue\" is not one of yellow, green");
+        assert!(refusal(&[("yaer", "2020")]).starts_with("there is no input \"yaer\""));
+    }
+
+    #[test]
+    fn a_variable_that_renders_itself_is_a_fault_at_its_place() {
+        let text = "id: a\nnamespace: b\nvariables: {x: '{{ render(vars.x) }}'}\ntasks:\n  - id: t\n    type: \
+                    taxi.postgresql.CreateTables\n    sql: '{{ render(vars.x) }}'\n    table: a\n";
+        let error = plan(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("a.yaml:7:10: task t: cannot fill in"), "{error}");
+        assert!(error.contains("does a variable render itself?"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_not_defined_is_a_fault() {
+        let text = "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: taxi.postgresql.CreateTables\n    \
+                    sql: '{{ inputs.nothing }}'\n    table: a\n";
+        let error = plan(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
+        assert!(error.contains("a.yaml:6:10: task t: cannot fill in \"{{ inputs.nothing }}\""), "{error}");
+    }
+}

@@ -1,0 +1,382 @@
+//! Runs the tasks of a flow: their order, conditions, retries and timeouts.
+
+use std::future::Future;
+use std::time::Instant;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+use minijinja::value::Serde;
+use minijinja::{Value as Data, context};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::frame::Frame;
+use super::record::{Attempt, TaskRecord};
+use super::{Execution, subflow, without_secrets};
+use crate::error::{Detail, Error, Kind, Result};
+use crate::flow::context::lock;
+use crate::flow::context::task_run::{Outputs, TaskLog, TaskRun};
+use crate::flow::expression::dates;
+use crate::flow::model::task::{Task, TaskType};
+use crate::flow::tasks::builtin;
+use crate::flow::tasks::flowable::ForEach;
+use crate::interrupt::Interrupt;
+use crate::ledger::RunStatus;
+use crate::report::log::Level;
+use crate::report::{Event, failure};
+
+/// One invocation of a task.
+struct Invocation<'a> {
+    task: &'a Task,
+    frame: Frame<'a>,
+    name: String,
+    log: TaskLog,
+}
+
+impl Execution {
+    /// Runs tasks one after another, up to the first failure.
+    pub(crate) fn run_tasks<'a>(
+        &'a self,
+        tasks: &'a [Task],
+        frame: Frame<'a>,
+        interrupt: &'a Interrupt,
+    ) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for task in tasks {
+                self.run_task(task, frame, interrupt).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs `body`, the `errors` tasks if it fails, and the `finally` tasks in either case. After a signal it runs
+    /// neither.
+    pub(crate) async fn with_ends(
+        &self,
+        body: impl Future<Output = Result<()>>,
+        errors: &[Task],
+        finally: &[Task],
+        frame: Frame<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let ended = body.await;
+        // a signal is not an error to handle, and it leaves no time
+        if let Some(signal) = interrupt.raised() {
+            return Err(signal);
+        }
+        if ended.is_err()
+            && let Err(error) = self.run_tasks(errors, frame, interrupt).await
+            && interrupt.raised().is_none()
+        {
+            self.context
+                .report
+                .notice(&format!("the tasks for errors failed, too: {}", failure::line(&error)));
+        }
+        let finally = self.run_tasks(finally, frame, interrupt).await;
+        match interrupt.raised() {
+            Some(signal) => Err(signal),
+            None => ended.and(finally),
+        }
+    }
+
+    async fn run_task(&self, task: &Task, frame: Frame<'_>, interrupt: &Interrupt) -> Result<()> {
+        if let Some(signal) = interrupt.raised() {
+            return Err(signal);
+        }
+        if task.common.disabled {
+            return Ok(());
+        }
+        let name = self.context.secrets.hide(&frame.name(task.id()));
+        let invocation = Invocation { task, frame, name, log: TaskLog::default() };
+        let began = Instant::now();
+        let mut record = invocation.record();
+        record.value = record.value.map(|value| self.context.secrets.hide(&value));
+        let outcome = match self.is_wanted(&invocation, &record, interrupt) {
+            Ok(true) => {
+                lock(&self.records).push(record.clone());
+                self.history.task(self.run.id, &record, interrupt, self.context.report.as_ref()).await;
+                self.context
+                    .report
+                    .emit(None, Event::TaskBegan { task: &invocation.name, kind: task.kind.name() });
+                self.attempts(&invocation, &mut record, began, interrupt).await
+            }
+            Ok(false) => Ok(RunStatus::Skipped),
+            Err(error) => Err(error),
+        };
+        let (status, error) = match outcome {
+            Ok(status) => (status, None),
+            Err(error) => {
+                let error = without_secrets(invocation.named(error), &self.context.secrets);
+                let is_allowed = task.common.allow_failure && interrupt.raised().is_none();
+                (if is_allowed { RunStatus::Warning } else { RunStatus::of(&error) }, Some(error))
+            }
+        };
+        if status == RunStatus::Warning {
+            self.context.warn();
+        }
+        record.status = status;
+        record.error_kind = error.as_ref().map(|error| error.kind().name());
+        record.error = error.as_ref().map(failure::plain);
+        record.finished_at = Some(Timestamp::now());
+        record.log = invocation.log.lines();
+        self.history.task(self.run.id, &record, interrupt, self.context.report.as_ref()).await;
+        let ended = Event::TaskEnded {
+            task: &invocation.name,
+            status: status.name(),
+            took: began.elapsed(),
+            error: record.error.as_deref(),
+        };
+        self.context.report.emit(None, ended);
+        {
+            let mut records = lock(&self.records);
+            match records.iter_mut().find(|known| known.task_run_id == record.task_run_id) {
+                Some(known) => *known = record,
+                None => records.push(record),
+            }
+        }
+        match error {
+            Some(error) if status != RunStatus::Warning => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the task's `runIf` condition is true.
+    fn is_wanted(
+        &self,
+        invocation: &Invocation<'_>,
+        record: &TaskRecord,
+        interrupt: &Interrupt,
+    ) -> Result<bool> {
+        let Some(condition) = &invocation.task.common.run_if else { return Ok(true) };
+        self.task_run(invocation, record, interrupt.clone()).holds(condition)
+    }
+
+    /// Runs the task until it succeeds or its retry policy gives up.
+    async fn attempts(
+        &self,
+        invocation: &Invocation<'_>,
+        record: &mut TaskRecord,
+        began: Instant,
+        interrupt: &Interrupt,
+    ) -> Result<RunStatus> {
+        let common = &invocation.task.common;
+        let is_flowable = invocation.task.kind.flowable().is_some();
+        // the flow's retry policy does not apply to tasks that only run other tasks
+        let retry = common.retry.as_ref().or(self.flow.retry.as_ref().filter(|_| !is_flowable));
+        loop {
+            let started_at = Timestamp::now();
+            let limited = common.timeout.map_or_else(|| interrupt.clone(), |limit| interrupt.limited(limit));
+            let run = self.task_run(invocation, record, limited);
+            let outcome = self.attempt(invocation, &run, record.task_run_id, interrupt).await;
+            let error = match outcome {
+                Ok(outputs) => {
+                    record.attempts.push(Attempt { started_at, finished_at: Timestamp::now(), error: None });
+                    self.keep_outputs(invocation, &outputs);
+                    if let Json::Object(outputs) = self.context.secrets.hide_in(&Json::Object(outputs)) {
+                        record.outputs = outputs;
+                    }
+                    let retried = record.attempts.len() > 1;
+                    let warns = retried && retry.is_some_and(|retry| retry.warning_on_retry);
+                    return Ok(if warns { RunStatus::Warning } else { RunStatus::Succeeded });
+                }
+                Err(error) => error,
+            };
+            let error = match (interrupt.raised(), run.interrupt.raised(), common.timeout) {
+                (Some(signal), ..) => signal,
+                (None, Some(_), Some(limit)) => {
+                    Error::new(Kind::TimedOut, format!("it was ended after its timeout of {limit:?}"))
+                }
+                _ => error,
+            };
+            let said = self.context.secrets.hide(&failure::plain(&error));
+            record.attempts.push(Attempt {
+                started_at,
+                finished_at: Timestamp::now(),
+                error: Some(said.clone()),
+            });
+            let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+            let wait =
+                retry.filter(|_| interrupt.raised().is_none()).and_then(|retry| retry.wait(attempts, began));
+            let Some(wait) = wait else { return Err(error) };
+            run.say(
+                Level::Warning,
+                &format!("attempt {attempts} failed, the next begins in {wait:?}: {said}"),
+            );
+            interrupt.sleep(wait).await?;
+        }
+    }
+
+    /// Runs one attempt. The timeout covers the task's children, but not its `errors` and `finally` tasks.
+    async fn attempt(
+        &self,
+        invocation: &Invocation<'_>,
+        run: &TaskRun<'_>,
+        task_run: Uuid,
+        outer: &Interrupt,
+    ) -> Result<Outputs> {
+        let Some(flowable) = invocation.task.kind.flowable() else {
+            return self.run_kind(&invocation.task.kind, run).await;
+        };
+        let below = invocation.frame.below(task_run);
+        let interrupt = &run.interrupt;
+        let body = async {
+            match &invocation.task.kind {
+                TaskType::If(task) => {
+                    let tasks = if run.holds(&task.condition)? { &task.then } else { &task.otherwise };
+                    self.run_tasks(tasks, below, interrupt).await
+                }
+                TaskType::Switch(task) => {
+                    self.run_tasks(task.case(&run.fill(&task.value)?), below, interrupt).await
+                }
+                TaskType::Sequential(task) => self.run_tasks(&task.tasks, below, interrupt).await,
+                TaskType::Parallel(task) => {
+                    let each = task
+                        .tasks
+                        .iter()
+                        .map(|one| self.run_tasks(std::slice::from_ref(one), below, interrupt));
+                    side_by_side(each, task.concurrent).await
+                }
+                TaskType::ForEach(task) => self.each(task, invocation.frame, run, task_run).await,
+                _ => Ok(()),
+            }
+        };
+        self.with_ends(body, flowable.errors(), flowable.finally(), below, outer).await?;
+        Ok(Outputs::new())
+    }
+
+    /// Runs a task that runs no others, except a subflow. Expressions see the outputs under the task's id.
+    async fn run_kind(&self, kind: &TaskType, run: &TaskRun<'_>) -> Result<Outputs> {
+        match kind {
+            TaskType::Log(task) => task.run(run),
+            TaskType::Return(task) => task.run(run),
+            TaskType::Labels(task) => task.run(run),
+            TaskType::Fail(task) => task.run(run),
+            TaskType::Sleep(task) => task.run(run).await,
+            TaskType::PurgeFiles(_) => builtin::purge(run),
+            TaskType::Download(task) => task.run(run).await,
+            TaskType::Shell(task) => task.run(run).await,
+            TaskType::Dbt(task) => task.run(run).await,
+            TaskType::Query(task) => task.run(run).await,
+            TaskType::Queries(task) => task.run(run).await,
+            TaskType::CopyIn(task) => task.run(run).await,
+            TaskType::CopyOut(task) => task.run(run).await,
+            TaskType::CreateTables(task) => task.run(run).await,
+            TaskType::LoadCsv(task) => task.run(run).await,
+            TaskType::Subflow(task) => subflow::run(self, task, run).await,
+            TaskType::If(_)
+            | TaskType::Switch(_)
+            | TaskType::Sequential(_)
+            | TaskType::Parallel(_)
+            | TaskType::ForEach(_) => {
+                Err(Error::new(Kind::Internal, "a flowable task has no action of its own"))
+            }
+        }
+    }
+
+    async fn each(&self, task: &ForEach, frame: Frame<'_>, run: &TaskRun<'_>, task_run: Uuid) -> Result<()> {
+        let values = task.values.resolve(run)?;
+        let iterations: Vec<Frame<'_>> =
+            values.iter().enumerate().map(|(index, value)| frame.iteration(task_run, value, index)).collect();
+        let each = iterations.iter().map(|iteration| self.run_tasks(&task.tasks, *iteration, &run.interrupt));
+        side_by_side(each, task.concurrency_limit).await
+    }
+
+    /// Stores the outputs that expressions see under the task's id; inside loops, under the loop values below it.
+    fn keep_outputs(&self, invocation: &Invocation<'_>, outputs: &Outputs) {
+        let mut all = lock(&self.outputs);
+        let mut values: Vec<&str> = invocation.frame.values().map(|(value, _)| value).collect();
+        values.reverse();
+        let mut place = all.entry(invocation.task.id()).or_insert_with(|| Json::Object(Outputs::new()));
+        for value in values {
+            let Json::Object(below) = place else { return };
+            place = below.entry(value).or_insert_with(|| Json::Object(Outputs::new()));
+        }
+        *place = Json::Object(outputs.clone());
+    }
+
+    fn task_run<'a>(
+        &'a self,
+        invocation: &'a Invocation<'_>,
+        record: &TaskRecord,
+        interrupt: Interrupt,
+    ) -> TaskRun<'a> {
+        let (value, iteration) = invocation.frame.values().next().unzip();
+        let taskrun = context! {
+            id => record.task_run_id.to_string(),
+            startDate => dates::text_of(record.started_at),
+            attemptsCount => record.attempts.len(),
+            parentId => record.parent_id.map(|id| id.to_string()),
+            value => value,
+            iteration => iteration,
+        };
+        let labels = Data::from_pairs(self.context.labels());
+        let outputs = Data::from(Serde(&*lock(&self.outputs)));
+        let task = context! { id => invocation.task.id(), type => invocation.task.kind.name() };
+        let scope = self.scope.clone().with("labels", labels).with("outputs", outputs).with("task", task);
+        let scope = scope.with("taskrun", taskrun);
+        let parents = invocation.frame.parents();
+        let scope = match parents.first() {
+            Some(parent) => scope.with("parent", parent.clone()).with("parents", parents),
+            None => scope,
+        };
+        TaskRun { context: &self.context, scope, interrupt, name: &invocation.name, log: &invocation.log }
+    }
+}
+
+impl Invocation<'_> {
+    fn record(&self) -> TaskRecord {
+        TaskRecord {
+            task_run_id: Uuid::now_v7(),
+            parent_id: self.frame.task_run,
+            task_id: self.task.id().to_owned(),
+            task_type: self.task.kind.name().to_owned(),
+            value: self.frame.values().next().map(|(value, _)| value.to_owned()),
+            status: RunStatus::Running,
+            attempts: Vec::new(),
+            outputs: Outputs::new(),
+            error_kind: None,
+            error: None,
+            started_at: Timestamp::now(),
+            finished_at: None,
+            log: Vec::new(),
+        }
+    }
+
+    /// Adds the task's name to the error, unless a task below has added its own or the error is a signal.
+    fn named(&self, error: Error) -> Error {
+        if error.kind().is_signal() || error.detail() == Some(Detail::NamesTask) {
+            return error;
+        }
+        let hint = error.advice().map(str::to_owned);
+        let named = Error::new(error.kind(), format!("the task {} failed", self.name))
+            .because(error)
+            .with_detail(Detail::NamesTask);
+        match hint {
+            Some(hint) => named.hint(hint),
+            None => named,
+        }
+    }
+}
+
+/// Runs futures concurrently, at most `limit` at a time; 0 means no limit. After a failure no further one starts.
+async fn side_by_side<'a>(
+    each: impl Iterator<Item = LocalBoxFuture<'a, Result<()>>>,
+    limit: u32,
+) -> Result<()> {
+    let limit = if limit == 0 { usize::MAX } else { limit as usize };
+    let failed = std::cell::Cell::new(false);
+    let each = each.map(|one| {
+        let failed = &failed;
+        async move {
+            if failed.get() {
+                return Ok(());
+            }
+            let ended = one.await;
+            failed.set(failed.get() || ended.is_err());
+            ended
+        }
+    });
+    let ended: Vec<Result<()>> = stream::iter(each).buffer_unordered(limit).collect().await;
+    ended.into_iter().collect()
+}

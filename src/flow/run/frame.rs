@@ -1,0 +1,59 @@
+//! The place of a task run in the flow: its parent task runs and the values of its loops.
+
+use minijinja::{Value as Data, context};
+use uuid::Uuid;
+
+/// A task that runs other tasks, as seen from its children.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    /// The enclosing frame.
+    outer: Option<&'a Frame<'a>>,
+    /// The id of its task run.
+    pub(crate) task_run: Option<Uuid>,
+    /// The loop's current value, and the index of the iteration.
+    iteration: Option<(&'a str, usize)>,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame of the flow itself.
+    pub(crate) const fn root() -> Self {
+        Self { outer: None, task_run: None, iteration: None }
+    }
+
+    /// The frame for the children of a task.
+    pub(crate) const fn below(&'a self, task_run: Uuid) -> Self {
+        Self { outer: Some(self), task_run: Some(task_run), iteration: None }
+    }
+
+    /// The frame for one iteration of a loop.
+    pub(crate) const fn iteration(&'a self, task_run: Uuid, value: &'a str, index: usize) -> Self {
+        Self { outer: Some(self), task_run: Some(task_run), iteration: Some((value, index)) }
+    }
+
+    /// The values and iteration indexes of the loops, innermost first.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'a str, usize)> {
+        let mut frame = Some(*self);
+        std::iter::from_fn(move || {
+            let current = frame?;
+            frame = current.outer.copied();
+            Some(current.iteration)
+        })
+        .flatten()
+    }
+
+    /// The name of a task run in messages: `load[green]`.
+    pub(crate) fn name(&self, task_id: &str) -> String {
+        let mut values: Vec<&str> = self.values().map(|(value, _)| value).collect();
+        values.reverse();
+        values.iter().fold(task_id.to_owned(), |name, value| format!("{name}[{value}]"))
+    }
+
+    /// The parents that have a loop value, innermost first: `parents[0].taskrun.value`.
+    ///
+    /// A task directly in a loop has the value itself, as `taskrun.value`. For a task in an If in the loop, the
+    /// parent is the If.
+    pub(crate) fn parents(&self) -> Vec<Data> {
+        let outer = self.outer.map(Frame::values).into_iter().flatten();
+        outer.map(|(value, _)| context! { taskrun => context! { value => value } }).collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! Records a flow's run in the ledger: its start, each task run, its end.
+//!
+//! The recording session holds an advisory lock for the run, so that others can see that the run is alive.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
+
+use super::record::TaskRecord;
+use crate::database::locks;
+use crate::database::settings::Settings;
+use crate::database::statement::{render, sql};
+use crate::database::{failure as database_failure, session};
+use crate::error::{Error, Kind, Result};
+use crate::flow::context::task_run::Outputs;
+use crate::flow::model::flow::{Behavior, Concurrency};
+use crate::interrupt::Interrupt;
+use crate::ledger::run::Run;
+use crate::ledger::{RunStatus, schema};
+use crate::report::{Report, failure};
+
+/// Timeout of a write after a signal: the process must exit within five seconds.
+const HURRIED_TIMEOUT: Duration = Duration::from_millis(400);
+/// Timeout of a write while no signal has arrived.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a queued run checks for a free slot.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Larger outputs are not recorded.
+const OUTPUTS_LIMIT_BYTES: usize = 256 * 1024;
+
+/// The history of one run.
+pub(crate) struct History {
+    client: Client,
+    settings: Settings,
+    /// Whether a write has failed and the user has been told.
+    is_incomplete: AtomicBool,
+}
+
+impl History {
+    /// Upgrades the ledger's schema and uses `client` to write to it.
+    pub(crate) async fn open(settings: &Settings, client: Client) -> Result<Self> {
+        let mut client = client;
+        schema::upgrade(&mut client).await?;
+        Ok(Self { client, settings: settings.clone(), is_incomplete: AtomicBool::new(false) })
+    }
+
+    /// Waits for a free slot within the flow's concurrency limit.
+    pub(crate) async fn admit(
+        &self,
+        flow: &str,
+        concurrency: &Concurrency,
+        timeout: Duration,
+        interrupt: &Interrupt,
+        report: &dyn Report,
+    ) -> Result<()> {
+        let began = std::time::Instant::now();
+        let mut has_said = false;
+        loop {
+            for slot in 0..concurrency.limit {
+                if self.hold(&format!("taxi_etl: run {flow}, {slot}")).await? {
+                    return Ok(());
+                }
+            }
+            let limit = concurrency.limit;
+            let error = Error::new(
+                Kind::LockHeld,
+                format!("there are {limit} runs of {flow} under way, which is its limit"),
+            );
+            match concurrency.behavior {
+                Behavior::Fail => return Err(error.hint("its concurrency says FAIL: QUEUE waits instead")),
+                Behavior::Cancel => {
+                    return Err(error.hint("its concurrency says CANCEL: QUEUE waits instead"));
+                }
+                Behavior::Queue if began.elapsed() >= timeout => {
+                    return Err(error.hint("--lock-timeout waits longer, and running again later is safe"));
+                }
+                Behavior::Queue => {}
+            }
+            if !has_said {
+                report.notice(&format!(
+                    "waiting: there are {limit} runs of {flow} under way, which is its limit"
+                ));
+                has_said = true;
+            }
+            interrupt.sleep(LOOK_INTERVAL).await?;
+        }
+    }
+
+    /// Records the start of the run.
+    pub(crate) async fn begin(&self, run: &Run) -> Result<()> {
+        self.hold(&locks::of_run(run.id)).await?;
+        run.record_start(&self.client).await
+    }
+
+    async fn hold(&self, name: &str) -> Result<bool> {
+        let held = self.client.query_one(sql!("hold_lock.sql"), &[&name]).await;
+        Ok(held.map_err(|cause| database_failure::statement("cannot take a lock", cause))?.get(0))
+    }
+
+    /// Records the current state of a task run.
+    pub(crate) async fn task(
+        &self,
+        run: Uuid,
+        record: &TaskRecord,
+        interrupt: &Interrupt,
+        report: &dyn Report,
+    ) {
+        let is_hurried = interrupt.raised().is_some();
+        if is_hurried && self.is_incomplete.load(Ordering::Relaxed) {
+            return;
+        }
+        let unwritten = match in_time(interrupt, write_task(&self.client, run, record)).await {
+            Ok(()) => return,
+            Err(unwritten) => unwritten,
+        };
+        if !self.is_incomplete.swap(true, Ordering::Relaxed) {
+            report.notice(&format!("the run's history is incomplete: {unwritten}"));
+        }
+    }
+
+    /// Records the end of the run.
+    pub(crate) async fn end(
+        &self,
+        run: &Run,
+        status: RunStatus,
+        error: Option<&Error>,
+        interrupt: &Interrupt,
+        report: &dyn Report,
+    ) {
+        let record = async {
+            if run.record_end(&self.client, status, error).await.is_err() {
+                // the server may have been restarted
+                let client = session::connect(&self.settings).await?;
+                run.record_end(&client, status, error).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(unwritten) = in_time(interrupt, record).await {
+            report.notice(&format!("the run's end is not in the ledger: {unwritten}"));
+        }
+    }
+}
+
+/// Runs `writing` with a timeout, which is short after a signal. The error is the reason for the notice to the
+/// user.
+async fn in_time(interrupt: &Interrupt, writing: impl Future<Output = Result<()>>) -> Result<(), String> {
+    let deadline = async {
+        tokio::select! {
+            () = tokio::time::sleep(WRITE_TIMEOUT) => {}
+            _ = interrupt.wait() => tokio::time::sleep(HURRIED_TIMEOUT).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        written = writing => written.map_err(|error| failure::plain(&error)),
+        () = deadline => Err("the database does not answer".to_owned()),
+    }
+}
+
+async fn write_task(client: &Client, run: Uuid, record: &TaskRecord) -> Result<()> {
+    let outputs = match serde_json::to_string(&record.outputs) {
+        Ok(text) if text.len() <= OUTPUTS_LIMIT_BYTES && !text.contains("\\u0000") => record.outputs.clone(),
+        _ => Outputs::from_iter([(
+            "left out".to_owned(),
+            "they are too large, or hold what jsonb does not take".into(),
+        )]),
+    };
+    let (outputs, attempts, log) = (Json(outputs), Json(&record.attempts), Json(&record.log));
+    let status = record.status.name();
+    let values: [(&str, &(dyn ToSql + Sync)); 14] = [
+        ("task_run_id", &record.task_run_id),
+        ("run_id", &run),
+        ("parent_id", &record.parent_id),
+        ("task_id", &record.task_id),
+        ("task_type", &record.task_type),
+        ("value", &record.value),
+        ("status", &status),
+        ("attempts", &attempts),
+        ("outputs", &outputs),
+        ("log", &log),
+        ("error_kind", &record.error_kind),
+        ("error", &record.error),
+        ("started_at", &record.started_at),
+        ("finished_at", &record.finished_at),
+    ];
+    let (columns, values): (Vec<&str>, Vec<&(dyn ToSql + Sync)>) = values.into_iter().unzip();
+    let write = render!("ledger/record_task.sql", &minijinja::context! { columns })?;
+    let written = client.execute(&write, &values).await;
+    written
+        .map(drop)
+        .map_err(|cause| database_failure::statement("cannot write into taxi_etl.task_runs", cause))
+}

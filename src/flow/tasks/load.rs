@@ -1,0 +1,167 @@
+//! taxi's own task types: creating the target table, and the streaming load.
+
+use serde_json::Value as Json;
+
+use crate::database::identifier::TableName;
+use crate::error::{Error, Kind, Result};
+use crate::extract::source::Source;
+use crate::flow::context::task_run::{Outputs, TaskRun};
+use crate::flow::expression::{Scope, Template};
+use crate::flow::yaml::decode::properties;
+use crate::flow::yaml::document::{Diagnostic, Position};
+use crate::load::tables;
+use crate::month::job::Job;
+use crate::month::options::Options;
+use crate::month::plan::Plan;
+use crate::month::run::MonthRun;
+use crate::transform::reject;
+use crate::transform::row::Computed;
+use crate::transform::times::Period;
+
+properties! {
+    /// Creates the target table if it does not exist, from a SQL file built into taxi.
+    pub(crate) struct CreateTables as "a task that creates a table" {
+        /// The name of the SQL file.
+        "sql" => sql: Template,
+        /// The target table.
+        "table" => table: Template,
+    }
+}
+
+impl CreateTables {
+    /// The name of the SQL file and the table, with all values filled in.
+    pub(crate) fn resolve(&self, scope: &Scope) -> Result<(String, TableName), Diagnostic> {
+        Ok((scope.fill(&self.sql)?, table(scope, &self.table)?))
+    }
+
+    /// Creates the table if it does not exist.
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let (sql, table) = self.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
+        let mut session = run.context.databases.session(run, None).await?;
+        let guardian = session.guardian();
+        let created = tables::create(&mut session.client, &table, &sql);
+        guardian.guard(&run.interrupt, created).await?;
+        session.give_back().await;
+        Ok(Outputs::new())
+    }
+}
+
+properties! {
+    /// Streams a gzipped CSV into the target table: download, row keys, COPY, ATTACH or MERGE, in one transaction
+    /// with the ledger entry.
+    pub(crate) struct LoadCsv as "a load" {
+        /// The file's URL or path.
+        "from" => from: Template,
+        /// The target table.
+        "table" => table: Template,
+        /// The column that holds a row's timestamp.
+        "timeColumn" => time_column: Template,
+        /// The file's month, like 2021-01; nearly all rows are expected to lie in it.
+        "period" => period: Template,
+        /// Number of rows of the file as published; empty if unknown.
+        "publishedRows" => published_rows: Option<Template> = None,
+        /// The file's SHA-256 in hex; empty if unknown.
+        "sha256" => sha256: Option<Template> = None,
+        /// Maximum number of rejected rows; 0 if not set.
+        "maxRejects" => max_rejects: Option<Template> = None,
+        /// The file name to store with each row.
+        "filename" => filename: Template,
+        /// The column for the file name.
+        "filenameColumn" => filename_column: Template,
+        /// The column for the row key.
+        "rowKeyColumn" => row_key_column: Template,
+        /// The columns that make up the row key, in order.
+        "rowKey" => row_key: Vec<Template>,
+    }
+}
+
+impl LoadCsv {
+    /// The job with all values filled in.
+    pub(crate) fn job(&self, scope: &Scope) -> Result<Job, Diagnostic> {
+        let time_column = scope.fill(&self.time_column)?;
+        Ok(Job {
+            source: Source::parse(&scope.fill(&self.from)?).map_err(at(self.from.position))?,
+            period: Period::of_month(&time_column, &scope.fill(&self.period)?)
+                .map_err(at(self.period.position))?,
+            published_rows: rows(scope, self.published_rows.as_ref())?,
+            sha256: digest(scope, self.sha256.as_ref())?,
+            max_rejects: rejects(scope, self.max_rejects.as_ref())?,
+            filename: scope.fill(&self.filename)?,
+            table: table(scope, &self.table)?,
+            computed: Computed {
+                key_column: scope.fill(&self.row_key_column)?,
+                key_of: self.row_key.iter().map(|part| scope.fill(part)).collect::<Result<_, _>>()?,
+                filename_column: scope.fill(&self.filename_column)?,
+            },
+        })
+    }
+
+    /// Loads the file as a separate run that is part of the flow's run.
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let context = run.context;
+        let plan = Plan {
+            pipeline: context.flow.clone(),
+            taxi: context.input("taxi").unwrap_or_default().to_owned(),
+            inputs: context.inputs.clone(),
+            table_sql: None,
+            job: self.job(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?,
+        };
+        let (lock_timeout, retry_policy) = (context.lock_timeout, context.retry_policy);
+        let options = Options { lock_timeout, retry_policy, ..Options::default() };
+        let load = MonthRun::new(plan, options, true, run.reports())
+            .within_flow_run(context.run_id, context.secrets.clone());
+        let sessions = context.databases.sessions(run).await?;
+        let (summary, error, _) = load.finish(sessions, &run.interrupt).await;
+        context.add_loads([summary.clone()]);
+        if let Some(error) = error {
+            return Err(error);
+        }
+        match serde_json::to_value(&summary) {
+            Ok(Json::Object(outputs)) => Ok(outputs),
+            _ => Err(Error::new(Kind::Internal, "the summary of a load is not a JSON object")),
+        }
+    }
+}
+
+fn rows(scope: &Scope, template: Option<&Template>) -> Result<Option<u64>, Diagnostic> {
+    let Some(template) = template else { return Ok(None) };
+    match scope.fill(template)?.as_str() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Diagnostic {
+            position: template.position,
+            message: format!("{text:?} is not a number of rows"),
+        }),
+    }
+}
+
+fn digest(scope: &Scope, template: Option<&Template>) -> Result<Option<String>, Diagnostic> {
+    let Some(template) = template else { return Ok(None) };
+    let text = scope.fill(template)?.to_lowercase();
+    match hex::decode(&text) {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Ok(bytes) if bytes.len() == 32 => Ok(Some(text)),
+        _ => Err(Diagnostic {
+            position: template.position,
+            message: format!("{text:?} is not a SHA-256: 64 hexadecimal digits"),
+        }),
+    }
+}
+
+fn rejects(scope: &Scope, template: Option<&Template>) -> Result<u32, Diagnostic> {
+    let Some(template) = template else { return Ok(0) };
+    match scope.fill(template)?.as_str() {
+        "" => Ok(0),
+        text => text.parse().ok().filter(|count| *count <= reject::MOST).ok_or_else(|| Diagnostic {
+            position: template.position,
+            message: format!("{text:?} is not a number of rows up to {}", reject::MOST),
+        }),
+    }
+}
+
+fn table(scope: &Scope, template: &Template) -> Result<TableName, Diagnostic> {
+    TableName::parse(&scope.fill(template)?).map_err(at(template.position))
+}
+
+fn at(position: Position) -> impl Fn(Error) -> Diagnostic {
+    move |error| Diagnostic { position, message: error.to_string() }
+}

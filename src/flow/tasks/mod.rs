@@ -1,0 +1,11 @@
+//! The task types, one file per family: their properties and what they do.
+
+pub(crate) mod builtin;
+pub(crate) mod copy;
+pub(crate) mod dbt;
+pub(crate) mod flowable;
+pub(crate) mod http_client;
+pub(crate) mod load;
+pub(crate) mod process;
+pub(crate) mod query;
+pub(crate) mod shell;

@@ -1,0 +1,159 @@
+//! Child processes: reads their output line by line, and leaves none of them running.
+//!
+//! Each child runs in its own process group. The whole group is terminated when the task is cancelled, and when
+//! the child itself exits.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value as Json;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::error::{Error, Kind, Result};
+use crate::flow::context::task_run::{Outputs, TaskRun};
+use crate::report::log::Level;
+
+/// How long processes have to exit after SIGTERM, before SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often to check whether they have exited.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long to wait for the remaining output after the child has exited: a background process may hold the pipe
+/// open.
+const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
+/// Maximum length of a line; the rest of a longer line counts as the next line.
+const LINE_LIMIT_BYTES: u64 = 64 * 1024;
+
+/// The result of a process.
+pub(crate) struct Ended {
+    /// The exit code, or 128 plus the signal number if a signal ended the process.
+    pub(crate) exit_code: i32,
+    /// The outputs that it printed in lines of the form `::{"outputs": {…}}::`.
+    pub(crate) vars: Outputs,
+}
+
+/// Runs a script with the interpreter, in the working directory. Its output is written to the task's log.
+pub(crate) async fn run(
+    run: &TaskRun<'_>,
+    interpreter: &[String],
+    script: &Path,
+    working_dir: &Path,
+    environment: &[(String, String)],
+) -> Result<Ended> {
+    let (program, arguments) = interpreter
+        .split_first()
+        .ok_or_else(|| Error::new(Kind::Configuration, "an interpreter is a program and its arguments"))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .arg(script)
+        .current_dir(working_dir)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(|cause| Error::file("run", Path::new(program), cause))?;
+    let group = Group::of(&child);
+    let vars = RefCell::new(Outputs::new());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut output = std::pin::pin!(async {
+        let take = |line: &str| take_vars(line, &mut vars.borrow_mut());
+        tokio::join!(
+            lines(stdout, |line| if !take(line) {
+                run.say(Level::Info, line)
+            }),
+            // many programs write progress messages to stderr
+            lines(stderr, |line| run.say(Level::Info, line)),
+        );
+    });
+    let mut read = false;
+    let ended = tokio::select! {
+        biased;
+        signal = run.interrupt.wait() => Err(signal),
+        status = async {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = &mut output => read = true,
+            }
+            child.wait().await
+        } => status.map_err(|cause| Error::new(Kind::Io, "cannot wait for a process").because(cause)),
+    };
+    if ended.is_err() {
+        group.end(&mut child).await;
+    }
+    if !read {
+        // after the timeout, ignore the output of background processes
+        let _ = tokio::time::timeout(REST_OF_OUTPUT, &mut output).await;
+    }
+    group.kill();
+    let status = ended?;
+    use std::os::unix::process::ExitStatusExt as _;
+    let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    Ok(Ended { exit_code, vars: vars.take() })
+}
+
+/// A process group.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// Sends SIGTERM, waits up to [`GRACE`], then sends SIGKILL.
+    async fn end(&self, child: &mut Child) {
+        self.send(Signal::SIGTERM);
+        let all_gone = async {
+            let _ = child.wait().await;
+            // the shell exits first and does not wait for the other processes
+            while self.0.is_some_and(|group| killpg(group, None).is_ok()) {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let _ = tokio::time::timeout(GRACE, all_gone).await;
+        self.kill();
+        let _ = child.wait().await;
+    }
+
+    fn kill(&self) {
+        self.send(Signal::SIGKILL);
+    }
+
+    fn send(&self, signal: Signal) {
+        // ignore the error if the group no longer exists
+        let _ = self.0.map(|group| killpg(group, signal));
+    }
+}
+
+async fn lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str)) {
+    use tokio::io::AsyncReadExt as _;
+    let Some(stream) = stream else { return };
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE_LIMIT_BYTES).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => take(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])),
+        }
+    }
+}
+
+/// Reads the outputs from a marked line; returns whether the line was one.
+fn take_vars(line: &str, vars: &mut Outputs) -> bool {
+    let marked = line.strip_prefix("::").and_then(|line| line.strip_suffix("::"));
+    let Some(Ok(Json::Object(mut marked))) = marked.map(serde_json::from_str) else { return false };
+    match marked.remove("outputs") {
+        Some(Json::Object(outputs)) => {
+            vars.extend(outputs);
+            true
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,4 @@
+//! Reads YAML into nodes with positions, and decodes the nodes into types.
+
+pub(crate) mod decode;
+pub mod document;

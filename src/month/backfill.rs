@@ -1,0 +1,115 @@
+//! A backfill: many plans, each one a run of its own, several at a time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::options::Options;
+use super::plan::Plan;
+use super::run::MonthRun;
+use super::sessions::Sessions;
+use crate::database::settings::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::report::summary::{FileSummary, Outcome};
+use crate::report::{Event, Report};
+
+/// The result of one plan: its summary, and the error if the load failed.
+pub(crate) type PlanResult = (FileSummary, Option<Error>);
+
+/// The settings of a backfill.
+pub(crate) struct Backfill {
+    /// The database to load into.
+    pub(crate) settings: Settings,
+    /// The options of every load.
+    pub(crate) options: Options,
+    /// How many plans run at the same time.
+    pub(crate) jobs: usize,
+    /// Whether to start no further plans after a failure.
+    pub(crate) fail_fast: bool,
+    /// Whether the range ends at `latest`. If so, a month that is not published yet is not a failure.
+    pub(crate) to_latest: bool,
+}
+
+/// State that the workers share.
+struct Workers {
+    backfill: Backfill,
+    interrupt: Interrupt,
+    report: Arc<dyn Report>,
+    plans: Mutex<VecDeque<(usize, Plan)>>,
+    results: Mutex<Vec<(usize, PlanResult)>>,
+    some_failed: AtomicBool,
+}
+
+impl Backfill {
+    /// Runs the plans and returns their results in the order of the plans. The first worker uses `sessions`.
+    pub(crate) async fn run(
+        self,
+        plans: Vec<Plan>,
+        sessions: Sessions,
+        interrupt: &Interrupt,
+        report: Arc<dyn Report>,
+    ) -> Result<Vec<PlanResult>> {
+        report.emit(None, Event::RangeBegan(plans.len()));
+        let not_begun: Vec<PlanResult> = plans.iter().map(|plan| (plan.summary(), None)).collect();
+        let workers = self.jobs.min(plans.len());
+        let shared = Arc::new(Workers {
+            backfill: self,
+            interrupt: interrupt.clone(),
+            report,
+            plans: Mutex::new(plans.into_iter().enumerate().collect()),
+            results: Mutex::default(),
+            some_failed: AtomicBool::new(false),
+        });
+        let mut first = Some(sessions);
+        let workers: Vec<_> =
+            (0..workers).map(|_| tokio::spawn(Arc::clone(&shared).work(first.take()))).collect();
+        for worker in workers {
+            worker
+                .await
+                .map_err(|cause| Error::new(Kind::Internal, "a worker's task failed").because(cause))?;
+        }
+        let mut all = not_begun;
+        for (index, ended) in lock(&shared.results).drain(..) {
+            all[index] = ended;
+        }
+        Ok(all)
+    }
+}
+
+impl Workers {
+    async fn work(self: Arc<Self>, mut sessions: Option<Sessions>) {
+        while let Some((index, plan)) = self.next() {
+            let run = MonthRun::new(plan, self.backfill.options, true, Arc::clone(&self.report));
+            // the server may have been restarted since the previous month
+            let usable = sessions.take().filter(|sessions| !sessions.is_closed());
+            let connected = match usable {
+                Some(usable) => Ok(usable),
+                None => self.interrupt.or(Sessions::open(&self.backfill.settings)).await,
+            };
+            let ended = match connected {
+                Ok(connected) => {
+                    let (summary, error, left) = run.finish(connected, &self.interrupt).await;
+                    sessions = left;
+                    (summary, error)
+                }
+                Err(error) => run.fail(error),
+            };
+            let missing = ended.0.status == Outcome::NotPublished && !self.backfill.to_latest;
+            if missing || ended.0.status == Outcome::Failed {
+                self.some_failed.store(true, Ordering::Relaxed);
+            }
+            self.report.emit(Some(&ended.0.filename), Event::MonthEnded(&ended.0.line()));
+            lock(&self.results).push((index, ended));
+        }
+    }
+
+    fn next(&self) -> Option<(usize, Plan)> {
+        let stop = self.backfill.fail_fast && self.some_failed.load(Ordering::Relaxed);
+        if stop || self.interrupt.raised().is_some() { None } else { lock(&self.plans).pop_front() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

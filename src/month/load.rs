@@ -1,0 +1,281 @@
+//! Loads one file into one table, in three steps of one transaction:
+//!
+//! ```text
+//! prepare                          stream                              commit
+//! lock the month, decide, open     download, decompress, parse,        add the rows to the target,
+//! the source, inspect the target   encode, COPY into staging tables    record the success, COMMIT
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Transaction};
+use uuid::Uuid;
+
+use super::decision::Decision;
+use super::job::Job;
+use super::options::{IfLoaded, Options};
+use super::sessions::Sessions;
+use crate::database::failure as database_failure;
+use crate::database::locks::{self, Lock};
+use crate::database::statement::sql;
+use crate::error::{Detail, Error, Kind, Result};
+use crate::extract::download::{self, Downloaded};
+use crate::extract::gunzip;
+use crate::extract::records::Records;
+use crate::extract::source::Body;
+use crate::ledger::run::Run;
+use crate::ledger::{history, rejects};
+use crate::load::columns::columns_to_fill;
+use crate::load::staging::Staging;
+use crate::load::target::{self, Route};
+use crate::load::{Load, copy, count_held};
+use crate::report::load_counts::LoadCounts;
+use crate::report::phase::{Phase, Progress};
+use crate::report::{Report, failure};
+use crate::transform::batch::{self, Batch, Transformed};
+use crate::transform::row::{Column, RowEncoder};
+
+/// Outcome of a load that did not fail.
+pub(crate) enum LoadOutcome {
+    /// This run has loaded the file.
+    Loaded(LoadCounts),
+    /// The file was already loaded, by the run with this ID.
+    Skipped(Uuid),
+}
+
+/// What the three steps share.
+struct Steps<'a> {
+    job: &'a Job,
+    options: &'a Options,
+    run: &'a mut Run,
+    report: &'a Arc<dyn Report>,
+}
+
+/// A whole file that is staged on the server, but not in the target yet.
+struct Staged {
+    staging: Staging,
+    transformed: Transformed,
+    downloaded: Downloaded,
+    duplicate_keys: u64,
+}
+
+/// Loads the file of `job` and records `run` in one transaction, unless there is nothing to do. If the file changes
+/// at the source while it is read, the load starts over, as often as the retry policy allows.
+pub(crate) async fn run(
+    job: &Job,
+    sessions: &mut Sessions,
+    run: &mut Run,
+    options: &Options,
+    report: &Arc<dyn Report>,
+) -> Result<LoadOutcome> {
+    run.filename = Some(job.filename.clone());
+    run.table = Some(job.table.clone());
+    run.server_pid = Some(sessions.server_pids[0]);
+    let columns = columns_to_fill(&sessions.load, &job.table, &job.computed, &job.period.time_column).await?;
+    let names = job.names(&columns);
+    locks::bound(&sessions.control, options.lock_timeout, false).await?;
+    let phases = run.phases.clone();
+    let mut retries = options.retry_policy.retries;
+    loop {
+        let mut steps = Steps { job, options, run, report };
+        match steps.load(sessions, &columns, &names).await {
+            Err(error) if retries > 0 && error.detail() == Some(Detail::SourceChanged) => {
+                report.notice(&format!("{}; starting over", failure::line(&error)));
+                // record this attempt as failed: the next one may find nothing to do, and then records no run
+                run.record_failure(&sessions.control, &error).await?;
+                run.begin_again(phases.clone());
+                retries -= 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl Steps<'_> {
+    async fn load(
+        &mut self,
+        sessions: &mut Sessions,
+        columns: &[Column],
+        names: &minijinja::Value,
+    ) -> Result<LoadOutcome> {
+        let table = &self.job.table;
+        let begun = sessions.load.transaction().await;
+        let transaction = begun
+            .map_err(|cause| database_failure::statement(format!("the load into {table} failed"), cause))?;
+        let (load, body) = match self.prepare(&transaction, &sessions.control, names).await? {
+            Ok(prepared) => prepared,
+            Err(loaded_by) => return Ok(LoadOutcome::Skipped(loaded_by)),
+        };
+        let staged = self.stream(&load, body, columns).await?;
+        let phase = self.report.begin(Phase::Commit, None);
+        let counts = self.add(&load, staged).await?;
+        self.run.committing.store(true, Ordering::Relaxed);
+        transaction.commit().await.map_err(|cause| {
+            database_failure::statement(format!("the commit of the load into {table} failed"), cause).hint(
+                "taxi_etl.runs shows whether the commit took effect; it is safe to load again in either case",
+            )
+        })?;
+        self.run.phases.end(phase, &format!("{} rows inserted", counts.rows_inserted));
+        Ok(LoadOutcome::Loaded(counts))
+    }
+
+    /// Waits for other loads of the month, decides whether there is anything to do, opens the source and inspects
+    /// the target. The inner error is the ID of the run that has already loaded the file.
+    async fn prepare<'a>(
+        &mut self,
+        transaction: &'a Transaction<'a>,
+        control: &'a Client,
+        names: &'a minijinja::Value,
+    ) -> Result<Result<(Load<'a>, Body), Uuid>>
+    where
+        Self: 'a,
+    {
+        let Self { job, options, report, .. } = *self;
+        let phase = report.begin(Phase::Prepare, None);
+        begin(transaction, self.run.id).await?;
+        history::mark_lost(control).await?;
+        let month = Lock::of_month(&job.table, job.period.range.start, &job.filename, options.lock_timeout);
+        locks::take(transaction, control, &month, report.as_ref()).await?;
+        let decision = job.decide(control, options).await?;
+        let was_loaded = options.force || !matches!(decision, Decision::Load { again: false });
+        // after the locks: the source would not keep the download open for as long as another load may take
+        let opened = match &decision {
+            Decision::Skip(previous) => Err(previous.run_id),
+            Decision::Load { .. } => Ok(job.source.open(options.retry_policy, report).await?),
+            Decision::LoadIfChanged(previous) => {
+                let changed = job.source.open_unless(&previous.description, options.retry_policy, report);
+                changed.await?.ok_or(previous.run_id)
+            }
+        };
+        let body = match opened {
+            Ok(body) => body,
+            Err(loaded_by) => {
+                self.run.phases.end(phase, "nothing to do");
+                return Ok(Err(loaded_by));
+            }
+        };
+        self.run.source = Some((job.source.address(), body.description.clone()));
+        self.run.record_start(control).await?;
+        if job.max_rejects > 0 {
+            // makes a missing privilege fail now, before all the work
+            rejects::record(transaction, self.run.id, &job.filename, &[]).await?;
+        }
+        let target = target::inspect(control, &job.table, &job.period).await?;
+        let detail = match &target.route {
+            Route::Attach(partition) => format!("the month becomes the partition {}", partition.name),
+            Route::Merge(reason) => format!("the rows are merged: {reason}"),
+        };
+        self.run.phases.end(phase, &detail);
+        let load = Load {
+            transaction,
+            control,
+            server_pid: self.run.server_pid.unwrap_or_default(),
+            table: &job.table,
+            target,
+            period: &job.period,
+            filename: &job.filename,
+            names,
+            was_loaded,
+            replaces: options.if_loaded == IfLoaded::Replace,
+            lock_timeout: options.lock_timeout,
+            report: report.as_ref(),
+        };
+        Ok(Ok((load, body)))
+    }
+
+    /// Streams the file into the staging tables.
+    async fn stream(&mut self, load: &Load<'_>, body: Body, columns: &[Column]) -> Result<Staged> {
+        let job = self.job;
+        let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
+        let phase = self.report.begin(Phase::Load, Some(&progress));
+        let expected = [job.sha256.clone(), body.description.sha256.clone()];
+        let (stages, batches) = start_stages(job, body, columns, &progress).await?;
+        let mut staging = Staging::new(&load.target.route, self.run.id);
+        copy::copy_all(load, &mut staging, batches).await?;
+        let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
+        let downloaded = stages.download.await.map_err(task_failed)?;
+        let mut transformed = stages.transform.await.map_err(task_failed)?;
+        if let Some(expected) = expected.iter().flatten().find(|expected| **expected != downloaded.sha256) {
+            let (address, found) = (job.source.address(), &downloaded.sha256);
+            let text = format!("{address} has the SHA-256 {found}, but {expected} is expected");
+            return Err(Error::new(Kind::Data, text));
+        }
+        let detail = match transformed.rejects.len() {
+            0 => format!("{} rows staged", staging.rows()),
+            rejected => format!("{} rows staged, {rejected} rejected", staging.rows()),
+        };
+        self.run.phases.end(phase, &detail);
+        let phase = self.report.begin(Phase::CountDuplicates, None);
+        let candidates = std::mem::take(&mut transformed.duplicates);
+        let duplicate_keys = staging.count_duplicate_keys(load, candidates).await?;
+        self.run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
+        Ok(Staged { staging, transformed, downloaded, duplicate_keys })
+    }
+
+    /// Adds the staged rows to the target, and records the success in the ledger. Only the commit remains.
+    async fn add(&mut self, load: &Load<'_>, staged: Staged) -> Result<LoadCounts> {
+        let Staged { staging, transformed, downloaded, duplicate_keys } = staged;
+        let rows_staged = staging.rows();
+        let rows_rejected = transformed.rejects.len() as u64;
+        let added = load.add(staging, &transformed).await?;
+        let rows_in_period = match added.rows_in_period {
+            Some(rows) => rows,
+            None => count_held(load.transaction, load.table, load.filename, load.period, load.names).await?,
+        };
+        let counts = LoadCounts {
+            rows_read: rows_staged + rows_rejected,
+            rows_staged,
+            rows_inserted: added.rows_inserted,
+            rows_matched: rows_staged - added.rows_inserted,
+            rows_rejected,
+            rows_deleted: added.rows_deleted,
+            rows_in_period,
+            duplicate_keys,
+            csv_bytes: transformed.csv_bytes,
+            downloaded_bytes: downloaded.length_bytes,
+            sha256: downloaded.sha256,
+        };
+        if added.rows_deleted > 0 {
+            history::forget_matched(load.transaction, load.table, load.filename).await?;
+        }
+        if rows_rejected > 0 {
+            rejects::record(load.transaction, self.run.id, load.filename, &transformed.rejects).await?;
+        }
+        self.run.record_success(load.transaction, &counts).await?;
+        Ok(counts)
+    }
+}
+
+/// Sets up the transaction, and takes the lock that shows other runs that this run is alive.
+async fn begin(transaction: &Transaction<'_>, run: Uuid) -> Result<()> {
+    let failed = |cause| database_failure::statement("cannot prepare the session that loads", cause);
+    transaction.batch_execute(sql!("session.sql")).await.map_err(failed)?;
+    transaction.execute(sql!("mark_run.sql"), &[&locks::of_run(run)]).await.map(drop).map_err(failed)
+}
+
+/// The tasks of the running stages.
+struct Stages {
+    download: JoinHandle<Downloaded>,
+    transform: JoinHandle<Transformed>,
+}
+
+/// Starts the stages from the download to the encoded rows.
+async fn start_stages(
+    job: &Job,
+    body: Body,
+    columns: &[Column],
+    progress: &Progress,
+) -> Result<(Stages, mpsc::Receiver<Result<Batch>>)> {
+    let address = body.address.clone();
+    let (download, compressed) = download::start(body, Arc::clone(&progress.bytes));
+    let mut records = Records::new(gunzip::start(compressed, address.clone()), address.clone());
+    let header = records.header().await?;
+    let encoder = RowEncoder::new(columns, &job.computed, &job.period.time_column, &header)
+        .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))?;
+    let (transform, batches) =
+        batch::start(records, encoder, job.period.clone(), job.max_rejects, Arc::clone(&progress.rows));
+    Ok((Stages { download, transform }, batches))
+}

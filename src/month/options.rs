@@ -1,0 +1,41 @@
+//! The options that apply to every load.
+
+use std::time::Duration;
+
+use crate::extract::transfer::RetryPolicy;
+
+/// What to do if the file has changed at the source since it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum IfLoaded {
+    /// Leave the target unchanged, and do not ask the source.
+    Skip,
+    /// Insert the rows that are new.
+    #[default]
+    Merge,
+    /// Replace the rows of the loaded file with those of the new file, in one transaction.
+    Replace,
+}
+
+impl IfLoaded {
+    /// The stable name that the ledger uses.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Merge => "merge",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// Options that apply to every load.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    /// Load a file even if it is already loaded.
+    pub(crate) force: bool,
+    /// What to do if the file has changed at the source since it was loaded.
+    pub(crate) if_loaded: IfLoaded,
+    /// Longest wait for a lock that another run or session holds.
+    pub(crate) lock_timeout: Duration,
+    /// Timeout and retry settings for the source.
+    pub(crate) retry_policy: RetryPolicy,
+}
