@@ -131,7 +131,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct LoadArgs {
     /// Taxi type: yellow or green
-    #[arg(long)]
+    #[arg(long, value_parser = values::taxi)]
     pub(crate) taxi: String,
     /// Year of the month; leave it out with --month previous
     #[arg(long)]
@@ -234,7 +234,7 @@ pub(crate) struct BackfillArgs {
     #[arg(requires = "trigger")]
     pub(crate) flow: Option<PathBuf>,
     /// Taxi type: yellow, green or all
-    #[arg(long)]
+    #[arg(long, value_parser = values::taxi_or_all)]
     pub(crate) taxi: Option<String>,
     /// Trigger of the flow
     #[arg(long, value_name = "ID", requires = "flow")]
@@ -365,7 +365,7 @@ pub(crate) enum RunsCommand {
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
     /// Taxi type: yellow, green or all
-    #[arg(long)]
+    #[arg(long, value_parser = values::taxi_or_all)]
     pub(crate) taxi: String,
     /// Year to verify
     #[arg(long)]
@@ -385,7 +385,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
     /// Taxi type whose table and file to check: yellow, green or all
-    #[arg(long, default_value = "all")]
+    #[arg(long, default_value = "all", value_parser = values::taxi_or_all)]
     pub(crate) taxi: String,
     /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
     #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]

@@ -120,7 +120,7 @@ fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
     assert!(proxy.has_struck());
 
     // for ever: in the middle of the load, and on the way there
-    for (place, said) in [(30_000, "the ledger will know the run as lost"), (300, ""), (1500, "")] {
+    for (place, said) in [(30_000, "the next load marks this run as lost"), (300, ""), (1500, "")] {
         proxy.arm(Fault::Stall(Way::ToServer, place, Duration::from_secs(3600)));
         let error = refusal(&load("green", 2020, 3), 69);
         assert!(error.contains("answer") && error.contains(said), "behind {place} bytes: {error}");
@@ -213,7 +213,7 @@ fn passwords_in_addresses_are_not_repeated() {
         1,
     );
     let error = refusal(&load_into(&no_password, "testdata"), 77);
-    assert!(error.contains("password missing"), "{error}");
+    assert!(error.contains("no password was given"), "{error}");
 }
 
 #[test]

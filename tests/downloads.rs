@@ -354,7 +354,7 @@ fn a_flow_may_pin_the_file_and_allow_rejects() {
     };
     let right = hex::encode(Sha256::digest(&content));
     let error = refusal(&run(&"0".repeat(64), "1"), DATA);
-    assert!(error.contains(&format!("has the SHA-256 {right}, and should have 000")), "{error}");
+    assert!(error.contains(&format!("has the SHA-256 {right}, but 000")), "{error}");
     let error = refusal(&run(&right, "0"), DATA);
     assert!(error.contains("line 3: has 2 cells, the header has 18"), "{error}");
     let error = refusal(&run("abc", "0"), 78);

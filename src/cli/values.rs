@@ -8,6 +8,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan as _, Zoned};
 
 use crate::flow::expression::dates;
+use crate::flow::model::flow::Flow;
+use crate::flow::plan;
 use crate::month::calendar::Month;
 
 /// Default lock timeout.
@@ -47,6 +49,28 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
     let duration: SignedDuration = text.parse().map_err(|_| "this is no time like 90s or 5m".to_owned())?;
     duration.try_into().map_err(|_| "a time is not negative".to_owned())
+}
+
+/// Parses a taxi type: one of those that the built-in flow knows.
+pub(crate) fn taxi(text: &str) -> Result<String, String> {
+    let known = taxi_types()?;
+    match known.iter().any(|known| known == text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("possible values: {}", known.join(", "))),
+    }
+}
+
+/// Parses a taxi type, or `all`.
+pub(crate) fn taxi_or_all(text: &str) -> Result<String, String> {
+    match text {
+        "all" => Ok(text.to_owned()),
+        _ => taxi(text).map_err(|known| format!("{known}, all")),
+    }
+}
+
+fn taxi_types() -> Result<Vec<String>, String> {
+    let flow = Flow::builtin(plan::PIPELINE).map_err(|error| error.to_string())?;
+    Ok(flow.taxi_types("all").into_iter().map(str::to_owned).collect())
 }
 
 /// A date on the command line.

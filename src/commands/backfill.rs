@@ -5,12 +5,13 @@ use std::sync::Arc;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::{load, settings, target};
+use super::{settings, target};
 use crate::cli::BackfillArgs;
 use crate::cli::values::{First, Last};
 use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::flow::model::flow::Flow;
+use crate::flow::plan;
 use crate::interrupt::Interrupt;
 use crate::month::backfill::{Backfill, PlanResult};
 use crate::month::calendar::Month;
@@ -64,7 +65,7 @@ pub(crate) async fn run(
 /// The plans of the range, one taxi type after the other.
 fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
-    let flow = Flow::builtin(load::PIPELINE)?;
+    let flow = Flow::builtin(plan::PIPELINE)?;
     let source = settings::source_base(args.run.source.as_ref())?;
     let of_months =
         || Error::new(Kind::Usage, "a range of months goes from a month to a month, like 2021-01");
@@ -77,7 +78,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let plan = |taxi: &str| {
         let months = first.to(last);
         months
-            .map(|month| load::plan(&flow, taxi, month, source.as_ref(), args.run.max_rejects))
+            .map(|month| plan::of_month(&flow, taxi, month, source.as_ref(), args.run.max_rejects))
             .collect::<Result<Vec<_>>>()
     };
     let mut plans = Vec::new();

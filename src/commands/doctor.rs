@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::{load, settings};
+use super::settings;
 use crate::cli::DoctorArgs;
 use crate::doctor::{Check, CheckLevel, Findings, database, embedded, source};
 use crate::error::{Error, Kind, Result};
 use crate::flow::model::flow::Flow;
+use crate::flow::plan;
 use crate::month::calendar::Month;
 use crate::month::job::Job;
 use crate::month::plan::Plan;
@@ -27,12 +28,14 @@ struct Diagnosis {
 
 /// Checks everything that a load needs, without changing anything.
 pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<CommandOutput> {
-    let flow = Flow::builtin(load::PIPELINE)?;
+    let flow = Flow::builtin(plan::PIPELINE)?;
     let base = settings::source_base(args.source.as_ref())?;
     let month = Month::new(MONTH.0, MONTH.1)
         .ok_or_else(|| Error::new(Kind::Internal, "the month to look for is none"))?;
-    let plans =
-        flow.taxi_types(&args.taxi).into_iter().map(|taxi| load::plan(&flow, taxi, month, base.as_ref(), 0));
+    let plans = flow
+        .taxi_types(&args.taxi)
+        .into_iter()
+        .map(|taxi| plan::of_month(&flow, taxi, month, base.as_ref(), 0));
     let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
     let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
 

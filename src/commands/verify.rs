@@ -3,11 +3,12 @@
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use super::{load, settings, target};
+use super::{settings, target};
 use crate::cli::VerifyArgs;
 use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::flow::model::flow::Flow;
+use crate::flow::plan;
 use crate::month::calendar::Month;
 use crate::month::job::Job;
 use crate::month::plan::Plan;
@@ -32,7 +33,7 @@ pub(crate) async fn run(
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<CommandOutput> {
-    let flow = Flow::builtin(load::PIPELINE)?;
+    let flow = Flow::builtin(plan::PIPELINE)?;
     let numbers = args.month.map_or(1..=12, |month| month..=month);
     let months: Vec<Month> = numbers.filter_map(|month| Month::new(args.year, month)).collect();
     let database = settings::database(&args.database)?;
@@ -43,7 +44,7 @@ pub(crate) async fn run(
     })?;
     let mut files = Vec::new();
     for taxi in flow.taxi_types(&args.taxi) {
-        let plans = months.iter().map(|month| load::plan(&flow, taxi, *month, None, 0));
+        let plans = months.iter().map(|month| plan::of_month(&flow, taxi, *month, None, 0));
         let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
         let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
         files.extend(session::while_answering(&settings, verify::check(&mut client, &jobs)).await?);

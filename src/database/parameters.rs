@@ -60,6 +60,20 @@ impl Parameters {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The parameters that the driver parses itself, as its `key='value'` string. The others are taxi's.
+    pub(crate) fn for_driver(&self) -> String {
+        let is_ours = |name: &str| {
+            name.starts_with("ssl") && name != "sslnegotiation"
+                || ["passfile", "service", "servicefile", "tcp_user_timeout", "target_session_attrs"]
+                    .contains(&name)
+        };
+        let pairs = self.0.iter().filter(|(name, _)| !is_ours(name)).map(|(name, value)| {
+            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+            format!("{name}='{value}'")
+        });
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+
     /// Sets a parameter, unless it is set already.
     pub(crate) fn fill(&mut self, name: &str, value: impl Into<String>) {
         if self.get(name).is_none() {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 
 use super::environment;
 use super::parameters::Parameters;
@@ -64,89 +64,70 @@ impl Settings {
     }
 
     fn of(parameters: &Parameters, advice: Option<String>) -> Result<Self> {
-        let mut config = Config::new();
         let refuse = |text: String| Error::new(Kind::Configuration, text);
-        let wrong = |name: &str, wanted: &str| refuse(format!("the connection parameter {name} is {wanted}"));
-        let list =
-            |name| parameters.get(name).map(|list| list.split(',').collect::<Vec<_>>()).unwrap_or_default();
-        let (hosts, addresses) = (list("host"), list("hostaddr"));
-        for host in &hosts {
-            config.host(*host);
-        }
-        for address in &addresses {
-            config.hostaddr(address.parse().map_err(|_| wrong("hostaddr", "a list of IP addresses"))?);
-        }
-        let places = hosts.len().max(addresses.len());
-        if places == 0 || hosts.iter().any(|host| host.is_empty()) {
+        let mut config: Config =
+            parameters.for_driver().parse().map_err(|cause: tokio_postgres::Error| {
+                refuse("a connection parameter is invalid".to_owned()).because(cause)
+            })?;
+        let hosts = config.get_hosts();
+        let host_count = hosts.len().max(config.get_hostaddrs().len());
+        if host_count == 0 || hosts.contains(&Host::Tcp(String::new())) {
             return Err(refuse("the database URL names no host".to_owned()));
         }
-        let ports = list("port");
-        if ports.len() > 1 && ports.len() != places {
-            return Err(refuse(format!("there are {} ports for {places} hosts", ports.len())));
+        if config.get_user().is_none() {
+            return Err(refuse("the database URL names no user".to_owned()));
         }
-        for port in ports {
-            let port = if port.is_empty() { Some(5432) } else { port.parse().ok() };
-            config.port(port.ok_or_else(|| wrong("port", "a number up to 65535"))?);
+        let ports = config.get_ports().len();
+        if ports > 1 && ports != host_count {
+            return Err(refuse(format!("there are {ports} ports for {host_count} hosts")));
         }
-        config
-            .user(parameters.get("user").ok_or_else(|| refuse("the database URL names no user".to_owned()))?);
-        // without a password, the server's refusal says more than the driver's
-        config.password(parameters.get("password").unwrap_or_default());
-        if let Some(database) = parameters.get("dbname") {
-            config.dbname(database);
+        if config.get_password().is_none() {
+            // without a password, the server's refusal says more than the driver's
+            config.password("");
         }
-        config.application_name(parameters.get("application_name").unwrap_or("taxi-etl"));
-        if let Some(options) = parameters.get("options") {
-            config.options(options);
+        if config.get_application_name().is_none() {
+            config.application_name("taxi-etl");
         }
-        let number = |name| match parameters.get(name) {
-            Some(text) => text.parse::<i32>().map(Some).map_err(|_| wrong(name, "a whole number")),
-            None => Ok(None),
-        };
-        let seconds = |count: i32| Duration::from_secs(count.max(0).unsigned_abs().into());
-        config.connect_timeout(match number("connect_timeout")? {
-            None => CONNECT_TIMEOUT,
-            // libpq waits without limit; here, the limit is a year
-            Some(..=0) => Duration::from_secs(365 * 86_400),
-            Some(count) => seconds(count),
-        });
-        if let Some(count) = number("keepalives")? {
-            config.keepalives(count != 0);
+        if config.get_connect_timeout().is_none() {
+            // libpq waits without limit if the parameter is zero; here, the limit is a year
+            let is_given = parameters.get("connect_timeout").is_some();
+            config.connect_timeout(if is_given {
+                Duration::from_secs(365 * 86_400)
+            } else {
+                CONNECT_TIMEOUT
+            });
         }
-        config.keepalives_idle(number("keepalives_idle")?.map_or(KEEPALIVE_IDLE, seconds));
-        config.keepalives_interval(number("keepalives_interval")?.map_or(KEEPALIVE_INTERVAL, seconds));
-        let retries = number("keepalives_retries")?.map_or(KEEPALIVE_RETRIES, i32::unsigned_abs);
-        config.keepalives_retries(retries);
-        match number("tcp_user_timeout")? {
-            None => _ = config.tcp_user_timeout(IDLE_TIMEOUT),
-            // as in libpq: the system's default
-            Some(..=0) => {}
-            Some(milliseconds) => {
-                config.tcp_user_timeout(Duration::from_millis(milliseconds.unsigned_abs().into()));
+        for (name, set, default) in [
+            ("keepalives_idle", Config::keepalives_idle as fn(&mut _, _) -> &mut _, KEEPALIVE_IDLE),
+            ("keepalives_interval", Config::keepalives_interval, KEEPALIVE_INTERVAL),
+        ] {
+            if parameters.get(name).is_none() {
+                set(&mut config, default);
             }
         }
+        if parameters.get("keepalives_retries").is_none() {
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+        }
+        // not left to the driver, which takes libpq's milliseconds for seconds
+        match parameters.get("tcp_user_timeout").map(str::parse::<i32>) {
+            None => _ = config.tcp_user_timeout(IDLE_TIMEOUT),
+            // as in libpq: the system's default
+            Some(Ok(..=0)) => {}
+            Some(Ok(milliseconds)) => {
+                config.tcp_user_timeout(Duration::from_millis(milliseconds.unsigned_abs().into()));
+            }
+            Some(Err(_)) => return Err(refuse("tcp_user_timeout must be a whole number".to_owned())),
+        }
+        // not left to the driver, which does not know "primary"
         match parameters.get("target_session_attrs") {
             None | Some("any") => {}
             Some("read-write" | "primary") => _ = config.target_session_attrs(TargetSessionAttrs::ReadWrite),
             Some(_) => {
-                return Err(wrong("target_session_attrs", "any, read-write or primary: a load writes"));
+                return Err(refuse(
+                    "target_session_attrs must be any, read-write or primary, because a load writes"
+                        .to_owned(),
+                ));
             }
-        }
-        match parameters.get("load_balance_hosts") {
-            None | Some("disable") => {}
-            Some("random") => _ = config.load_balance_hosts(LoadBalanceHosts::Random),
-            Some(_) => return Err(wrong("load_balance_hosts", "disable or random")),
-        }
-        match parameters.get("channel_binding") {
-            None | Some("prefer") => {}
-            Some("disable") => _ = config.channel_binding(ChannelBinding::Disable),
-            Some("require") => _ = config.channel_binding(ChannelBinding::Require),
-            Some(_) => return Err(wrong("channel_binding", "disable, prefer or require")),
-        }
-        match parameters.get("sslnegotiation") {
-            None | Some("postgres") => {}
-            Some("direct") => _ = config.ssl_negotiation(SslNegotiation::Direct),
-            Some(_) => return Err(wrong("sslnegotiation", "postgres or direct")),
         }
         let root = parameters.get("sslrootcert").map(|root| match root {
             "system" => Roots::System,
@@ -157,7 +138,7 @@ impl Settings {
             None if root == Some(Roots::System) => Mode::VerifyFull,
             None => Mode::Prefer,
             Some(text) => Mode::of(text).ok_or_else(|| {
-                wrong("sslmode", "disable, allow, prefer, require, verify-ca or verify-full")
+                refuse("sslmode must be disable, allow, prefer, require, verify-ca or verify-full".to_owned())
             })?,
         };
         let file = |name| parameters.get(name).map(PathBuf::from);
@@ -335,17 +316,18 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (text, fault) in [
-            ("host=db user=ann sslmode=perhaps", "sslmode is disable, allow"),
-            ("host=db user=ann port=none", "port is a number"),
+            ("host=db user=ann sslmode=perhaps", "sslmode must be disable, allow"),
+            ("host=db user=ann port=none", "invalid value for option `port`"),
             ("host=a,b user=ann port=1,2,3", "3 ports for 2 hosts"),
-            ("host=db user=ann connect_timeout=soon", "connect_timeout is a whole number"),
+            ("host=db user=ann connect_timeout=soon", "invalid value for option `connect_timeout`"),
             ("host=db user=ann target_session_attrs=standby", "a load writes"),
             ("user=ann", "names no host"),
             ("host=db", "names no user"),
         ] {
             let error = Settings::parse(text).err().unwrap();
             assert_eq!(error.kind(), Kind::Configuration);
-            assert!(error.to_string().contains(fault), "{text}: {error}");
+            let said = crate::report::failure::line(&error);
+            assert!(said.contains(fault), "{text}: {said}");
         }
     }
 }

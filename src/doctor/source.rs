@@ -10,7 +10,8 @@ use crate::error::Kind;
 use crate::extract::description::Description;
 use crate::extract::source::Source;
 use crate::extract::transfer::RetryPolicy;
-use crate::report::{Quiet, Report};
+use crate::report::Report;
+use crate::report::forward::Quiet;
 
 const RETRY_POLICY: RetryPolicy = RetryPolicy { idle_timeout: Duration::from_secs(15), retries: 0 };
 

@@ -9,11 +9,34 @@ use super::model::inputs::Inputs;
 use super::model::task::TaskType;
 use super::yaml::document::Diagnostic;
 use crate::error::{Error, Kind, Result};
+use crate::http::SourceUrl;
+use crate::month::calendar::Month;
 use crate::month::plan::Plan;
 use crate::secrets::Secrets;
 
+/// The built-in flow that loads one month.
+pub(crate) const PIPELINE: &str = "postgres_taxi";
+
+/// The plan for a month of a taxi type. `source` replaces the flow's own.
+pub(crate) fn of_month(
+    flow: &Flow,
+    taxi: &str,
+    month: Month,
+    source: Option<&SourceUrl>,
+    max_rejects: u32,
+) -> Result<Plan> {
+    let mut inputs = vec![
+        ("taxi".to_owned(), taxi.to_owned()),
+        ("year".to_owned(), month.year()),
+        ("month".to_owned(), month.month()),
+        ("max_rejects".to_owned(), max_rejects.to_string()),
+    ];
+    inputs.extend(source.map(|base| ("source".to_owned(), base.expose().to_owned())));
+    plan(flow, &inputs)
+}
+
 /// Checks the `given` inputs and fills in every task of the flow.
-pub(crate) fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
+fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
     let inputs = Inputs::resolve(&flow.inputs, given)?;
     let vars = flow.variables.as_ref().map_or_else(|| context! {}, data);
     let scope = Scope::new(&Secrets::default()).with("inputs", inputs.data()).with("vars", vars);

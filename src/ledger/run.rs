@@ -17,7 +17,7 @@ use crate::extract::description::Description;
 use crate::http::SourceUrl;
 use crate::report::load_counts::LoadCounts;
 use crate::report::log::Log;
-use crate::report::phase::Phases;
+use crate::report::timeline::Timeline;
 use crate::secrets::Secrets;
 
 /// A run in progress, with everything that the ledger records about it.
@@ -42,7 +42,7 @@ pub(crate) struct Run {
     /// When the run began.
     pub(crate) started_at: Timestamp,
     /// The phases that have ended so far.
-    pub(crate) phases: Phases,
+    pub(crate) phases: Timeline,
     /// The log lines so far.
     pub(crate) log: Log,
     /// Whether the commit has begun, which a signal can no longer prevent.
@@ -72,7 +72,7 @@ impl Run {
             labels: None,
             trigger_date: None,
             started_at: Timestamp::now(),
-            phases: Phases::default(),
+            phases: Timeline::default(),
             log,
             committing: Arc::default(),
             server_pid: None,
@@ -84,7 +84,7 @@ impl Run {
     }
 
     /// Continues as a new run, which has already been through these phases.
-    pub(crate) fn begin_again(&mut self, phases: Phases) {
+    pub(crate) fn begin_again(&mut self, phases: Timeline) {
         (self.id, self.started_at, self.phases, self.source) =
             (Uuid::now_v7(), Timestamp::now(), phases, None);
     }

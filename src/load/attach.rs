@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 
 use super::merge::Merge;
 use super::staging::{Staging, StagingTable};
-use super::{Added, Load};
+use super::transaction::{Added, Load};
 use crate::database::statement::{render, sql};
 use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Attaches the staging table as the month's partition, and merges the out-of-period rows.
 pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
-    let attach = Attach { load, names: load.names_with(&staging.main) };
+    let attach = Attach { load, names: load.names_with(&staging.main.name) };
     attach.create_indexes(&staging.main).await?;
     let (rows_deleted, was_loaded) = load.begin_to_add().await?;
     // before the merge, so that the file's own out-of-period rows cannot match

@@ -8,8 +8,8 @@ use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::CopyInSink;
 
-use super::Load;
 use super::staging::Staging;
+use super::transaction::Load;
 use crate::database::failure;
 use crate::database::statement::render;
 use crate::error::Result;
@@ -35,7 +35,7 @@ pub(crate) async fn copy_all(
         table.create(load).await?;
         let failed =
             |cause| failure::statement(format!("copy into staging table {} failed", table.name), cause);
-        let copy = render!("copy_into_staging.sql", &load.names_with(table))?;
+        let copy = render!("copy_into_staging.sql", &load.names_with(&table.name))?;
         let mut sink = std::pin::pin!(load.transaction.copy_in(&copy).await.map_err(failed)?);
         let sent = send(first, &mut batches, is_one_table, sink.as_mut()).await?;
         let taken = sink.as_mut().finish().await.map_err(failed)?;

@@ -8,7 +8,7 @@
 use tokio_postgres::types::ToSql;
 
 use super::staging::{Staging, StagingTable};
-use super::{Added, Load};
+use super::transaction::{Added, Load};
 use crate::database::failure;
 use crate::database::statement::render;
 use crate::error::{Error, Kind, Result};
@@ -92,7 +92,7 @@ impl Merge<'_> {
     async fn merge(&self, staging: &StagingTable, mut bounds: Bounds) -> Result<u64> {
         let Load { transaction, table, target, .. } = self.load;
         let failed = |cause| failure::statement(format!("merge into target table {table} failed"), cause);
-        let names = self.load.names_with(staging);
+        let names = self.load.names_with(&staging.name);
         let (merge, count) = (render!("merge.sql", &names)?, render!("count_unmatched.sql", &names)?);
         let count_unmatched = async |bounds: &Bounds| {
             let counted = transaction.query_one(&count, &bounds.parameters()).await;

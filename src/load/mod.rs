@@ -21,128 +21,18 @@ pub(crate) mod merge;
 pub(crate) mod staging;
 pub(crate) mod tables;
 pub(crate) mod target;
+pub(crate) mod transaction;
 
-use std::time::Duration;
-
-use tokio_postgres::{Client, Transaction};
-
-use crate::database::failure;
-use crate::database::identifier::TableName;
-use crate::database::locks::{self, Lock};
-use crate::database::statement::render;
-use crate::error::{Error, Kind, Result};
-use crate::report::Report;
+use crate::error::Result;
 use crate::transform::batch::Transformed;
-use crate::transform::times::Period;
-use staging::{Staging, StagingTable};
-use target::{Route, Target};
+use staging::Staging;
+use target::Route;
+use transaction::{Added, Load};
 
-/// A load in progress: its transaction, and what the statements need.
-pub(crate) struct Load<'a> {
-    /// The transaction of the whole load.
-    pub(crate) transaction: &'a Transaction<'a>,
-    /// The control connection: for statements that must not be part of the transaction, or cannot wait for it.
-    pub(crate) control: &'a Client,
-    /// The server's process ID of the transaction's session.
-    pub(crate) server_pid: i32,
-    /// The target table.
-    pub(crate) table: &'a TableName,
-    /// The properties of the target table.
-    pub(crate) target: Target,
-    /// The file's month.
-    pub(crate) period: &'a Period,
-    /// The file name that is stored with each row.
-    pub(crate) filename: &'a str,
-    /// The quoted names of the tables and columns, for the statement templates.
-    pub(crate) names: &'a minijinja::Value,
-    /// Whether the file was loaded before, so that its rows may be in the target with other times.
-    pub(crate) was_loaded: bool,
-    /// Whether the file's old rows are deleted first.
-    pub(crate) replaces: bool,
-    /// Longest wait for a lock that another session holds.
-    pub(crate) lock_timeout: Duration,
-    /// Receives a notice of each long wait.
-    pub(crate) report: &'a dyn Report,
-}
-
-/// Result of adding a file's rows to the target.
-pub(crate) struct Added {
-    /// Number of rows that were inserted.
-    pub(crate) rows_inserted: u64,
-    /// Number of old rows of the file that were deleted.
-    pub(crate) rows_deleted: u64,
-    /// Number of the target's rows under the file's name in its month, if it follows from the other counts.
-    pub(crate) rows_in_period: Option<u64>,
-}
-
-impl Load<'_> {
-    /// Adds the staged rows to the target, one load at a time. Only the ledger's row and the commit remain.
-    pub(crate) async fn add(&self, staging: Staging, transformed: &Transformed) -> Result<Added> {
-        match &self.target.route {
-            Route::Attach(_) => attach::add(self, staging, transformed).await,
-            Route::Merge(_) => merge::add(self, staging, transformed).await,
-        }
+/// Adds the staged rows to the target, one load at a time. Only the ledger's row and the commit remain.
+pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
+    match &load.target.route {
+        Route::Attach(_) => attach::add(load, staging, transformed).await,
+        Route::Merge(_) => merge::add(load, staging, transformed).await,
     }
-
-    /// Waits until no other load is adding rows to the table, and deletes the file's rows if they are to be replaced.
-    /// Returns the number of deleted rows, and whether the target may still hold rows of the file.
-    async fn begin_to_add(&self) -> Result<(u64, bool)> {
-        locks::take(self.transaction, self.control, &Lock::of_table(self.table), self.report).await?;
-        locks::bound(self.transaction, self.lock_timeout, true).await?;
-        if !self.replaces {
-            return Ok((0, self.was_loaded));
-        }
-        let Self { table, filename, .. } = self;
-        let delete = render!("delete_file.sql", self.names)?;
-        let deleted = self.transaction.execute(&delete, &[filename]).await.map_err(|cause| {
-            failure::statement(format!("cannot delete the rows of {filename} from {table}"), cause)
-        })?;
-        if !self.target.triggers.is_empty() {
-            self.check_deleted().await?;
-        }
-        Ok((deleted, false))
-    }
-
-    /// Fails if a trigger has kept rows of the file from being deleted.
-    async fn check_deleted(&self) -> Result<()> {
-        let Self { table, filename, .. } = self;
-        let count = render!("count_files.sql", self.names)?;
-        let left = self.transaction.query(&count, &[&[filename].as_slice()]).await;
-        let left =
-            left.map_err(|cause| failure::statement(format!("cannot count the rows of {table}"), cause))?;
-        if left.is_empty() {
-            return Ok(());
-        }
-        let names = self.target.triggers.join(", ");
-        let text = format!("rows of {filename} were not deleted from {table}, which has triggers: {names}");
-        Err(Error::new(Kind::Configuration, text).hint("disable the trigger, or load with --if-loaded merge"))
-    }
-
-    /// The quoted names, with `staging` as the staging table.
-    fn names_with(&self, staging: &StagingTable) -> minijinja::Value {
-        minijinja::context! { staging => staging.name.quoted(), ..self.names.clone() }
-    }
-
-    /// Whether the target holds rows without a time.
-    async fn holds_rows_without_time(&self) -> Result<bool> {
-        let holds = render!("holds_rows.sql", self.names)?;
-        let none: Option<crate::transform::timestamp::Timestamp> = None;
-        let row = self.transaction.query_one(&holds, &[&none, &none, &true]).await;
-        let failed = |cause| failure::statement(format!("cannot read {}", self.table), cause);
-        Ok(row.map_err(failed)?.get(0))
-    }
-}
-
-/// Counts the rows under the file's name that the target holds in the file's month. `names` are the quoted names.
-pub(crate) async fn count_held(
-    client: &impl tokio_postgres::GenericClient,
-    table: &TableName,
-    filename: &str,
-    period: &Period,
-    names: &minijinja::Value,
-) -> Result<u64> {
-    let count = render!("count_held.sql", names)?;
-    let counted = client.query_one(&count, &[&filename, &period.range.start, &period.range.end]).await;
-    let what = format!("cannot count the rows of {filename} in {table}");
-    Ok(counted.map_err(|cause| failure::statement(what, cause))?.get::<_, i64>(0).unsigned_abs())
 }

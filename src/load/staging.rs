@@ -3,8 +3,8 @@
 
 use uuid::Uuid;
 
-use super::Load;
 use super::target::{NewPartition, Route};
+use super::transaction::Load;
 use crate::database::identifier::{TableName, literal, quote};
 use crate::database::statement::render;
 use crate::database::{failure, locks};
@@ -104,12 +104,12 @@ impl StagingTable {
         let create = match &self.kind {
             StagingKind::Partition { owner } => {
                 let owner = owner.as_deref().map(quote);
-                let names = minijinja::context! { filename, owner, ..load.names_with(self) };
+                let names = minijinja::context! { filename, owner, ..load.names_with(&self.name) };
                 render!("create_partition.sql", &names)?
             }
             StagingKind::MergedFile | StagingKind::FewRows => {
                 let unlogged = matches!(self.kind, StagingKind::MergedFile);
-                let names = minijinja::context! { filename, unlogged, ..load.names_with(self) };
+                let names = minijinja::context! { filename, unlogged, ..load.names_with(&self.name) };
                 render!("create_staging_table.sql", &names)?
             }
         };
@@ -134,7 +134,7 @@ impl StagingTable {
         if !self.is_created {
             return Ok(());
         }
-        let drop = render!("drop_staging_table.sql", &load.names_with(&self))?;
+        let drop = render!("drop_staging_table.sql", &load.names_with(&self.name))?;
         let failed = |cause| failure::statement(format!("cannot drop staging table {}", self.name), cause);
         load.transaction.batch_execute(&drop).await.map_err(failed)
     }

@@ -11,7 +11,8 @@ use super::options::{IfLoaded, Options};
 use crate::error::{Kind, Result};
 use crate::ledger::history::{self, PreviousLoad};
 use crate::ledger::schema::{self, SchemaState};
-use crate::load::{count_held, tables};
+use crate::load::tables;
+use crate::load::transaction::count_held;
 use crate::report::Report;
 
 /// What the ledger and the target say about a file.

@@ -31,7 +31,8 @@ use crate::ledger::{history, rejects};
 use crate::load::columns::columns_to_fill;
 use crate::load::staging::Staging;
 use crate::load::target::{self, Route};
-use crate::load::{Load, copy, count_held};
+use crate::load::transaction::{Load, count_held};
+use crate::load::{self, copy};
 use crate::report::load_counts::LoadCounts;
 use crate::report::phase::{Phase, Progress};
 use crate::report::{Report, failure};
@@ -220,7 +221,7 @@ impl Steps<'_> {
         let Staged { staging, transformed, downloaded, duplicate_keys } = staged;
         let rows_staged = staging.rows();
         let rows_rejected = transformed.rejects.len() as u64;
-        let added = load.add(staging, &transformed).await?;
+        let added = load::add(load, staging, &transformed).await?;
         let rows_in_period = match added.rows_in_period {
             Some(rows) => rows,
             None => count_held(load.transaction, load.table, load.filename, load.period, load.names).await?,

@@ -2,8 +2,8 @@
 
 use super::job::Job;
 use crate::report::load_counts::LoadCounts;
-use crate::report::phase::Phases;
 use crate::report::summary::{FileSummary, Outcome};
+use crate::report::timeline::Timeline;
 
 /// A run that has not begun.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Plan {
             filename: self.job.filename.clone(),
             table: self.job.table.to_string(),
             rows: LoadCounts::default(),
-            phases: Phases::default(),
+            phases: Timeline::default(),
             seconds: 0.0,
             error: None,
         }

@@ -11,7 +11,8 @@ use crate::database::failure;
 use crate::database::statement::render;
 use crate::error::Result;
 use crate::ledger::history::{self, LedgerCounts};
-use crate::load::{count_held, tables};
+use crate::load::tables;
+use crate::load::transaction::count_held;
 
 /// The row counts of a file: in the target, in the ledger, and as published.
 #[derive(Clone, Debug, Serialize)]

@@ -19,9 +19,11 @@ use std::sync::Arc;
 
 use crate::cli::{Command, DeliveryArgs, OrchestratorArgs, OutputArgs};
 use crate::error::{Error, Result};
-use crate::report::log::{Level, Line};
+use crate::report::event::Level;
+use crate::report::forward::{Quiet, Several};
+use crate::report::log::Line;
 use crate::report::output::{CommandOutput, Output, write_line};
-use crate::report::{self, LogFormat, Quiet, Report, Several, failure, json_lines};
+use crate::report::{self, LogFormat, Report, failure, json_lines};
 
 /// Where the log and the result of a command go.
 pub(crate) struct Delivery {

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
+use super::event::{Event, Report};
 use super::log::Line;
-use super::{Event, Report};
 
 /// Writes events to stderr as JSON lines.
 #[derive(Debug, Default)]

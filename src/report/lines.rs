@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use super::{Event, Report};
+use super::event::{Event, Report};
 
 /// Writes events to stderr as plain lines.
 #[derive(Debug, Default)]

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::event::{Event, Level, Report};
+use super::failure;
 use super::phase::{Phase, seconds};
-use super::{Event, Report, failure};
 use crate::error::Error;
 
 /// An event with stable field names.
@@ -33,18 +34,6 @@ pub(crate) struct Line {
     pub(crate) seconds: Option<f64>,
     /// The text for people.
     pub(crate) message: String,
-}
-
-/// The severity of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Level {
-    /// Information; nothing is wrong.
-    Info,
-    /// Something that may need attention.
-    Warning,
-    /// An error, such as the one that ended the command.
-    Error,
 }
 
 impl Line {

@@ -1,12 +1,8 @@
-//! The phases of a run, with their progress and durations.
+//! The phases of a run, and the progress of the one that streams.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
-
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-
-use super::{Event, Report};
+use std::time::Duration;
 
 /// A phase of a run, as shown to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,57 +45,6 @@ pub(crate) struct Progress {
     pub(crate) bytes: Arc<AtomicU64>,
     /// The rows sent.
     pub(crate) rows: Arc<AtomicU64>,
-}
-
-/// A running phase. [`Phases::end`] ends it; it counts as failed if it is dropped before.
-pub(crate) struct Running<'a> {
-    report: &'a dyn Report,
-    phase: Phase,
-    began: Instant,
-    ended: bool,
-}
-
-impl<'a> Running<'a> {
-    pub(crate) fn new(report: &'a dyn Report, phase: Phase) -> Self {
-        Self { report, phase, began: Instant::now(), ended: false }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.report.emit(None, Event::Failed(self.phase));
-        }
-    }
-}
-
-/// The phases that have ended, in order, with their durations.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Phases(Vec<(Phase, Duration)>);
-
-impl Phases {
-    /// Ends a phase. `detail` is its result in words.
-    pub(crate) fn end(&mut self, mut running: Running<'_>, detail: &str) {
-        let took = running.began.elapsed();
-        running.ended = true;
-        running.report.emit(None, Event::Ended(running.phase, took, detail));
-        self.0.push((running.phase, took));
-    }
-
-    /// The phases and their durations, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
-        self.0.iter().copied()
-    }
-}
-
-impl Serialize for Phases {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (phase, took) in self.iter() {
-            map.serialize_entry(phase.name(), &seconds(took))?;
-        }
-        map.end()
-    }
 }
 
 /// A duration in seconds, rounded to milliseconds.

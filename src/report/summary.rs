@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::load_counts::LoadCounts;
-use super::phase::Phases;
 use super::table;
+use super::timeline::Timeline;
 use crate::error::{Error, Kind};
 
 /// The outcome of loading a file.
@@ -69,7 +69,7 @@ pub(crate) struct FileSummary {
     #[serde(flatten)]
     pub(crate) rows: LoadCounts,
     /// The phases that ended, with their durations.
-    pub(crate) phases: Phases,
+    pub(crate) phases: Timeline,
     /// How long the load took.
     pub(crate) seconds: f64,
     /// The error, if the load failed.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::AbortHandle;
 
+use super::event::{Event, Report};
 use super::lines::Lines;
 use super::phase::Progress;
-use super::{Event, Report};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 

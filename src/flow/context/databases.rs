@@ -11,14 +11,11 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_postgres::{CancelToken, Client};
 
-use super::connection::{Connection, Fault};
-use super::task_run::TaskRun;
 use crate::database::session;
 use crate::database::settings::Settings;
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::month::sessions::Sessions;
 use crate::provision::Provisioner;
 use crate::report::Report;
 
@@ -81,20 +78,12 @@ impl Databases {
         self.main.get().ok_or_else(|| Error::new(Kind::Internal, "the run has no database yet"))
     }
 
-    /// A session on a task's database, reused if one is idle.
-    pub(crate) async fn session<'a>(
-        &'a self,
-        run: &TaskRun<'_>,
-        connection: Option<&Connection>,
-    ) -> Result<BorrowedSession<'a>> {
-        let named = connection.filter(|connection| self.given.is_none() && connection.url.is_some());
-        let settings = match named {
-            Some(connection) => connection.resolve(&run.scope).map_err(|fault| match fault {
-                Fault::Expression(diagnostic) => run.diagnostic(diagnostic),
-                Fault::Settings(error) => error,
-            })?,
-            None => self.main()?.clone(),
-        };
+    /// A session on the database of `settings`, reused if one is idle.
+    pub(crate) async fn session(
+        &self,
+        settings: Settings,
+        interrupt: &Interrupt,
+    ) -> Result<BorrowedSession<'_>> {
         let usable = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|(_, session)| !session.client.is_closed());
@@ -103,7 +92,7 @@ impl Databases {
         };
         let session = match usable {
             Some(session) => session,
-            None => run.interrupt.or(self.connect(&settings)).await?,
+            None => interrupt.or(self.connect(&settings)).await?,
         };
         Ok(BorrowedSession {
             databases: self,
@@ -111,12 +100,6 @@ impl Databases {
             client: session.client,
             server_pid: session.server_pid,
         })
-    }
-
-    /// The two sessions that a load needs.
-    pub(crate) async fn sessions(&self, run: &TaskRun<'_>) -> Result<Sessions> {
-        let settings = self.main()?;
-        run.interrupt.or(Sessions::open(settings)).await
     }
 
     /// Connects. If the URL comes from the flow, the error's hint says how to override it.

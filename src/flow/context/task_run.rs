@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value as Json;
 
 use super::RunContext;
+use super::connection::{Connection, Fault};
+use super::databases::BorrowedSession;
 use crate::error::{Error, Result};
 use crate::flow::expression::{Scope, Template};
 use crate::flow::yaml::document::{Diagnostic, Position};
 use crate::interrupt::Interrupt;
-use crate::report::log::{Level, Line};
+use crate::report::event::Level;
+use crate::report::log::Line;
 use crate::report::{Event, Report};
 
 /// The outputs of a task, which expressions see under its id.
@@ -56,6 +59,20 @@ impl TaskRun<'_> {
     /// A diagnostic as an error of the flow.
     pub(crate) fn diagnostic(&self, diagnostic: Diagnostic) -> Error {
         self.context.document.faults(vec![diagnostic]).into()
+    }
+
+    /// A session on the database that the task names, or on the run's main one.
+    pub(crate) async fn session(&self, connection: Option<&Connection>) -> Result<BorrowedSession<'_>> {
+        let databases = &self.context.databases;
+        let named = connection.filter(|connection| databases.given().is_none() && connection.url.is_some());
+        let settings = match named {
+            Some(connection) => connection.resolve(&self.scope).map_err(|fault| match fault {
+                Fault::Expression(diagnostic) => self.diagnostic(diagnostic),
+                Fault::Settings(error) => error,
+            })?,
+            None => databases.main()?.clone(),
+        };
+        databases.session(settings, &self.interrupt).await
     }
 
     /// Writes a line to the task's log and reports it, with secrets masked.

@@ -1,22 +1,13 @@
 //! The functions, filters and tests of expressions. Filters and tests are called as functions whose first argument
-//! is the value they apply to, see [`crate::flow::expression::parse`].
+//! is the value they apply to, see [`super::parse`].
 
 use jiff::Zoned;
 use minijinja::value::{Kwargs, Rest, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value as Data};
 
-use crate::flow::expression::{NAMES, dates, pebble};
+use super::names::VARIABLES;
+use super::{dates, pebble};
 use crate::secrets::Secrets;
-
-/// The supported functions: `name(…)`.
-pub(crate) const FUNCTIONS: [&str; 5] = ["render", "secret", "now", "fromJson", "range"];
-/// The supported filters: `value | name`.
-pub(crate) const FILTERS: [&str; 17] = [
-    "abs", "date", "dateAdd", "default", "first", "join", "json", "last", "length", "lower", "replace",
-    "reverse", "sort", "split", "toJson", "trim", "upper",
-];
-/// The supported tests: `value is name`.
-pub(crate) const TESTS: [&str; 5] = ["null", "empty", "defined", "iterable", "map"];
 
 /// Maximum nesting of `render`, so that a variable that renders itself is an error and not a stack overflow.
 const RENDER_LIMIT: u32 = 16;
@@ -102,7 +93,7 @@ fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, option
             "render() is nested more than {RENDER_LIMIT} deep: does a variable render itself?"
         )));
     }
-    let names = NAMES.iter().filter_map(|name| Some((*name, state.lookup(name)?)));
+    let names = VARIABLES.iter().filter_map(|name| Some((*name, state.lookup(name)?)));
     let names = Data::from_pairs(names.chain([("render_depth", Data::from(depth + 1))]));
     let mut text = written(&template)?;
     for _ in 0..RENDER_LIMIT {

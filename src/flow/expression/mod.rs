@@ -5,6 +5,7 @@
 pub(crate) mod dates;
 pub(crate) mod functions;
 pub(crate) mod lex;
+pub(crate) mod names;
 pub(crate) mod parse;
 pub(crate) mod pebble;
 
@@ -19,22 +20,6 @@ use crate::secrets::Secrets;
 
 /// Maximum number of template instructions per text: nested loops would otherwise delay the response to a signal.
 const FUEL: u64 = 2_000_000;
-
-/// The variables that expressions may use.
-const NAMES: [&str; 12] = [
-    "inputs",
-    "vars",
-    "outputs",
-    "trigger",
-    "execution",
-    "flow",
-    "task",
-    "taskrun",
-    "parent",
-    "parents",
-    "labels",
-    "envs",
-];
 
 /// A text in the flow that may contain expressions.
 #[derive(Clone, Debug)]
@@ -82,7 +67,7 @@ impl Scope {
     /// Adds a variable.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Data>) -> Self {
-        debug_assert!(NAMES.contains(&name), "render() would not see {name}");
+        debug_assert!(names::VARIABLES.contains(&name), "render() would not see {name}");
         self.names.insert(name, value.into());
         self
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::flow::expression::functions::{FILTERS, FUNCTIONS, TESTS};
-use crate::flow::expression::lex::{Lexed, Token, lex};
+use super::lex::{Lexed, Token, lex};
+use super::names::{FILTERS, FUNCTIONS, TESTS};
 
 /// Maximum nesting depth of an expression: expressions written by hand are far shallower.
 const DEPTH_LIMIT: u32 = 64;

@@ -7,3 +7,4 @@ pub(crate) mod retry;
 pub(crate) mod task;
 pub(crate) mod topology;
 pub(crate) mod trigger;
+pub(crate) mod values;

@@ -23,7 +23,7 @@ use crate::flow::tasks::builtin;
 use crate::flow::tasks::flowable::ForEach;
 use crate::interrupt::Interrupt;
 use crate::ledger::RunStatus;
-use crate::report::log::Level;
+use crate::report::event::Level;
 use crate::report::{Event, failure};
 
 /// One invocation of a task.
@@ -275,7 +275,7 @@ impl Execution {
     }
 
     async fn each(&self, task: &ForEach, frame: Frame<'_>, run: &TaskRun<'_>, task_run: Uuid) -> Result<()> {
-        let values = task.values.resolve(run)?;
+        let values = task.values.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
         let iterations: Vec<Frame<'_>> =
             values.iter().enumerate().map(|(index, value)| frame.iteration(task_run, value, index)).collect();
         let each = iterations.iter().map(|iteration| self.run_tasks(&task.tasks, *iteration, &run.interrupt));

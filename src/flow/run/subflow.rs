@@ -10,8 +10,8 @@ use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::model::flow::Flow;
 use crate::flow::tasks::flowable::Subflow;
 use crate::ledger::RunStatus;
-use crate::report::Within;
-use crate::report::log::Level;
+use crate::report::event::Level;
+use crate::report::forward::Within;
 
 /// Maximum nesting depth of subflows; it stops a flow that calls itself.
 const DEPTH_LIMIT: u32 = 8;

@@ -10,7 +10,7 @@ use crate::flow::expression::Template;
 use crate::flow::model::labels;
 use crate::flow::yaml::decode::{Decode, Decoder, choices, properties};
 use crate::flow::yaml::document::{Node, Value};
-use crate::report::log::Level;
+use crate::report::event::Level;
 
 choices! {
     /// The severity of a message.

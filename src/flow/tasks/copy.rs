@@ -134,7 +134,7 @@ impl CopyIn {
                 format!("{from} is no file: download it first, with io.kestra.plugin.core.http.Download");
             return Err(run.fault(self.from.position, text));
         };
-        let session = run.context.databases.session(run, Some(&self.connection)).await?;
+        let session = run.session(Some(&self.connection)).await?;
         let failed =
             |cause| failure::statement(format!("copying {} into {table} failed", path.display()), cause);
         let work = async {
@@ -173,7 +173,7 @@ impl CopyOut {
         };
         let copy = format!("COPY {what} TO STDOUT WITH ({})", self.format.options(run)?);
         let path = run.context.storage.new_file("copy")?;
-        let session = run.context.databases.session(run, Some(&self.connection)).await?;
+        let session = run.session(Some(&self.connection)).await?;
         let failed = |cause| failure::statement("copying out failed", cause);
         let unwritable = |cause| Error::file("write", &path, cause);
         let work = async {

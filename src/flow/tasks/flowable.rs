@@ -2,13 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::error::Result;
-use crate::flow::context::task_run::TaskRun;
 use crate::flow::expression::Template;
 use crate::flow::model::labels::Labels;
 use crate::flow::model::task::Task;
+use crate::flow::model::values::Values;
 use crate::flow::yaml::decode::{Decode, Decoder, Entries, Id, properties};
-use crate::flow::yaml::document::{Node, Value};
+use crate::flow::yaml::document::Node;
 
 /// A task that runs other tasks.
 pub(crate) trait Flowable {
@@ -139,46 +138,6 @@ properties! {
 }
 
 flowable!(ForEach, |task| vec![("tasks".to_owned(), &task.tasks)]);
-
-/// The values of a loop.
-#[derive(Clone, Debug)]
-pub(crate) enum Values {
-    /// A literal list.
-    List(Vec<Template>),
-    /// An expression that yields a JSON array.
-    Computed(Template),
-}
-
-impl Decode for Values {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match node.value {
-            Value::List(_) => Vec::decode(node, decoder).map(Self::List),
-            _ => Template::decode(node, decoder).map(Self::Computed),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "anyOf": [Template::schema(), Vec::<Template>::schema()] })
-    }
-}
-
-impl Values {
-    /// The values as text: strings unchanged, everything else as JSON.
-    pub(crate) fn resolve(&self, run: &TaskRun<'_>) -> Result<Vec<String>> {
-        let template = match self {
-            Self::List(templates) => return templates.iter().map(|template| run.fill(template)).collect(),
-            Self::Computed(template) => template,
-        };
-        let text = run.fill(template)?;
-        let Ok(Json::Array(values)) = serde_json::from_str(&text) else {
-            return Err(run.fault(template.position, format!("this is no list in JSON: {text:?}")));
-        };
-        Ok(values
-            .into_iter()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            .collect())
-    }
-}
 
 properties! {
     /// Runs another flow: a file in the same folder as this flow, or a built-in flow.

@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::source::Source;
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::{Scope, Template};
+use crate::flow::model::values::Values;
 use crate::flow::yaml::decode::properties;
 use crate::flow::yaml::document::{Diagnostic, Position};
 use crate::load::tables;
@@ -14,6 +15,7 @@ use crate::month::job::Job;
 use crate::month::options::Options;
 use crate::month::plan::Plan;
 use crate::month::run::MonthRun;
+use crate::month::sessions::Sessions;
 use crate::transform::reject;
 use crate::transform::row::Computed;
 use crate::transform::times::Period;
@@ -37,7 +39,7 @@ impl CreateTables {
     /// Creates the table if it does not exist.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let (sql, table) = self.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
-        let mut session = run.context.databases.session(run, None).await?;
+        let mut session = run.session(None).await?;
         let guardian = session.guardian();
         let created = tables::create(&mut session.client, &table, &sql);
         guardian.guard(&run.interrupt, created).await?;
@@ -70,8 +72,8 @@ properties! {
         "filenameColumn" => filename_column: Template,
         /// The column for the row key.
         "rowKeyColumn" => row_key_column: Template,
-        /// The columns that make up the row key, in order.
-        "rowKey" => row_key: Vec<Template>,
+        /// The columns that make up the row key, in order: a list, or an expression that yields a JSON array.
+        "rowKey" => row_key: Values,
     }
 }
 
@@ -90,7 +92,7 @@ impl LoadCsv {
             table: table(scope, &self.table)?,
             computed: Computed {
                 key_column: scope.fill(&self.row_key_column)?,
-                key_of: self.row_key.iter().map(|part| scope.fill(part)).collect::<Result<_, _>>()?,
+                key_of: self.row_key.resolve(scope)?,
                 filename_column: scope.fill(&self.filename_column)?,
             },
         })
@@ -110,7 +112,7 @@ impl LoadCsv {
         let options = Options { lock_timeout, retry_policy, ..Options::default() };
         let load = MonthRun::new(plan, options, true, run.reports())
             .within_flow_run(context.run_id, context.secrets.clone());
-        let sessions = context.databases.sessions(run).await?;
+        let sessions = run.interrupt.or(Sessions::open(context.databases.main()?)).await?;
         let (summary, error, _) = load.finish(sessions, &run.interrupt).await;
         context.add_loads([summary.clone()]);
         if let Some(error) = error {

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::{Outputs, TaskRun};
-use crate::report::log::Level;
+use crate::report::event::Level;
 
 /// How long processes have to exit after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);

@@ -62,7 +62,7 @@ impl Query {
                 run.fault(self.sql.position, "a Query is one statement: several are for Queries".to_owned())
             );
         };
-        let session = run.context.databases.session(run, Some(&self.connection)).await?;
+        let session = run.session(Some(&self.connection)).await?;
         let storage = &run.context.storage;
         let outputs =
             session.guard(&run.interrupt, execute(&session.client, statement, self.fetch_type, storage));
@@ -96,7 +96,7 @@ impl Queries {
         let sql = run.fill(&self.sql)?;
         let sql = script::bind(&sql, &values(run, &self.parameters)?);
         let statements = script::statements(&sql);
-        let session = run.context.databases.session(run, Some(&self.connection)).await?;
+        let session = run.session(Some(&self.connection)).await?;
         let storage = &run.context.storage;
         let work = async {
             let client = &session.client;

@@ -1,0 +1,83 @@
+//! Reports that pass events on to other reports.
+
+use std::sync::Arc;
+
+use super::event::{Event, Report};
+use crate::secrets::Secrets;
+
+/// Ignores all events.
+pub(crate) struct Quiet;
+
+impl Report for Quiet {
+    fn emit(&self, _: Option<&str>, _: Event<'_>) {}
+}
+
+/// Forwards events to each of the reports.
+pub(crate) struct Several(pub(crate) Vec<Box<dyn Report>>);
+
+impl Report for Several {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        self.0.iter().for_each(|report| report.emit(file, event));
+    }
+}
+
+/// Forwards events with the secrets masked.
+pub(crate) struct Masked {
+    /// The report that receives the events.
+    pub(crate) outer: Arc<dyn Report>,
+    /// The secrets to mask.
+    pub(crate) secrets: Secrets,
+}
+
+impl Report for Masked {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        let hide = |text: &str| self.secrets.hide(text);
+        let mut hidden = String::new();
+        let mut put = |text: &str| hidden = hide(text);
+        match event {
+            Event::Notice(text) | Event::MonthEnded(text) | Event::Ended(_, _, text) => put(text),
+            Event::TaskSaid { text, .. } => put(text),
+            Event::TaskEnded { error, .. } => put(error.unwrap_or_default()),
+            Event::Began(..) | Event::Failed(_) | Event::RangeBegan(_) | Event::TaskBegan { .. } => {}
+        }
+        let event = match event {
+            Event::Notice(_) => Event::Notice(&hidden),
+            Event::MonthEnded(_) => Event::MonthEnded(&hidden),
+            Event::Ended(phase, took, _) => Event::Ended(phase, took, &hidden),
+            Event::TaskSaid { task, level, .. } => Event::TaskSaid { task, level, text: &hidden },
+            Event::TaskEnded { task, status, took, error } => {
+                Event::TaskEnded { task, status, took, error: error.map(|_| hidden.as_str()) }
+            }
+            other => other,
+        };
+        self.outer.emit(file, event);
+    }
+}
+
+/// Forwards the events of a subflow, under the name of the task that runs it.
+pub(crate) struct Within {
+    /// The report that receives the events.
+    pub(crate) outer: Arc<dyn Report>,
+    /// The name of the task that runs the subflow.
+    pub(crate) task: String,
+}
+
+impl Report for Within {
+    fn emit(&self, file: Option<&str>, event: Event<'_>) {
+        let (Event::TaskBegan { task, .. } | Event::TaskSaid { task, .. } | Event::TaskEnded { task, .. }) =
+            event
+        else {
+            return self.outer.emit(file.or(Some(&self.task)), event);
+        };
+        let below = format!("{} > {task}", self.task);
+        let event = match event {
+            Event::TaskBegan { kind, .. } => Event::TaskBegan { task: &below, kind },
+            Event::TaskSaid { level, text, .. } => Event::TaskSaid { task: &below, level, text },
+            Event::TaskEnded { status, took, error, .. } => {
+                Event::TaskEnded { task: &below, status, took, error }
+            }
+            other => other,
+        };
+        self.outer.emit(file, event);
+    }
+}
