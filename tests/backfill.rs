@@ -298,7 +298,7 @@ fn ranges_that_cannot_be_meant_are_refused() {
         refusal(&backfill(&database, taxi, from, to, source.to_str().unwrap()).output().unwrap(), 64)
     };
     assert!(refused("yellow", "2021-02", "2021-01").contains("there is no month from 2021-02 to 2021-01"));
-    assert!(refused("blue", "2021-01", "2021-01").contains("is not one of yellow, green"));
+    assert!(refused("blue", "2021-01", "2021-01").contains("possible values: yellow, green, all"));
     refused("yellow", "2021-13", "latest");
     refused("yellow", "2021-01", "soon");
 }

@@ -160,7 +160,7 @@ fn months_and_sources_that_are_not_there_are_named() {
     let error =
         refusal(&database.load("yellow", 2021, 1, "ftp://127.0.0.1").output().unwrap(), CONFIGURATION);
     assert!(error.contains("the source's scheme \"ftp\" is not known"), "{error}");
-    usage("blue", 2021, 1, "\"blue\" is not one of yellow, green");
+    usage("blue", 2021, 1, "possible values: yellow, green");
     usage("yellow", 2021, 13, "this is not a month from 1 to 12");
 }
 
