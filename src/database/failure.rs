@@ -3,7 +3,7 @@
 use tokio_postgres::Error as Cause;
 use tokio_postgres::error::SqlState;
 
-use super::handshake::{CertificateFault, Stage};
+use super::handshake::{CertificateFault, HandshakeStage};
 use crate::error::{Detail, Error, Kind};
 
 /// The error of a failed statement. `what` says what the statement was for and names the table.
@@ -35,13 +35,13 @@ pub(crate) enum ConnectFailure {
 
 impl ConnectFailure {
     /// The failure of a connection with TLS, whose handshake came to `stage`.
-    pub(crate) fn with_tls(cause: Cause, stage: Stage) -> Self {
+    pub(crate) fn with_tls(cause: Cause, stage: HandshakeStage) -> Self {
         match stage {
-            Stage::Begun => Self::Handshake(cause, None),
-            Stage::Refused(fault) => Self::Handshake(cause, Some(fault)),
+            HandshakeStage::Begun => Self::Handshake(cause, None),
+            HandshakeStage::Refused(fault) => Self::Handshake(cause, Some(fault)),
             // the driver reports a server without TLS as an error of its own
-            Stage::NotBegun if kind_of(&cause) == Kind::Internal => Self::NoTls(cause),
-            Stage::NotBegun | Stage::Done => Self::Connection(cause),
+            HandshakeStage::NotBegun if kind_of(&cause) == Kind::Internal => Self::NoTls(cause),
+            HandshakeStage::NotBegun | HandshakeStage::Done => Self::Connection(cause),
         }
     }
 

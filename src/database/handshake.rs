@@ -36,7 +36,7 @@ impl CertificateFault {
 
 /// How far the handshake came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum HandshakeStage {
     /// The connection failed before the handshake, or the server has no TLS.
     #[default]
     NotBegun,
@@ -50,16 +50,16 @@ pub(crate) enum Stage {
 
 /// The progress of one connection attempt. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress(Arc<Mutex<Stage>>);
+pub(crate) struct HandshakeProgress(Arc<Mutex<HandshakeStage>>);
 
-impl Progress {
+impl HandshakeProgress {
     /// How far the handshake came.
-    pub(crate) fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> HandshakeStage {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the handshake has come to `stage`.
-    pub(crate) fn reach(&self, stage: Stage) {
+    pub(crate) fn reach(&self, stage: HandshakeStage) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
 }
@@ -69,13 +69,13 @@ pub(crate) struct Connector {
     /// The connector that does the work.
     pub(crate) inner: MakeRustlsConnect,
     /// The progress, which the certificate check updates too.
-    pub(crate) progress: Progress,
+    pub(crate) progress: HandshakeProgress,
 }
 
 /// The connector for one host.
 pub(crate) struct HostConnector<T> {
     inner: T,
-    progress: Progress,
+    progress: HandshakeProgress,
 }
 
 impl<S> MakeTlsConnect<S> for Connector
@@ -88,7 +88,7 @@ where
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
         let inner = MakeTlsConnect::<S>::make_tls_connect(&mut self.inner, domain)?;
-        self.progress.reach(Stage::NotBegun);
+        self.progress.reach(HandshakeStage::NotBegun);
         Ok(HostConnector { inner, progress: self.progress.clone() })
     }
 }
@@ -105,11 +105,11 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         let Self { inner, progress } = self;
-        progress.reach(Stage::Begun);
+        progress.reach(HandshakeStage::Begun);
         let handshake = inner.connect(stream);
         Box::pin(async move {
             let secured = handshake.await?;
-            progress.reach(Stage::Done);
+            progress.reach(HandshakeStage::Done);
             Ok(secured)
         })
     }

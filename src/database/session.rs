@@ -95,14 +95,14 @@ pub(crate) async fn while_answering<T>(
 }
 
 /// A new session, with the version and the encoding that the server reported.
-struct Opened {
+struct OpenedSession {
     client: Client,
     version: String,
     encoding: String,
 }
 
 /// Opens a session, with or without TLS, trying the options that the mode allows in order.
-async fn open(settings: &Settings) -> Result<Opened, ConnectFailure> {
+async fn open(settings: &Settings) -> Result<OpenedSession, ConnectFailure> {
     let with = |mode| {
         let mut config = settings.config().clone();
         config.ssl_mode(mode);
@@ -137,7 +137,7 @@ async fn open(settings: &Settings) -> Result<Opened, ConnectFailure> {
     }
 }
 
-async fn open_with<T>(config: Config, tls: T) -> Result<Opened, ConnectFailure>
+async fn open_with<T>(config: Config, tls: T) -> Result<OpenedSession, ConnectFailure>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
@@ -147,7 +147,7 @@ where
     let (version, encoding) = (said("server_version", ""), said("server_encoding", "UTF8"));
     // A broken connection shows as an error of the running statement, so the task's handle is not needed.
     tokio::spawn(connection);
-    Ok(Opened { client, version, encoding })
+    Ok(OpenedSession { client, version, encoding })
 }
 
 /// Asks the server to cancel a session's current statement; ignores failures.

@@ -169,10 +169,10 @@ impl Settings {
     }
 
     /// The parts of the URL, for programs that take them separately. `None` unless there is exactly one TCP host.
-    pub(crate) fn parts(&self) -> Option<Parts<'_>> {
+    pub(crate) fn parts(&self) -> Option<UrlParts<'_>> {
         let [Host::Tcp(host)] = self.config.get_hosts() else { return None };
         let user = self.config.get_user()?;
-        Some(Parts {
+        Some(UrlParts {
             host,
             port: self.config.get_ports().first().copied().unwrap_or(5432),
             user,
@@ -267,7 +267,7 @@ pub(crate) enum ServerAddress {
 }
 
 /// The parts of a database URL.
-pub(crate) struct Parts<'a> {
+pub(crate) struct UrlParts<'a> {
     /// The host name or IP address.
     pub(crate) host: &'a str,
     /// The port number.

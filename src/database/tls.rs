@@ -24,7 +24,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::environment;
-use super::handshake::{CertificateFault, Connector, Progress, Stage};
+use super::handshake::{CertificateFault, Connector, HandshakeProgress, HandshakeStage};
 use crate::error::{Error, Kind, Result};
 
 /// The TLS mode of a connection (`sslmode`).
@@ -108,7 +108,7 @@ impl Tls {
             Some(Roots::File(path)) => read_certificates(&path)?,
             None => Vec::new(),
         };
-        let progress = Progress::default();
+        let progress = HandshakeProgress::default();
         let verifier = Verifier {
             progress: progress.clone(),
             checks_chain: !known.is_empty(),
@@ -201,7 +201,7 @@ struct Verifier {
     known: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
     /// Notes why a certificate was refused.
-    progress: Progress,
+    progress: HandshakeProgress,
 }
 
 impl Verifier {
@@ -241,7 +241,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.check(end_entity, intermediates, server_name, now)
-            .inspect_err(|error| self.progress.reach(Stage::Refused(CertificateFault::of(error))))?;
+            .inspect_err(|error| self.progress.reach(HandshakeStage::Refused(CertificateFault::of(error))))?;
         Ok(ServerCertVerified::assertion())
     }
 

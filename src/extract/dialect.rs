@@ -17,7 +17,7 @@ const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
 /// The state of the scan between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Dialect {
-    place: Place,
+    place: CellState,
     line_end: Option<LineEnd>,
     /// Number of line ends so far.
     lines: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Dialect {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum CellState {
     #[default]
     Unquoted,
     AfterCarriageReturn,
@@ -64,12 +64,12 @@ impl Dialect {
         let mut rest = chunk;
         while let Some(first) = rest.first() {
             let skipped = match self.place {
-                Place::Unquoted => memchr3(b'"', b'\r', b'\n', rest),
-                Place::Quoted => memchr(b'"', rest),
-                Place::AfterCarriageReturn | Place::AfterQuote => Some(0),
+                CellState::Unquoted => memchr3(b'"', b'\r', b'\n', rest),
+                CellState::Quoted => memchr(b'"', rest),
+                CellState::AfterCarriageReturn | CellState::AfterQuote => Some(0),
             };
             let plain = &rest[..skipped.unwrap_or(rest.len())];
-            if self.place == Place::Quoted {
+            if self.place == CellState::Quoted {
                 self.lines += memchr_iter(b'\n', plain).count() as u64;
             }
             if let Some(last) = plain.last() {
@@ -92,10 +92,10 @@ impl Dialect {
     /// Ends the scan: checks that the file does not end inside a quoted cell or a line ending.
     pub(crate) fn finish(&self) -> Result<(), DialectError> {
         match self.place {
-            Place::Unquoted => Ok(()),
-            Place::AfterQuote => self.close_quoted_cell(),
-            Place::Quoted => self.refuse("the quoted cell is never closed"),
-            Place::AfterCarriageReturn => {
+            CellState::Unquoted => Ok(()),
+            CellState::AfterQuote => self.close_quoted_cell(),
+            CellState::Quoted => self.refuse("the quoted cell is never closed"),
+            CellState::AfterCarriageReturn => {
                 self.refuse("the file ends in a carriage return without a line feed")
             }
         }
@@ -103,27 +103,29 @@ impl Dialect {
 
     fn step(&mut self, byte: u8) -> Result<(), DialectError> {
         match (self.place, byte) {
-            (Place::Unquoted, b'"') => {
+            (CellState::Unquoted, b'"') => {
                 if self.position != self.line_start && self.previous != Some(b',') {
                     return self.refuse("a quote inside a cell that does not begin with one");
                 }
                 self.quoted_from = self.position + 1;
-                self.place = Place::Quoted;
+                self.place = CellState::Quoted;
             }
-            (Place::Quoted, _) => self.place = Place::AfterQuote,
-            (Place::AfterQuote, b'"') => self.place = Place::Quoted,
-            (Place::AfterQuote, b',') => {
+            (CellState::Quoted, _) => self.place = CellState::AfterQuote,
+            (CellState::AfterQuote, b'"') => self.place = CellState::Quoted,
+            (CellState::AfterQuote, b',') => {
                 self.close_quoted_cell()?;
-                self.place = Place::Unquoted;
+                self.place = CellState::Unquoted;
             }
-            (Place::AfterQuote, b'\r' | b'\n') => {
+            (CellState::AfterQuote, b'\r' | b'\n') => {
                 self.close_quoted_cell()?;
                 self.end_line(byte)?;
             }
-            (Place::AfterQuote, _) => return self.refuse("text behind the closing quote of a cell"),
-            (Place::AfterCarriageReturn, b'\n') => self.next_line(LineEnd::CrLf)?,
-            (Place::AfterCarriageReturn, _) => return self.refuse("a carriage return without a line feed"),
-            (Place::Unquoted, _) => self.end_line(byte)?,
+            (CellState::AfterQuote, _) => return self.refuse("text behind the closing quote of a cell"),
+            (CellState::AfterCarriageReturn, b'\n') => self.next_line(LineEnd::CrLf)?,
+            (CellState::AfterCarriageReturn, _) => {
+                return self.refuse("a carriage return without a line feed");
+            }
+            (CellState::Unquoted, _) => self.end_line(byte)?,
         }
         Ok(())
     }
@@ -133,7 +135,7 @@ impl Dialect {
             return self.refuse("the line is blank");
         }
         if byte == b'\r' {
-            self.place = Place::AfterCarriageReturn;
+            self.place = CellState::AfterCarriageReturn;
             return Ok(());
         }
         self.next_line(LineEnd::Lf)
@@ -145,7 +147,7 @@ impl Dialect {
         }
         self.lines += 1;
         self.line_start = self.position + 1;
-        self.place = Place::Unquoted;
+        self.place = CellState::Unquoted;
         Ok(())
     }
 

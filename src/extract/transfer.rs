@@ -202,7 +202,7 @@ impl Transfer {
         let from = received.length_bytes;
         let response = self.requests.attempt(Method::GET, range(from, description)).await?;
         let address = &self.requests.address;
-        let part = Part::of(response.headers());
+        let part = PartialContent::of(response.headers());
         let is_same = part.is_of(response.headers(), description, self.length_bytes);
         match response.status() {
             StatusCode::PARTIAL_CONTENT if is_same && part.start == Some(from) => {
@@ -264,12 +264,12 @@ fn range(from: u64, description: &Description) -> HeaderMap {
 
 /// The part of a file that a response holds, from its `Content-Range` header.
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
+struct PartialContent {
     start: Option<u64>,
     whole: Option<u64>,
 }
 
-impl Part {
+impl PartialContent {
     fn of(headers: &HeaderMap) -> Self {
         let text = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes "));
         let Some((range, whole)) = text.and_then(|text| text.split_once('/')) else { return Self::default() };

@@ -28,11 +28,11 @@ const VERSION: &str = "0.1";
 /// A session with the Dagster process that started this process.
 #[derive(Clone)]
 pub(crate) struct Pipes {
-    messages: Arc<Mutex<Messages>>,
+    messages: Arc<Mutex<DagsterMessages>>,
     asset_keys: Vec<String>,
 }
 
-enum Messages {
+enum DagsterMessages {
     File(File),
     Stdout,
     Stderr,
@@ -72,10 +72,10 @@ impl Pipes {
         let messages = match (messages.path, messages.stdio.as_deref()) {
             (Some(path), _) => {
                 let file = OpenOptions::new().create(true).append(true).open(&path);
-                Messages::File(file.map_err(|cause| Error::file("write", &path, cause))?)
+                DagsterMessages::File(file.map_err(|cause| Error::file("write", &path, cause))?)
             }
-            (None, Some("stdout")) => Messages::Stdout,
-            (None, Some("stderr")) => Messages::Stderr,
+            (None, Some("stdout")) => DagsterMessages::Stdout,
+            (None, Some("stderr")) => DagsterMessages::Stderr,
             _ => return Err(refuse(MESSAGES, "it names neither a path nor stdout nor stderr")),
         };
         let messages = Arc::new(Mutex::new(messages));
@@ -105,9 +105,9 @@ impl Pipes {
         let line = format!("{message}\n");
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match &mut *messages {
-            Messages::File(file) => file.write_all(line.as_bytes()),
-            Messages::Stdout => std::io::stdout().write_all(line.as_bytes()),
-            Messages::Stderr => std::io::stderr().write_all(line.as_bytes()),
+            DagsterMessages::File(file) => file.write_all(line.as_bytes()),
+            DagsterMessages::Stdout => std::io::stdout().write_all(line.as_bytes()),
+            DagsterMessages::Stderr => std::io::stderr().write_all(line.as_bytes()),
         };
         written.map_err(|cause| Error::new(Kind::Io, "cannot write a message to Dagster").because(cause))
     }

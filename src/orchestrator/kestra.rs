@@ -11,9 +11,9 @@ use crate::report::{Event, Report, failure, lines};
 
 /// Writes events as log lines to stdout, because Kestra shows stderr as errors.
 #[derive(Debug)]
-pub(crate) struct Lines;
+pub(crate) struct KestraLines;
 
-impl Report for Lines {
+impl Report for KestraLines {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         if let Some(text) = lines::text(file, event) {
             let level = match level_name(Line::new(file, event).level) {

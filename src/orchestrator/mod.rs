@@ -83,7 +83,7 @@ impl Delivery {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         match (self.quiet, self.output) {
             (true, _) => reports.push(Box::new(Quiet)),
-            (false, Output::Kestra) => reports.push(Box::new(kestra::Lines)),
+            (false, Output::Kestra) => reports.push(Box::new(kestra::KestraLines)),
             (false, _) => reports.push(report::for_stderr(self.log_format)),
         }
         if let Some(pipes) = &self.dagster {

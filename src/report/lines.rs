@@ -7,9 +7,9 @@ use super::event::{Event, Report};
 
 /// Writes events to stderr as plain lines.
 #[derive(Debug, Default)]
-pub(crate) struct Lines;
+pub(crate) struct PlainLines;
 
-impl Report for Lines {
+impl Report for PlainLines {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         if let Some(text) = text(file, event) {
             // a closed stderr is no reason to stop a load

@@ -35,6 +35,6 @@ pub(crate) fn for_stderr(format: LogFormat) -> Box<dyn Report> {
     match format {
         LogFormat::Json => Box::new(json_lines::JsonLines),
         LogFormat::Text if std::io::stderr().is_terminal() => Box::new(terminal::Terminal::default()),
-        LogFormat::Text => Box::new(lines::Lines),
+        LogFormat::Text => Box::new(lines::PlainLines),
     }
 }

@@ -10,7 +10,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressS
 use tokio::task::AbortHandle;
 
 use super::event::{Event, Report};
-use super::lines::Lines;
+use super::lines::PlainLines;
 use super::phase::Progress;
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -72,7 +72,7 @@ impl Report for Terminal {
             Event::Notice(_) | Event::TaskSaid { .. } => {}
         }
         if !matches!(event, Event::Began(..) | Event::Failed(_)) {
-            self.screen.suspend(|| Lines.emit(file, event));
+            self.screen.suspend(|| PlainLines.emit(file, event));
         }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn start(
 ) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let finished = tokio::spawn(async move {
-        let mut stage = Stage {
+        let mut stage = Transformer {
             records,
             encoder,
             period,
@@ -95,7 +95,7 @@ pub(crate) fn start(
     (finished, receiver)
 }
 
-struct Stage {
+struct Transformer {
     records: Records,
     encoder: RowEncoder,
     period: Period,
@@ -108,7 +108,7 @@ struct Stage {
     batches: mpsc::Sender<Result<Batch>>,
 }
 
-impl Stage {
+impl Transformer {
     async fn run(&mut self) -> Result<()> {
         let mut record = ByteRecord::new();
         let (mut inside, mut outside) = (Batch::empty(true), Batch::empty(false));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value as Data};
 
-use crate::flow::yaml::document::{Diagnostic, Node, Position, Value};
+use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue};
 use crate::secrets::Secrets;
 
 /// Maximum number of template instructions per text: nested loops would otherwise delay the response to a signal.
@@ -108,14 +108,16 @@ fn syntax() -> SyntaxConfig {
 /// Converts a YAML node to an expression value.
 pub(crate) fn data(node: &Node) -> Data {
     match &node.value {
-        Value::Null => Data::from(()),
-        Value::Bool(value) => Data::from(*value),
-        Value::Number(text) => match text.parse::<i64>() {
+        YamlValue::Null => Data::from(()),
+        YamlValue::Bool(value) => Data::from(*value),
+        YamlValue::Number(text) => match text.parse::<i64>() {
             Ok(number) if number.to_string() == *text => Data::from(number),
             _ => text.parse::<f64>().map_or_else(|_| Data::from(text.as_str()), Data::from),
         },
-        Value::Text(text) => Data::from(text.as_str()),
-        Value::List(items) => items.iter().map(data).collect(),
-        Value::Map(entries) => Data::from_pairs(entries.iter().map(|(key, value)| (data(key), data(value)))),
+        YamlValue::Text(text) => Data::from(text.as_str()),
+        YamlValue::List(items) => items.iter().map(data).collect(),
+        YamlValue::Map(entries) => {
+            Data::from_pairs(entries.iter().map(|(key, value)| (data(key), data(value))))
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::flow::model::retry::Retry;
 use crate::flow::model::task::{Task, TaskType};
 use crate::flow::model::trigger::Trigger;
 use crate::flow::yaml::decode::{Decode as _, Decoder, Defaults, Entries, Id, choices, properties};
-use crate::flow::yaml::document::{Diagnostic, Document, Faults, Node, Value};
+use crate::flow::yaml::document::{Diagnostic, Document, Faults, Node, YamlValue};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
@@ -65,7 +65,7 @@ properties! {
 
 choices! {
     /// What a run does if the concurrency limit is reached.
-    pub(crate) enum Behavior {
+    pub(crate) enum LimitBehavior {
         /// The run waits.
         Queue = "QUEUE",
         /// The run ends before its first task, with an error like `FAIL`.
@@ -81,7 +81,7 @@ properties! {
         /// Maximum number of concurrent runs.
         "limit" => limit: u32,
         /// What a run does if the limit is reached.
-        "behavior" => behavior: Behavior = Behavior::Queue,
+        "behavior" => behavior: LimitBehavior = LimitBehavior::Queue,
     }
 }
 
@@ -214,15 +214,15 @@ impl Flow {
 
 /// The `pluginDefaults` of the flow. They are read first because decoding a task needs them.
 fn defaults(root: &Node) -> Vec<Defaults> {
-    let Value::Map(entries) = &root.value else { return Vec::new() };
+    let YamlValue::Map(entries) = &root.value else { return Vec::new() };
     let declared = entries.iter().find(|(key, _)| key.value.text() == Some("pluginDefaults"));
-    let Some((_, Node { value: Value::List(declared), .. })) = declared else { return Vec::new() };
+    let Some((_, Node { value: YamlValue::List(declared), .. })) = declared else { return Vec::new() };
     let read = |node: &Node| {
-        let Value::Map(entries) = &node.value else { return None };
+        let YamlValue::Map(entries) = &node.value else { return None };
         let find =
             |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
-        let Value::Map(values) = &find("values")?.value else { return None };
-        let forced = find("forced").is_some_and(|node| matches!(node.value, Value::Bool(true)));
+        let YamlValue::Map(values) = &find("values")?.value else { return None };
+        let forced = find("forced").is_some_and(|node| matches!(node.value, YamlValue::Bool(true)));
         Some(Defaults { prefix: find("type")?.value.text()?.to_owned(), entries: values.clone(), forced })
     };
     declared.iter().filter_map(read).collect()
@@ -230,10 +230,10 @@ fn defaults(root: &Node) -> Vec<Defaults> {
 
 /// Checks what can be checked only on the whole flow.
 fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
-    let Value::Map(entries) = &root.value else { return };
+    let YamlValue::Map(entries) = &root.value else { return };
     let find = |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
     let items = |name| match find(name).map(|node| &node.value) {
-        Some(Value::List(items)) => items.as_slice(),
+        Some(YamlValue::List(items)) => items.as_slice(),
         _ => &[],
     };
     if flow.tasks.is_empty() {
@@ -258,7 +258,7 @@ fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
     }
     if let Some(variables) = &flow.variables {
         check_templates(variables, decoder);
-        if !matches!(variables.value, Value::Map(_) | Value::Null) {
+        if !matches!(variables.value, YamlValue::Map(_) | YamlValue::Null) {
             let text = format!("variables are a mapping, this is {}", variables.value.kind());
             decoder.refuse::<()>(variables.position, text);
         }
@@ -316,10 +316,10 @@ fn refuse_repeated<'a>(ids: impl Iterator<Item = (&'a Id, &'a Node)>, decoder: &
 /// Refuses invalid expressions. A valid expression can still fail when it is rendered.
 fn check_templates(node: &Node, decoder: &mut Decoder) {
     match &node.value {
-        Value::Text(_) => _ = Template::decode(node, decoder),
-        Value::List(items) => items.iter().for_each(|item| check_templates(item, decoder)),
-        Value::Map(entries) => entries.iter().for_each(|(_, value)| check_templates(value, decoder)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        YamlValue::Text(_) => _ = Template::decode(node, decoder),
+        YamlValue::List(items) => items.iter().for_each(|item| check_templates(item, decoder)),
+        YamlValue::Map(entries) => entries.iter().for_each(|(_, value)| check_templates(value, decoder)),
+        YamlValue::Null | YamlValue::Bool(_) | YamlValue::Number(_) => {}
     }
 }
 

@@ -6,7 +6,7 @@ use minijinja::Value as Data;
 use crate::error::{Error, Kind, Result};
 use crate::flow::expression::dates;
 use crate::flow::yaml::decode::{Decode, Decoder, Id, choices, properties};
-use crate::flow::yaml::document::{Node, Position, Value};
+use crate::flow::yaml::document::{Node, Position, YamlValue};
 
 choices! {
     /// The types of input.
@@ -137,7 +137,7 @@ impl Input {
     /// Records the properties of the declaration that contradict each other.
     pub(crate) fn check(&self, node: &Node, decoder: &mut Decoder) {
         let at = |name: &str| {
-            let Value::Map(entries) = &node.value else { return node.position };
+            let YamlValue::Map(entries) = &node.value else { return node.position };
             let found = entries.iter().find(|(key, _)| key.value.text() == Some(name));
             found.map_or(node.position, |(_, value)| value.position)
         };

@@ -2,14 +2,14 @@
 
 use crate::flow::expression::Template;
 use crate::flow::yaml::decode::{Decode, Decoder, Entries, properties};
-use crate::flow::yaml::document::{Node, Value};
+use crate::flow::yaml::document::{Node, YamlValue};
 
 properties! {
     /// A label.
     pub(crate) struct Label as "a label" {
         /// Name of the label.
         "key" => key: String,
-        /// Value of the label.
+        /// YamlValue of the label.
         "value" => value: Template,
     }
 }
@@ -21,7 +21,7 @@ pub(crate) struct Labels(pub(crate) Vec<(String, Template)>);
 impl Decode for Labels {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         Some(Self(match node.value {
-            Value::List(_) => {
+            YamlValue::List(_) => {
                 let labels = Vec::<Label>::decode(node, decoder)?;
                 labels.into_iter().map(|label| (label.key, label.value)).collect()
             }

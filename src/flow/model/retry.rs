@@ -16,7 +16,7 @@ choices! {
 
 choices! {
     /// What is retried.
-    pub(crate) enum Behavior {
+    pub(crate) enum RetryBehavior {
         /// Only the failed task.
         RetryFailedTask = "RETRY_FAILED_TASK",
     }
@@ -40,7 +40,7 @@ properties! {
         /// Whether the task ends with a warning if it needed more than one attempt.
         "warningOnRetry" => warning_on_retry: bool = false,
         /// What is retried.
-        "behavior" => behavior: Behavior = Behavior::RetryFailedTask,
+        "behavior" => behavior: RetryBehavior = RetryBehavior::RetryFailedTask,
     }
 }
 

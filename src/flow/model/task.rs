@@ -9,7 +9,7 @@ use crate::flow::expression::Template;
 use crate::flow::model::retry::Retry;
 use crate::flow::tasks::{builtin, copy, dbt, flowable, http_client, load, query, shell};
 use crate::flow::yaml::decode::{Decode, Decoder, Fields, Id, Properties, Property, properties, schema_of};
-use crate::flow::yaml::document::{Node, Position, Value};
+use crate::flow::yaml::document::{Node, Position, YamlValue};
 
 properties! {
     /// The properties of every task.
@@ -169,7 +169,7 @@ impl Decode for Task {
         let mut fields = decoder.fields(&merged, Common::NAME)?;
         let common = Common::take(&mut fields, decoder);
         let named = entry(&merged, "type").and_then(|node| match &node.value {
-            Value::Text(name) => Some((node.position, name)),
+            YamlValue::Text(name) => Some((node.position, name)),
             _ => None,
         });
         let (position, name) = named?;
@@ -204,8 +204,8 @@ pub(crate) fn schema() -> Json {
 /// The task with the defaults of its type merged in.
 fn with_defaults(node: &Node, decoder: &Decoder) -> Node {
     let mut merged = node.clone();
-    let Value::Map(entries) = &mut merged.value else { return merged };
-    let Some(Value::Text(name)) = entry(node, "type").map(|node| &node.value) else { return merged };
+    let YamlValue::Map(entries) = &mut merged.value else { return merged };
+    let Some(YamlValue::Text(name)) = entry(node, "type").map(|node| &node.value) else { return merged };
     let applicable = decoder.defaults.iter().filter(|defaults| begins_with(name, &defaults.prefix));
     // if several defaults are forced, the first one wins
     let (forced, others): (Vec<_>, Vec<_>) = applicable.partition(|defaults| defaults.forced);
@@ -222,7 +222,7 @@ fn merge(entries: &mut Vec<(Node, Node)>, defaults: &[(Node, Node)], forced: boo
         match known.map(|index| &mut entries[index].1) {
             None => entries.push((key.clone(), value.clone())),
             Some(own) => match (&mut own.value, &value.value) {
-                (Value::Map(own), Value::Map(below)) => merge(own, below, forced),
+                (YamlValue::Map(own), YamlValue::Map(below)) => merge(own, below, forced),
                 _ if forced => *own = value.clone(),
                 _ => {}
             },
@@ -231,6 +231,6 @@ fn merge(entries: &mut Vec<(Node, Node)>, defaults: &[(Node, Node)], forced: boo
 }
 
 fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
-    let Value::Map(entries) = &node.value else { return None };
+    let YamlValue::Map(entries) = &node.value else { return None };
     entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value)
 }

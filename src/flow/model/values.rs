@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::flow::expression::{Scope, Template};
 use crate::flow::yaml::decode::{Decode, Decoder};
-use crate::flow::yaml::document::{Diagnostic, Node, Value};
+use crate::flow::yaml::document::{Diagnostic, Node, YamlValue};
 
 /// A list of values: written as a list, or computed by an expression.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(crate) enum Values {
 impl Decode for Values {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match node.value {
-            Value::List(_) => Vec::decode(node, decoder).map(Self::List),
+            YamlValue::List(_) => Vec::decode(node, decoder).map(Self::List),
             _ => Template::decode(node, decoder).map(Self::Computed),
         }
     }

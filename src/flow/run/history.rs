@@ -17,7 +17,7 @@ use crate::database::statement::{render, sql};
 use crate::database::{failure as database_failure, session};
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::Outputs;
-use crate::flow::model::flow::{Behavior, Concurrency};
+use crate::flow::model::flow::{Concurrency, LimitBehavior};
 use crate::interrupt::Interrupt;
 use crate::ledger::run::Run;
 use crate::ledger::{RunStatus, schema};
@@ -71,14 +71,16 @@ impl History {
                 format!("there are {limit} runs of {flow} under way, which is its limit"),
             );
             match concurrency.behavior {
-                Behavior::Fail => return Err(error.hint("its concurrency says FAIL: QUEUE waits instead")),
-                Behavior::Cancel => {
+                LimitBehavior::Fail => {
+                    return Err(error.hint("its concurrency says FAIL: QUEUE waits instead"));
+                }
+                LimitBehavior::Cancel => {
                     return Err(error.hint("its concurrency says CANCEL: QUEUE waits instead"));
                 }
-                Behavior::Queue if began.elapsed() >= timeout => {
+                LimitBehavior::Queue if began.elapsed() >= timeout => {
                     return Err(error.hint("--lock-timeout waits longer, and running again later is safe"));
                 }
-                Behavior::Queue => {}
+                LimitBehavior::Queue => {}
             }
             if !has_said {
                 report.notice(&format!(

@@ -9,7 +9,7 @@ use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::model::labels;
 use crate::flow::yaml::decode::{Decode, Decoder, choices, properties};
-use crate::flow::yaml::document::{Node, Value};
+use crate::flow::yaml::document::{Node, YamlValue};
 use crate::report::event::Level;
 
 choices! {
@@ -42,7 +42,7 @@ properties! {
     /// Writes a message to the log.
     pub(crate) struct LogTask as "a log" {
         /// The message; each item of a list is a separate message.
-        "message" => message: Messages,
+        "message" => message: LogMessages,
         /// The severity.
         "level" => level: LogLevel = LogLevel::Info,
     }
@@ -50,12 +50,12 @@ properties! {
 
 /// One message or several.
 #[derive(Clone, Debug)]
-pub(crate) struct Messages(Vec<Template>);
+pub(crate) struct LogMessages(Vec<Template>);
 
-impl Decode for Messages {
+impl Decode for LogMessages {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match node.value {
-            Value::List(_) => Vec::decode(node, decoder).map(Self),
+            YamlValue::List(_) => Vec::decode(node, decoder).map(Self),
             _ => Template::decode(node, decoder).map(|message| Self(vec![message])),
         }
     }

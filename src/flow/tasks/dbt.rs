@@ -10,7 +10,7 @@ use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::tasks::shell::{Script, TaskRunner, fill_all, fill_entries};
 use crate::flow::yaml::decode::{Entries, properties};
-use crate::flow::yaml::document::{Document, Node, Value};
+use crate::flow::yaml::document::{Document, Node, YamlValue};
 
 properties! {
     /// Runs the dbt that is installed on this machine.
@@ -134,12 +134,12 @@ fn redirect(profiles: &str, settings: &Settings) -> Result<String> {
 
 fn json(node: &Node) -> Json {
     match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => json!(value),
-        Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
-        Value::Text(text) => json!(text),
-        Value::List(items) => items.iter().map(json).collect(),
-        Value::Map(entries) => {
+        YamlValue::Null => Json::Null,
+        YamlValue::Bool(value) => json!(value),
+        YamlValue::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        YamlValue::Text(text) => json!(text),
+        YamlValue::List(items) => items.iter().map(json).collect(),
+        YamlValue::Map(entries) => {
             let named =
                 entries.iter().filter_map(|(key, value)| Some((key.value.text()?.to_owned(), json(value))));
             Json::Object(named.collect())

@@ -10,7 +10,7 @@ use jiff::{Span, SpanRelativeTo, Unit};
 use serde_json::{Value as Json, json};
 
 use crate::flow::expression::Template;
-use crate::flow::yaml::document::{Diagnostic, Node, Position, Value};
+use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue};
 
 /// Jaro-Winkler similarity above which a known name is suggested for a misspelt one.
 const LIKENESS: f64 = 0.75;
@@ -214,7 +214,7 @@ impl Decoder {
 
     /// The entries of a mapping, none of them taken yet.
     pub(crate) fn fields<'a>(&mut self, node: &'a Node, what: &str) -> Option<Fields<'a>> {
-        let Value::Map(entries) = &node.value else {
+        let YamlValue::Map(entries) = &node.value else {
             return self.refuse(node.position, format!("{what} is a mapping, this is {}", node.value.kind()));
         };
         let mut named = Vec::new();
@@ -229,9 +229,9 @@ impl Decoder {
 
     fn key<'a>(&mut self, key: &'a Node) -> Option<&'a str> {
         match &key.value {
-            Value::Text(text) | Value::Number(text) => Some(text),
+            YamlValue::Text(text) | YamlValue::Number(text) => Some(text),
             // the cases of a switch may be named true and false
-            Value::Bool(value) => Some(if *value { "true" } else { "false" }),
+            YamlValue::Bool(value) => Some(if *value { "true" } else { "false" }),
             other => self.refuse(key.position, format!("a key is text, this is {}", other.kind())),
         }
     }
@@ -251,8 +251,8 @@ impl Decoder {
     /// The text of a scalar; a number or a boolean as written.
     pub(crate) fn text(&mut self, node: &Node) -> Option<String> {
         match &node.value {
-            Value::Text(text) | Value::Number(text) => Some(text.clone()),
-            Value::Bool(value) => Some(value.to_string()),
+            YamlValue::Text(text) | YamlValue::Number(text) => Some(text.clone()),
+            YamlValue::Bool(value) => Some(value.to_string()),
             other => self.refuse(node.position, format!("this must be text, it is {}", other.kind())),
         }
     }
@@ -286,7 +286,7 @@ pub(crate) fn schema_of(about: &str, properties: Vec<Property>) -> Json {
 impl<T: Decode> Decode for Option<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match node.value {
-            Value::Null => Some(None),
+            YamlValue::Null => Some(None),
             _ => T::decode(node, decoder).map(Some),
         }
     }
@@ -309,8 +309,8 @@ impl<T: Decode> Decode for Box<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.value {
-            Value::Null => Some(Self::new()),
-            Value::List(items) => {
+            YamlValue::Null => Some(Self::new()),
+            YamlValue::List(items) => {
                 // decode every item, so that the faults of all items are found
                 let items: Vec<Option<T>> = items.iter().map(|item| T::decode(item, decoder)).collect();
                 items.into_iter().collect()
@@ -336,7 +336,7 @@ impl<T> Default for Entries<T> {
 
 impl<T: Decode> Decode for Entries<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        if let Value::Null = node.value {
+        if let YamlValue::Null = node.value {
             return Some(Self::default());
         }
         let fields = decoder.fields(node, "this")?;
@@ -390,7 +390,7 @@ impl Decode for Template {
 impl Decode for bool {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.value {
-            Value::Bool(value) => Some(*value),
+            YamlValue::Bool(value) => Some(*value),
             other => {
                 decoder.refuse(node.position, format!("this must be true or false, it is {}", other.kind()))
             }

@@ -23,14 +23,14 @@ pub struct Position {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// The value.
-    pub(crate) value: Value,
+    pub(crate) value: YamlValue,
     /// Where the value begins.
     pub position: Position,
 }
 
 /// The kinds of YAML value.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub(crate) enum YamlValue {
     /// Nothing, or `null`.
     Null,
     /// `true` or `false`.
@@ -149,17 +149,17 @@ enum Raw {
 fn node(raw: Spanned<Raw>, source: &str) -> Node {
     let at = raw.referenced;
     let value = match raw.value {
-        Raw::Null => Value::Null,
-        Raw::Bool(value) => Value::Bool(value),
-        Raw::Text(text) => Value::Text(text),
+        Raw::Null => YamlValue::Null,
+        Raw::Bool(value) => YamlValue::Bool(value),
+        Raw::Text(text) => YamlValue::Text(text),
         Raw::Number => {
             let defined = raw.defined.span();
             let start = defined.offset() as usize;
             let text: String = source.chars().skip(start).take(defined.len() as usize).collect();
-            Value::Number(text.trim().to_owned())
+            YamlValue::Number(text.trim().to_owned())
         }
-        Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, source)).collect()),
-        Raw::Map(entries) => Value::Map(
+        Raw::List(items) => YamlValue::List(items.into_iter().map(|item| node(item, source)).collect()),
+        Raw::Map(entries) => YamlValue::Map(
             entries.into_iter().map(|(key, value)| (node(key, source), node(value, source))).collect(),
         ),
     };
@@ -241,7 +241,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 }
 
-impl Value {
+impl YamlValue {
     /// The text of a string or a number; `None` for other values.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
@@ -270,14 +270,14 @@ mod tests {
     #[test]
     fn scalars_keep_their_text_and_place() {
         let document = Document::parse("a.yaml", "é: 1\nmonths: [\"01\", 03, yes, true, 1.50]\n").unwrap();
-        let Value::Map(entries) = document.root.value else { panic!("no mapping") };
-        let Value::List(months) = &entries[1].1.value else { panic!("no list") };
+        let YamlValue::Map(entries) = document.root.value else { panic!("no mapping") };
+        let YamlValue::List(months) = &entries[1].1.value else { panic!("no list") };
         let seen: Vec<String> = months
             .iter()
             .map(|node| match &node.value {
-                Value::Text(text) => format!("text {text} at {}", node.position.column),
-                Value::Number(text) => format!("number {text} at {}", node.position.column),
-                Value::Bool(value) => format!("boolean {value}"),
+                YamlValue::Text(text) => format!("text {text} at {}", node.position.column),
+                YamlValue::Number(text) => format!("number {text} at {}", node.position.column),
+                YamlValue::Bool(value) => format!("boolean {value}"),
                 other => other.kind().to_owned(),
             })
             .collect();
