@@ -2,7 +2,7 @@
 //!
 //! The input is a month of 100,000 rows, generated as for `side_by_side`.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that fails says so by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed benchmark panics")]
 
 #[path = "side_by_side/month.rs"]
 #[expect(dead_code, reason = "the other benchmark writes files")]
@@ -129,7 +129,7 @@ fn duplicate_filter(bencher: Bencher<'_, '_>) {
     let keys: Vec<RowKey> = (0..ROWS).map(key).collect();
     bencher.counter(ItemsCount::new(ROWS)).with_inputs(DuplicateFilter::default).bench_values(
         |mut filter| {
-            keys.chunks(256).for_each(|keys| filter.note_all(keys));
+            keys.chunks(256).for_each(|keys| filter.add_all(keys));
             filter
         },
     );

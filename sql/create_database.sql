@@ -1,3 +1,3 @@
 -- Creates the embedded server's database. Cannot be run again: it fails if the database exists.
--- Locks: the template database against connections, while it is copied.
+-- Locks: the template database against connections, while the server copies it.
 CREATE DATABASE {{ database }}

@@ -1,4 +1,4 @@
--- Finds the session that holds the advisory lock named $1, and its run if it has begun one.
+-- Finds the session that holds the advisory lock named $1, and the run of that session if the run has begun.
 -- Locks nothing. May be run again.
 SELECT holder.pid, runs.run_id, runs.host, runs.pid, runs.started_at
 FROM pg_locks AS holder

@@ -1,9 +1,10 @@
--- Returns what decides how a load's rows reach the table $1 (a quoted name): whether it is partitioned by ranges
--- of the column $2; the partition that overlaps the period from $3 (inclusive) to $4 (exclusive), and whether the
--- bounds are equal; the schema and name of a new partition for that period (the table's name followed by $5), and
--- what may prevent this role from creating it; triggers, rules, policies, foreign keys to the table, and publications of its rows.
--- Locks: the partitions against changes of their shape (ACCESS SHARE), until the transaction ends: not to be run in the
--- load's own, since others wait for the default partition. May be run again.
+-- Returns the properties that decide how a load's rows reach the table $1 (a quoted name): whether it is
+-- partitioned by ranges of the column $2; the partition that overlaps the period from $3 (inclusive) to $4
+-- (exclusive), and whether the bounds are equal; the schema and name of a new partition for that period (the
+-- table's name followed by $5), and what may prevent this role from creating it; triggers, rules, policies, foreign
+-- keys to the table, and publications of its rows.
+-- Locks: the partitions against schema changes (ACCESS SHARE), until the transaction ends. Must not be run in the
+-- load's own transaction, because other loads wait for the default partition. May be run again.
 WITH target AS (
     SELECT
         pg_class.oid, relname, relowner, relnamespace,

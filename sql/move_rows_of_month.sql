@@ -1,6 +1,7 @@
--- Moves the target's rows from $1 to before $2 from the default partition into the staging table, and deletes the staged rows with
--- equal keys, in one statement: a row that another session adds meanwhile is in neither, and makes ATTACH fail. Returns how many
--- staged rows were deleted, and how many of the moved rows are under the name $3.
+-- Moves the target's rows dated from $1 (inclusive) to $2 (exclusive) from the default partition into the staging
+-- table, and deletes the staged rows with equal keys. It is one statement, so that both parts see the same rows. A row
+-- that another session adds meanwhile is not moved, and makes ATTACH fail. Returns the number of deleted staged rows,
+-- and the number of moved rows that have the file name $3.
 -- Locks: the moved rows, until the transaction ends. May be run again.
 WITH moved AS (
     DELETE FROM {{ table }} WHERE {{ time_column }} >= $1 AND {{ time_column }} < $2 RETURNING {{ columns }}

@@ -1,7 +1,7 @@
--- Settings of the load's transaction. Joins are hash joins, with memory for the keys of a large month: without
--- statistics, the planner may estimate that nested loops are cheap, and that sorts are cheaper than a hash table.
+-- Settings of the load's transaction. Joins are hash joins, with enough memory for the keys of a large month.
+-- Without statistics, the planner may wrongly estimate that nested loops or sorts are cheaper than a hash table.
 -- JIT compilation is off, because each statement runs once. The server writes pages to disk while rows arrive: the
--- commit, which waits for the disk, then takes half of the time.
+-- commit, which waits for the disk, then takes half the time.
 -- Locks nothing. May be run again.
 SET LOCAL work_mem = '96MB';
 SET LOCAL jit = off;

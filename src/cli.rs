@@ -139,7 +139,7 @@ pub(crate) struct LoadArgs {
     /// Month, 1 to 12, or "previous" for the month before the current one
     #[arg(long)]
     pub(crate) month: MonthOfYear,
-    /// How to load.
+    /// Options of the load.
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -168,13 +168,13 @@ pub(crate) struct FlowRunArgs {
     pub(crate) database: DatabaseArgs,
     /// Maximum time to wait for another run or for a locked table: 90, 90s, 5m
     ///
-    /// A number without a unit is in seconds. When the time is over, the command ends with exit code 75.
+    /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
     #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout)]
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
-    /// How to report.
+    /// How to report progress and the result.
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
 }
@@ -228,7 +228,7 @@ pub(crate) struct TriggersArgs {
 
 /// Arguments of `taxi backfill`.
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("what").args(["flow", "taxi"]).required(true))]
+#[command(group = clap::ArgGroup::new("flow_or_taxi").args(["flow", "taxi"]).required(true))]
 pub(crate) struct BackfillArgs {
     /// File of a flow to run for the dates of its trigger, instead of loading months
     #[arg(requires = "trigger")]
@@ -262,7 +262,7 @@ pub(crate) struct BackfillArgs {
     /// Dry run: print what would be done, and change nothing
     #[arg(long)]
     pub(crate) plan: bool,
-    /// Start no further month or date after one fails or is not published
+    /// Do not start further months or dates after one fails or is not published
     #[arg(long)]
     pub(crate) fail_fast: bool,
     /// Run only the N-th month or date of the range, counted from 0
@@ -270,7 +270,7 @@ pub(crate) struct BackfillArgs {
     /// Kubernetes sets the environment variable in each pod of an Indexed Job.
     #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
     pub(crate) index: Option<usize>,
-    /// How to load.
+    /// Options of the load.
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -295,17 +295,17 @@ pub(crate) struct RunArgs {
     /// Maximum number of rows of a file to leave out because they do not fit the table
     ///
     /// The load stores these rows in the table taxi_etl.rejects. It fails at the first row above the maximum.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MOST)))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MAX_REJECTS)))]
     pub(crate) max_rejects: u32,
     /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
     ///
-    /// A number without a unit is in seconds. When the time is over, the command ends with exit code 75.
+    /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
     #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout)]
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
-    /// How to report.
+    /// How to report progress and the result.
     #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
 }

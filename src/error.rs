@@ -4,7 +4,7 @@
 //! it keeps as its `source`. [`crate::report::failure`] prints the chain once.
 //!
 //! The exit codes follow `sysexits.h`, so that they do not collide with those of a shell (126 and up) or with 1
-//! and 2, which any program may return. A run that a signal stopped returns the code that a shell reports for it.
+//! and 2, which any program may return. After a signal, the exit code is the one that a shell reports for it.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -17,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The arguments of the command line are invalid.
     Usage,
-    /// The source's file is damaged, or a row does not fit the table.
+    /// The file is damaged, or a row does not fit the table.
     Data,
     /// The month does not exist at the source.
     NotPublished,
@@ -41,9 +41,9 @@ pub enum Kind {
     Authentication,
     /// A setting, a flow or the target's table definition is invalid.
     Configuration,
-    /// SIGINT stopped the run, as Ctrl-C does.
+    /// SIGINT stopped the run, for example after Ctrl-C.
     Interrupted,
-    /// SIGTERM stopped the run, as an orchestrator does.
+    /// SIGTERM stopped the run, for example from an orchestrator.
     Terminated,
 }
 
@@ -110,7 +110,7 @@ impl Kind {
         }
     }
 
-    /// One line for people: when a command returns this code.
+    /// A one-line explanation of this kind.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Usage => "invalid command line: an argument, or a combination of arguments",
@@ -138,7 +138,7 @@ impl Kind {
         matches!(self, Self::Interrupted | Self::Terminated)
     }
 
-    /// Whether the same command may succeed later with nothing else changed.
+    /// Whether the same command may succeed later without any other change.
     pub const fn is_worth_retrying(self) -> bool {
         match self {
             Self::Unreachable | Self::TimedOut | Self::LockHeld | Self::Interrupted | Self::Terminated => {
@@ -170,14 +170,14 @@ pub struct Error {
     detail: Option<Detail>,
 }
 
-/// What a caller has to know about a failure besides its kind.
+/// What a caller must know about a failure besides its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// The file has changed at the source while it was read.
+    /// The file changed at the source while it was read.
     SourceChanged,
     /// The database server no longer answers, so its sessions are useless.
     ServerLost,
-    /// The TLS handshake with the database server failed, or the settings of TLS are invalid.
+    /// The TLS handshake with the database server failed, or the TLS settings are invalid.
     Tls,
     /// The database has an encoding that does not keep the bytes of a file.
     Encoding,
@@ -247,7 +247,7 @@ mod tests {
     use super::Kind;
 
     #[test]
-    fn exit_codes_are_distinct_and_leave_the_shells_alone() {
+    fn exit_codes_are_distinct_and_do_not_collide_with_shells() {
         let codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
         assert!(codes.is_sorted_by(|a, b| a < b), "not ascending and distinct: {codes:?}");
         let (signals, others): (Vec<u8>, Vec<u8>) = codes.into_iter().partition(|code| *code > 128);

@@ -18,13 +18,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// has no time limit.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An address of a source or a download: a URL, or a path. It is shown without user, password and query, which may
-/// hold a signature.
+/// An address of a source or a download: a URL or a path. Messages show it without user, password and query; a
+/// query may hold a signature.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SourceUrl(String);
 
 impl SourceUrl {
-    /// An address as the user gave it.
+    /// An address as the user wrote it.
     pub(crate) fn new(address: impl Into<String>) -> Self {
         Self(address.into())
     }
@@ -48,10 +48,10 @@ impl fmt::Display for SourceUrl {
         let Ok(mut url) = url::Url::parse(&self.0) else {
             // not a valid URL: leave out everything that could be a user, a password or a query
             let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
-            let rest = rest.rsplit_once('@').map_or(rest, |(_, behind)| behind);
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, after)| after);
             return write!(f, "{scheme}://{}", rest.split('?').next().unwrap_or_default());
         };
-        // these calls fail only for addresses that cannot have a user
+        // these calls only fail for addresses that cannot have a user
         let _ = url.set_username("");
         let _ = url.set_password(None);
         if url.query().is_some() {
@@ -69,15 +69,15 @@ impl fmt::Debug for SourceUrl {
 
 static CLIENT: OnceLock<Client> = OnceLock::new();
 
-/// Returns the shared client. It follows redirects, honours the proxy variables and reuses connections.
+/// Returns the shared client. It follows redirects, uses the proxy variables and reuses connections.
 fn client() -> Result<Client> {
     match CLIENT.get() {
         Some(client) => Ok(client.clone()),
-        None => make_client().map(|client| CLIENT.get_or_init(|| client).clone()),
+        None => build_client().map(|client| CLIENT.get_or_init(|| client).clone()),
     }
 }
 
-fn make_client() -> Result<Client> {
+fn build_client() -> Result<Client> {
     // This is the only place that installs a provider, so the call cannot fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
@@ -85,9 +85,9 @@ fn make_client() -> Result<Client> {
         .connect_timeout(CONNECT_TIMEOUT)
         .build()
         .map_err(|cause| {
-            Error::new(Kind::Configuration, "cannot set up HTTP")
+            Error::new(Kind::Configuration, "cannot set up the HTTP client")
                 .because(cause)
-                .hint("where no CA certificates are found, install the package ca-certificates")
+                .hint("if this machine has no CA certificates, install the package ca-certificates")
         })
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn get(address: &SourceUrl, headers: HeaderMap) -> Result<Respo
     accept(address, send(Method::GET, address, headers, IDLE_TIMEOUT).await?)
 }
 
-/// Sends a request and returns the response, whatever its status. Fails if there is none within `idle_timeout`.
+/// Sends a request and returns the response, whatever its status. Fails if none arrives within `idle_timeout`.
 pub(crate) async fn send(
     method: Method,
     address: &SourceUrl,
@@ -104,14 +104,16 @@ pub(crate) async fn send(
     idle_timeout: Duration,
 ) -> Result<Response> {
     let failed = |kind| Error::new(kind, format!("cannot reach {address}"));
-    let answer = client()?.request(method, address.expose()).headers(headers).send();
-    match tokio::time::timeout(idle_timeout, answer).await {
-        Ok(answered) => answered.map_err(|cause| {
-            let is_settled = cause.is_builder() || cause.is_redirect() || is_of_certificate(&cause);
-            failed(if is_settled { Kind::Configuration } else { Kind::Unreachable })
+    let response = client()?.request(method, address.expose()).headers(headers).send();
+    match tokio::time::timeout(idle_timeout, response).await {
+        Ok(result) => result.map_err(|cause| {
+            let is_permanent = cause.is_builder() || cause.is_redirect() || is_certificate_error(&cause);
+            failed(if is_permanent { Kind::Configuration } else { Kind::Unreachable })
                 .because(cause.without_url())
         }),
-        Err(_elapsed) => Err(failed(Kind::Unreachable).because(format!("no answer within {idle_timeout:?}"))),
+        Err(_elapsed) => {
+            Err(failed(Kind::Unreachable).because(format!("no response within {idle_timeout:?}")))
+        }
     }
 }
 
@@ -122,20 +124,20 @@ pub(crate) async fn chunk(
     idle_timeout: Duration,
 ) -> Result<Option<Bytes>> {
     match tokio::time::timeout(idle_timeout, response.chunk()).await {
-        Ok(read) => read.map_err(|cause| broken_off(address).because(cause.without_url())),
-        Err(_elapsed) => Err(broken_off(address).because(format!("nothing came for {idle_timeout:?}"))),
+        Ok(read) => read.map_err(|cause| interrupted(address).because(cause.without_url())),
+        Err(_elapsed) => Err(interrupted(address).because(format!("received no data for {idle_timeout:?}"))),
     }
 }
 
 /// Whether the server's certificate was refused, which a retry cannot fix.
-fn is_of_certificate(cause: &reqwest::Error) -> bool {
-    let mut link: Option<&(dyn StdError + 'static)> = Some(cause);
-    while let Some(error) = link {
-        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(rustls::Error::InvalidCertificate(_)) = within.and_then(|error| error.downcast_ref()) {
+fn is_certificate_error(cause: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(cause);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(rustls::Error::InvalidCertificate(_)) = inner.and_then(|error| error.downcast_ref()) {
             return true;
         }
-        link = error.source();
+        next = error.source();
     }
     false
 }
@@ -153,14 +155,14 @@ pub(crate) fn refusal(address: &SourceUrl, status: StatusCode) -> Error {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             Kind::Authentication
         }
-        status if is_passing(status) => Kind::Unreachable,
+        status if is_transient(status) => Kind::Unreachable,
         _ => Kind::Configuration,
     };
-    Error::new(kind, format!("{address} answered {status}"))
+    Error::new(kind, format!("{address} returned {status}"))
 }
 
 /// Whether the status is transient: the same request may succeed later.
-pub(crate) fn is_passing(status: StatusCode) -> bool {
+pub(crate) fn is_transient(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
@@ -168,9 +170,9 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// The error for a transfer that broke off after it had begun.
-pub(crate) fn broken_off(address: &SourceUrl) -> Error {
-    Error::new(Kind::Unreachable, format!("the download of {address} broke off"))
+/// The error for a transfer that was interrupted after it had started.
+pub(crate) fn interrupted(address: &SourceUrl) -> Error {
+    Error::new(Kind::Unreachable, format!("the download of {address} was interrupted"))
 }
 
 #[cfg(test)]
@@ -178,7 +180,7 @@ mod tests {
     use super::SourceUrl;
 
     #[test]
-    fn an_address_is_shown_without_its_secrets() {
+    fn addresses_are_displayed_without_secrets() {
         let shown = |address: &str| SourceUrl::new(address).to_string();
         assert_eq!(shown("https://user:secret@host/a.gz"), "https://host/a.gz");
         assert!(!shown("https://host/a.gz?X-Signature=secret").contains("secret"));

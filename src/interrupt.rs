@@ -25,12 +25,12 @@ impl Interrupt {
             let first = next(&mut interrupts, &mut terminations).await;
             sender.send_replace(Some(first));
             let second = next(&mut interrupts, &mut terminations).await;
-            end_at_once(second);
+            exit_immediately(second);
         });
         Ok(Self(receiver))
     }
 
-    /// Returns an interrupt that is also raised when `limit` has passed.
+    /// Returns an interrupt that is also raised after `limit`.
     #[must_use]
     pub(crate) fn limited(&self, limit: Duration) -> Self {
         let (sender, receiver) = watch::channel(None);
@@ -47,10 +47,10 @@ impl Interrupt {
         Self(receiver)
     }
 
-    /// Waits until a signal arrives. Never returns if none does.
+    /// Waits until a signal arrives. Never returns if no signal arrives.
     pub(crate) async fn wait(&self) -> Error {
         let mut receiver = self.0.clone();
-        // cannot fail here: the sender is not dropped before it has sent, unless all receivers are gone
+        // cannot fail here: this receiver keeps the sender alive until it has sent
         let _ = receiver.wait_for(Option::is_some).await;
         match self.raised() {
             Some(error) => error,
@@ -80,12 +80,12 @@ impl Interrupt {
     /// The error for the signal that has arrived, if any.
     pub(crate) fn raised(&self) -> Option<Error> {
         let kind = (*self.0.borrow())?;
-        Some(Error::new(kind, format!("{}, before the work was done", kind.meaning())))
+        Some(Error::new(kind, format!("{}; the work is incomplete", kind.meaning())))
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "whoever asks twice does not want anything else to happen")]
-fn end_at_once(kind: Kind) -> ! {
+#[expect(clippy::disallowed_methods, reason = "the second signal ends the process immediately")]
+fn exit_immediately(kind: Kind) -> ! {
     std::process::exit(kind.exit_code().into())
 }
 

@@ -7,7 +7,7 @@
 //! first                                                partition, or MERGE it             run history
 //! ```
 //!
-//! Two wings use these stages: [`month`] loads one month, or many in a backfill; [`flow`] runs the flows that people
+//! Two modules use these stages: [`month`] loads one month, or many in a backfill; [`flow`] runs the flows that people
 //! write in Kestra's syntax. [`commands`] implements the subcommands, and [`ledger`] records every run.
 
 pub mod cli;

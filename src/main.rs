@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { refuse(&error) } else { 0 }.into();
+            return if error.use_stderr() { report_usage_error(&error) } else { 0 }.into();
         }
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -32,17 +32,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the exit code of a usage error. The arguments could not be parsed, but `--output json` can still be
-/// recognized, and then the error is printed as JSON too.
-fn refuse(error: &clap::Error) -> u8 {
+/// Returns the exit code of a usage error. Although the arguments could not be parsed, `--output json` is
+/// recognized: then the error is also printed as JSON.
+fn report_usage_error(error: &clap::Error) -> u8 {
     let arguments: Vec<String> = std::env::args().collect();
     let json = arguments.windows(2).any(|pair| pair == ["--output", "json"])
         || arguments.iter().any(|argument| argument == "--output=json");
-    let said = error.to_string();
-    let refusal = Error::new(Kind::Usage, said.lines().next().unwrap_or_default());
+    let text = error.to_string();
+    let error = Error::new(Kind::Usage, text.lines().next().unwrap_or_default());
     if json {
         // if stdout is closed, the exit code still reports the error
-        let _ = report::output::write_line(&CommandOutput::failed(refusal).json);
+        let _ = report::output::write_line(&CommandOutput::failed(error).json);
     }
     Kind::Usage.exit_code()
 }

@@ -1,4 +1,4 @@
-//! Secrets that a flow reads. They are masked wherever they could be shown or recorded.
+//! Secrets that a flow reads. taxi masks them in everything that it prints or records.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 /// Replacement text for a secret.
 const MASK: &str = "******";
 
-/// Minimum length in bytes for a single line of a secret to be masked. Shorter lines reveal nothing: a lone
+/// Minimum length in bytes for a single line of a secret to be masked. Shorter lines reveal nothing: a single
 /// bracket is a line of nearly every JSON document.
 const SHORTEST_LINE: usize = 4;
 
@@ -24,13 +24,13 @@ impl Secrets {
         let value = match (std::env::var(&encoded), std::env::var(name)) {
             (Ok(value), _) => {
                 let bytes = STANDARD.decode(value.trim()).ok();
-                bytes
-                    .and_then(|bytes| String::from_utf8(bytes).ok())
-                    .ok_or_else(|| format!("the environment variable {encoded} is not in base64"))?
+                bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+                    format!("the environment variable {encoded} is not UTF-8 text in base64")
+                })?
             }
             (Err(_), Ok(value)) => value,
             (Err(_), Err(_)) => {
-                return Err(format!("there is no secret {name}: set {encoded} (in base64) or {name}"));
+                return Err(format!("the secret {name} is not set: set {encoded} (in base64) or {name}"));
             }
         };
         self.keep(&value);
@@ -40,7 +40,7 @@ impl Secrets {
     /// Adds a text to the secrets, so that it is masked too.
     pub(crate) fn keep(&self, secret: &str) {
         let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // add each line too: a log shows them one at a time
+        // also add each line: a log shows one line at a time
         let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
         for part in lines.chain([secret]).filter(|part| !part.is_empty()) {
             if !secrets.iter().any(|known| known == part) {

@@ -1,4 +1,5 @@
-//! A backfill loads what is missing of a range, side by side as one after the other, and says what became of each month.
+//! A backfill loads the missing months of a range, with one job or several, and reports the result of each
+//! month.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{YELLOW_ROW, gzip, write, yellow_csv};
+use crate::support::targets::contents;
 use crate::support::{Database, failure, json, real_data, refusal, testdata};
 
 fn backfill(database: &Database, taxi: &str, from: &str, to: &str, source: &str) -> Command {
@@ -20,71 +22,64 @@ fn result(output: &std::process::Output) -> Value {
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// How each month ended.
-fn endings(result: &Value) -> Vec<&str> {
+/// Returns the status of each month.
+fn statuses(result: &Value) -> Vec<&str> {
     result["files"].as_array().unwrap().iter().map(|file| file["status"].as_str().unwrap()).collect()
 }
 
-/// Twelve yellow months; each has rows outside of its own that others have too.
+/// Writes twelve yellow months. Each file has out-of-period rows that other files have, too.
 fn write_year(folder: &Path, rows: u32) {
     for number in 1..=12 {
         let name = format!("2021-{number:02}");
-        let stray = |date: &str, location: u32| {
+        let row = |date: &str, location: u32| {
             YELLOW_ROW.replace("2021-01-01", date).replace(",142,", &format!(",{location},"))
         };
-        // one of each neighbour's first day, one that all share, one of its own in the past
+        // a row of the next month, an old row that all files have, and an old row that only this file has
         let next = format!("2021-{:02}-01", number % 12 + 1);
-        let strays = [stray(&next, number), stray("2009-01-01", 1), stray("2008-12-31", number)].join("\r\n");
+        let out_of_period =
+            [row(&next, number), row("2009-01-01", 1), row("2008-12-31", number)].join("\r\n");
         let mut own = String::new();
         for other in 1..=12 {
-            // what the month before has as a stray, this one has as its own
-            own += &format!("{}\r\n", stray(&format!("{name}-01"), other));
+            // the previous month's file has one of these as an out-of-period row
+            own += &format!("{}\r\n", row(&format!("{name}-01"), other));
         }
-        let text = format!("{}{own}{strays}\r\n", yellow_csv(rows, &name));
+        let text = format!("{}{own}{out_of_period}\r\n", yellow_csv(rows, &name));
         write(folder, "yellow", &name, &gzip(text.as_bytes()));
     }
 }
 
-/// All rows of the target but for the file that a row shared by several stands under.
-fn contents(database: &Database) -> String {
-    database.value(
-        "SELECT count(*) || ' ' || md5(string_agg(row, '' ORDER BY row)) \
-         FROM (SELECT (to_jsonb(t) - 'filename')::text AS row FROM yellow_tripdata t) AS rows",
-    )
-}
-
 #[test]
-fn months_side_by_side_give_what_they_give_one_after_the_other() {
+fn several_jobs_give_the_same_result_as_one_job() {
     let folder = tempfile::tempdir().unwrap();
     write_year(folder.path(), 3000);
     let source = folder.path().to_str().unwrap();
-    let alone = Database::new("jobs_1");
-    let one = json(&backfill(&alone, "yellow", "2021-01", "2021-12", source).output().unwrap());
-    assert_eq!(endings(&one), ["loaded"; 12]);
-    let keys = |database: &Database| {
+    let one_job = Database::new("jobs_1");
+    let sequential = json(&backfill(&one_job, "yellow", "2021-01", "2021-12", source).output().unwrap());
+    assert_eq!(statuses(&sequential), ["loaded"; 12]);
+    let repeated_keys = |database: &Database| {
         database.value("SELECT count(*) - count(DISTINCT unique_row_id) FROM yellow_tripdata")
     };
-    assert_eq!(keys(&alone), "0");
+    assert_eq!(repeated_keys(&one_job), "0");
     for jobs in ["2", "8"] {
         let database = Database::new(&format!("jobs_{jobs}"));
         let mut command = backfill(&database, "yellow", "2021-01", "2021-12", source);
-        let several = json(&command.args(["--jobs", jobs]).output().unwrap());
-        assert_eq!(several["rows_inserted"], one["rows_inserted"], "--jobs {jobs}");
-        assert_eq!(contents(&database), contents(&alone), "--jobs {jobs}");
+        let parallel = json(&command.args(["--jobs", jobs]).output().unwrap());
+        assert_eq!(parallel["rows_inserted"], sequential["rows_inserted"], "--jobs {jobs}");
+        assert_eq!(contents(&database), contents(&one_job), "--jobs {jobs}");
         let runs = database.sql("SELECT status, count(*) FROM taxi_etl.runs GROUP BY status");
         assert_eq!(runs, [["succeeded", "12"]]);
         assert_eq!(
             database.value("SELECT sum(rows_inserted) FROM taxi_etl.runs"),
-            one["rows_inserted"].to_string()
+            sequential["rows_inserted"].to_string()
         );
-        // what the ledger says of each month holds: nothing is loaded again
+        // the ledger agrees with the target, so nothing is loaded again
         let mut command = backfill(&database, "yellow", "2021-01", "2021-12", source);
-        assert_eq!(endings(&json(&command.args(["--jobs", jobs]).output().unwrap())), ["skipped"; 12]);
+        assert_eq!(statuses(&json(&command.args(["--jobs", jobs]).output().unwrap())), ["skipped"; 12]);
     }
 }
 
 #[test]
-fn only_what_is_missing_or_changed_is_loaded() {
+fn only_missing_or_changed_months_are_loaded() {
     let database = Database::new("backfill_missing");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02", "2021-03"] {
@@ -92,29 +87,29 @@ fn only_what_is_missing_or_changed_is_loaded() {
     }
     let site = Server::folder(folder.path());
     let run = || json(&backfill(&database, "yellow", "2021-01", "2021-03", &site.address).output().unwrap());
-    assert_eq!(endings(&run()), ["loaded"; 3]);
-    site.take_seen();
-    assert_eq!(endings(&run()), ["skipped"; 3]);
-    let (requests, bytes) = site.take_seen();
+    assert_eq!(statuses(&run()), ["loaded"; 3]);
+    site.take_traffic();
+    assert_eq!(statuses(&run()), ["skipped"; 3]);
+    let (requests, bytes) = site.take_traffic();
     assert_eq!((requests.len(), bytes), (3, 0), "one conditional request each: {requests:?}");
 
     write(folder.path(), "yellow", "2021-02", &gzip(yellow_csv(600, "2021-02").as_bytes()));
     let changed = run();
-    assert_eq!(endings(&changed), ["skipped", "loaded", "skipped"]);
+    assert_eq!(statuses(&changed), ["skipped", "loaded", "skipped"]);
     assert_eq!((&changed["rows_inserted"], &changed["rows_matched"]), (&100.into(), &500.into()));
-    assert_eq!(endings(&run()), ["skipped"; 3]);
+    assert_eq!(statuses(&run()), ["skipped"; 3]);
 
-    // whose rows are gone, wholly or in part
+    // months of which some or all rows were deleted
     database.sql("DELETE FROM yellow_tripdata WHERE unique_row_id = (SELECT min(unique_row_id) FROM yellow_tripdata WHERE filename LIKE '%01.csv')");
-    assert_eq!(endings(&run()), ["loaded", "skipped", "skipped"]);
+    assert_eq!(statuses(&run()), ["loaded", "skipped", "skipped"]);
     database.sql("TRUNCATE yellow_tripdata");
-    assert_eq!(endings(&run()), ["loaded"; 3]);
+    assert_eq!(statuses(&run()), ["loaded"; 3]);
     database.sql("DROP TABLE yellow_tripdata");
     assert_eq!(run()["rows_inserted"], 1600);
 }
 
 #[test]
-fn a_source_without_etags_is_known_by_length_and_time() {
+fn a_file_without_an_etag_is_identified_by_length_and_time() {
     let database = Database::new("no_etags");
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "yellow", "2021-01", &gzip(yellow_csv(10, "2021-01").as_bytes()));
@@ -127,26 +122,26 @@ fn a_source_without_etags_is_known_by_length_and_time() {
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
     assert_eq!((load(source), load(source)), ("loaded".into(), "skipped".into()));
 
-    // a server that knows nothing of conditions, and one that says nothing at all
+    // a server that ignores conditional requests, and one that sends neither ETag nor Last-Modified
     let body = std::fs::read(&path).unwrap();
     let dated = body.clone();
     let site = Server::new(move |_| {
         Reply::ok(dated.clone()).header("Last-Modified", "Sat, 21 Nov 2026 07:00:00 GMT")
     });
     assert_eq!((load(&site.address), load(&site.address)), ("loaded".into(), "skipped".into()));
-    let asked = site.take_seen().0;
-    assert_eq!(asked[1].header("If-Modified-Since"), Some("Sat, 21 Nov 2026 07:00:00 GMT"));
-    let silent = Server::new(move |_| Reply::ok(body.clone()));
-    assert_eq!((load(&silent.address), load(&silent.address)), ("loaded".into(), "loaded".into()));
+    let requests = site.take_traffic().0;
+    assert_eq!(requests[1].header("If-Modified-Since"), Some("Sat, 21 Nov 2026 07:00:00 GMT"));
+    let undated = Server::new(move |_| Reply::ok(body.clone()));
+    assert_eq!((load(&undated.address), load(&undated.address)), ("loaded".into(), "loaded".into()));
 }
 
 #[test]
-fn a_changed_file_is_left_merged_or_replaced_as_asked() {
+fn a_changed_file_is_skipped_merged_or_replaced_as_requested() {
     let database = Database::new("if_loaded");
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();
     let rows = |rows: u32| gzip(yellow_csv(rows, "2021-01").as_bytes());
-    let held =
+    let counts =
         || database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata");
     let load = |args: &[&str]| json(&database.load("yellow", 2021, 1, source).args(args).output().unwrap());
     write(folder.path(), "yellow", "2021-01", &rows(500));
@@ -155,18 +150,18 @@ fn a_changed_file_is_left_merged_or_replaced_as_asked() {
     assert_eq!(load(&["--if-loaded", "skip"])["status"], "skipped");
     let merged = load(&["--if-loaded", "merge"]);
     assert_eq!((&merged["rows_matched"], &merged["rows_inserted"]), (&300.into(), &0.into()));
-    assert_eq!(held(), "500 500");
+    assert_eq!(counts(), "500 500");
 
-    assert_eq!(load(&["--if-loaded", "replace"])["status"], "skipped", "the file is known by now");
+    assert_eq!(load(&["--if-loaded", "replace"])["status"], "skipped", "the ledger has the changed file");
     let replaced = load(&["--force", "--if-loaded", "replace"]);
     assert_eq!((&replaced["rows_deleted"], &replaced["rows_inserted"]), (&500.into(), &300.into()));
-    assert_eq!(held(), "300 300");
+    assert_eq!(counts(), "300 300");
     assert_eq!(load(&[])["status"], "skipped");
 
-    // a file that turns out to be damaged replaces nothing
+    // a damaged file replaces nothing
     write(folder.path(), "yellow", "2021-01", &rows(400)[..2000]);
     refusal(&database.load("yellow", 2021, 1, source).args(["--if-loaded", "replace"]).output().unwrap(), 65);
-    assert_eq!(held(), "300 300");
+    assert_eq!(counts(), "300 300");
     refusal(
         &database.load("yellow", 2021, 1, source).args(["--force", "--if-loaded", "skip"]).output().unwrap(),
         64,
@@ -185,34 +180,37 @@ fn a_month_that_fails_does_not_stop_the_others() {
     let mut command = backfill(&database, "yellow", "2021-01", "2021-04", source);
     let output = command.output().unwrap();
     let error = refusal(&output, 65);
-    assert!(error.contains("1 of 4 files were not loaded") && error.contains("is not gzip"), "{error}");
-    let said = result(&output);
-    assert_eq!(endings(&said), ["loaded", "failed", "loaded", "loaded"]);
-    assert_eq!(said["files"][1]["error"]["kind"], "data");
+    assert!(
+        error.contains("1 of 4 files were not loaded") && error.contains("is not a gzip file"),
+        "{error}"
+    );
+    let summary = result(&output);
+    assert_eq!(statuses(&summary), ["loaded", "failed", "loaded", "loaded"]);
+    assert_eq!(summary["files"][1]["error"]["kind"], "data");
 
     let fast = Database::new("fail_fast");
     let mut command = backfill(&fast, "yellow", "2021-01", "2021-04", source);
     let output = command.arg("--fail-fast").output().unwrap();
     refusal(&output, 65);
-    assert_eq!(endings(&result(&output)), ["loaded", "failed", "not_begun", "not_begun"]);
+    assert_eq!(statuses(&result(&output)), ["loaded", "failed", "not_begun", "not_begun"]);
 }
 
 #[test]
-fn what_is_not_published_yet_is_no_failure_at_the_end() {
+fn unpublished_months_at_the_end_of_the_range_are_not_failures() {
     let database = Database::new("not_yet");
     let folder = tempfile::tempdir().unwrap();
-    let year_before = jiff::Zoned::now().date().first_of_month().saturating_sub(jiff::ToSpan::months(4));
-    let name = |months: i64| (year_before + jiff::ToSpan::months(months)).strftime("%Y-%m").to_string();
+    let first_month = jiff::Zoned::now().date().first_of_month().saturating_sub(jiff::ToSpan::months(4));
+    let name = |months: i64| (first_month + jiff::ToSpan::months(months)).strftime("%Y-%m").to_string();
     write(folder.path(), "yellow", &name(0), &gzip(yellow_csv(50, &name(0)).as_bytes()));
     let source = folder.path().to_str().unwrap();
     let latest = || backfill(&database, "yellow", &name(0), "latest", source).output().unwrap();
-    assert_eq!(endings(&json(&latest())), ["loaded", "not_published", "not_published", "not_published"]);
-    // a hole is one
+    assert_eq!(statuses(&json(&latest())), ["loaded", "not_published", "not_published", "not_published"]);
+    // a missing month before a published one is a failure
     write(folder.path(), "yellow", &name(2), &gzip(yellow_csv(50, &name(2)).as_bytes()));
     let output = latest();
     refusal(&output, 66);
-    assert_eq!(endings(&result(&output)), ["skipped", "not_published", "loaded", "not_published"]);
-    // so is a source that has nothing at all
+    assert_eq!(statuses(&result(&output)), ["skipped", "not_published", "loaded", "not_published"]);
+    // a source without any of the months is a failure
     refusal(&backfill(&database, "green", &name(0), "latest", source).output().unwrap(), 66);
     assert_eq!(
         failure(&backfill(&database, "yellow", &name(1), &name(1), source).output().unwrap())["retry"],
@@ -238,7 +236,7 @@ fn the_previous_month_needs_no_year() {
 }
 
 #[test]
-fn a_plan_says_what_would_be_done_and_does_nothing() {
+fn a_plan_lists_the_actions_and_changes_nothing() {
     let database = Database::new("plan");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02"] {
@@ -264,7 +262,7 @@ fn a_plan_says_what_would_be_done_and_does_nothing() {
     };
     assert_eq!(empty["bytes_to_download"], length("2021-01") + length("2021-02"));
     assert_eq!(database.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'taxi_etl'"), "0");
-    assert_eq!(site.take_seen().1, 0, "no body is fetched");
+    assert_eq!(site.take_traffic().1, 0, "no body is fetched");
 
     json(&database.load("yellow", 2021, 1, &site.address).output().unwrap());
     json(&database.load("yellow", 2021, 2, &site.address).output().unwrap());
@@ -273,38 +271,41 @@ fn a_plan_says_what_would_be_done_and_does_nothing() {
 }
 
 #[test]
-fn an_index_picks_one_month_of_the_range() {
+fn an_index_selects_one_month_of_the_range() {
     let database = Database::new("job_index");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02", "2021-03"] {
         write(folder.path(), "yellow", name, &gzip(yellow_csv(5, name).as_bytes()));
     }
     let source = folder.path().to_str().unwrap();
-    let at = |index: &str| {
+    let with_index = |index: &str| {
         let mut command = backfill(&database, "yellow", "2021-01", "2021-03", source);
         command.env("JOB_COMPLETION_INDEX", index).output().unwrap()
     };
-    let files = json(&at("1"))["files"].clone();
+    let files = json(&with_index("1"))["files"].clone();
     assert_eq!(files.as_array().unwrap().len(), 1);
     assert_eq!(files[0]["filename"], "yellow_tripdata_2021-02.csv");
-    assert!(refusal(&at("3"), 64).contains("none with the index 3"));
+    assert!(refusal(&with_index("3"), 64).contains("no month with the index 3"));
 }
 
 #[test]
-fn ranges_that_cannot_be_meant_are_refused() {
+fn invalid_ranges_are_refused() {
     let database = Database::new("bad_ranges");
     let source = testdata();
     let refused = |taxi: &str, from: &str, to: &str| {
         refusal(&backfill(&database, taxi, from, to, source.to_str().unwrap()).output().unwrap(), 64)
     };
-    assert!(refused("yellow", "2021-02", "2021-01").contains("there is no month from 2021-02 to 2021-01"));
+    assert!(
+        refused("yellow", "2021-02", "2021-01")
+            .contains("the range from 2021-02 to 2021-01 contains no months")
+    );
     assert!(refused("blue", "2021-01", "2021-01").contains("possible values: yellow, green, all"));
     refused("yellow", "2021-13", "latest");
     refused("yellow", "2021-01", "soon");
 }
 
 #[test]
-fn real_months_are_backfilled_and_then_left_alone() {
+fn real_months_are_backfilled_once_and_then_skipped() {
     let Some(folder) = real_data() else { return };
     let database = Database::new("real_backfill");
     let copy = tempfile::tempdir().unwrap();
@@ -324,7 +325,7 @@ fn real_months_are_backfilled_and_then_left_alone() {
         ["files_loaded", "files_skipped", "files_not_published", "rows_inserted"]
             .map(|name| result[name].as_u64().unwrap())
     };
-    let (first, first_took) = run();
+    let (first, first_duration) = run();
     assert_eq!(counts(&first), [4, 0, 6, 223_406 + 35_612 + 72_257 + 95_120]);
     let oracle = std::fs::read_to_string(folder.join("oracle.tsv")).unwrap();
     let check = || {
@@ -334,19 +335,19 @@ fn real_months_are_backfilled_and_then_left_alone() {
         }
     };
     check();
-    site.take_seen();
-    let (again, took) = run();
+    site.take_traffic();
+    let (again, duration) = run();
     assert_eq!(counts(&again), [0, 4, 6, 0]);
-    assert!(took < first_took / 2, "{took:?} to find nothing to do, {first_took:?} to load");
-    let (requests, bytes) = site.take_seen();
+    assert!(duration < first_duration / 2, "{duration:?} to find nothing to do, {first_duration:?} to load");
+    let (requests, bytes) = site.take_traffic();
     let conditional = requests.iter().filter(|request| request.header("If-None-Match").is_some()).count();
     assert_eq!((requests.len(), conditional), (10, 4));
-    assert_eq!(bytes, 6 * b"no\n".len(), "no body but those of the months that are not there");
+    assert_eq!(bytes, 6 * b"no\n".len(), "the only bodies are those of the missing months");
     check();
 
     let path = copy.path().join("green/green_tripdata_2020-04.csv.gz");
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes.extend(gzip(b"")); // another file, of the same rows
+    bytes.extend(gzip(b"")); // another file with the same rows
     std::fs::write(&path, bytes).unwrap();
     let changed = run().0;
     assert_eq!(counts(&changed), [1, 3, 6, 0]);

@@ -1,12 +1,12 @@
-//! Databases that are not there, too old, or refuse the user; and every form of URL.
+//! Connections: every form of URL, and databases that are missing, unreachable, silent, too old, or refuse
+//! the user.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-
 use std::time::Duration;
 
 use crate::support::http::{Reply, Server};
-use crate::support::proxy::{Fault, Proxy, Way};
+use crate::support::proxy::{Direction, Fault, Proxy};
 use crate::support::{Database, OwnServer, json, refusal, skipped, taxi, testdata, wait_until};
 
 fn load_into(url: &str, source: &str) -> std::process::Output {
@@ -18,13 +18,13 @@ fn load_into(url: &str, source: &str) -> std::process::Output {
 fn every_form_of_url_reaches_the_same_database() {
     let database = Database::new("url_forms");
     let plain = database.url.trim_start_matches("postgresql://");
-    let (credentials, place) = plain.split_once('@').unwrap();
+    let (credentials, host_and_name) = plain.split_once('@').unwrap();
     let (user, password) = credentials.split_once(':').unwrap();
     let source = testdata();
     let urls = [
         format!("postgresql://{plain}"),
         format!("postgres://{plain}"),
-        format!("jdbc:postgresql://{place}?user={user}&password={password}"),
+        format!("jdbc:postgresql://{host_and_name}?user={user}&password={password}"),
     ];
     for url in &urls {
         json(&load_into(url, source.to_str().unwrap()));
@@ -33,17 +33,17 @@ fn every_form_of_url_reaches_the_same_database() {
 }
 
 #[test]
-fn a_wrong_password_is_refused_and_not_repeated() {
+fn a_wrong_password_is_refused_and_not_printed() {
     let database = Database::new("wrong_password");
-    let (before, place) = database.url.split_once('@').unwrap();
-    let (user, _) = before.rsplit_once(':').unwrap();
-    let error = refusal(&load_into(&format!("{user}:wr0ng@{place}"), "testdata"), 77);
-    assert!(error.contains("refused the user or the password") && error.contains("28P01"), "{error}");
+    let (credentials, host_and_name) = database.url.split_once('@').unwrap();
+    let (user, _) = credentials.rsplit_once(':').unwrap();
+    let error = refusal(&load_into(&format!("{user}:wr0ng@{host_and_name}"), "testdata"), 77);
+    assert!(error.contains("rejected the user or the password") && error.contains("28P01"), "{error}");
     assert!(!error.contains("wr0ng"), "{error}");
 }
 
 #[test]
-fn a_database_that_is_not_there_is_named() {
+fn a_missing_database_is_named() {
     let database = Database::new("no_such_database");
     let error = refusal(&load_into(&format!("{}_at_all", database.url), "testdata"), 78);
     assert!(error.contains("no_such_database_at_all") && error.contains("3D000"), "{error}");
@@ -58,14 +58,15 @@ fn an_unreachable_server_is_named() {
 }
 
 #[test]
-fn a_url_that_cannot_be_read_is_a_configuration_error() {
+fn an_invalid_url_is_a_configuration_error() {
     let error = refusal(&load_into("mysql://ann:s3cret@host/trips", "testdata"), 78);
     assert!(error.contains("cannot read the database URL") && !error.contains("s3cret"), "{error}");
 }
 
 #[test]
 fn a_server_older_than_15_is_refused_before_anything_is_downloaded() {
-    // Debian's machine has one version only: this speaks the first messages of the protocol as 14 would.
+    // no server of version 14 is installed, so this thread answers the first messages of the protocol as it
+    // would
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -95,19 +96,19 @@ fn a_server_older_than_15_is_refused_before_anything_is_downloaded() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_given_up() {
-    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("postgresql://ann@{}/trips?connect_timeout=1", mute.local_addr().unwrap());
+fn a_silent_server_ends_the_load_after_the_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgresql://ann@{}/trips?connect_timeout=1", silent.local_addr().unwrap());
     let error = refusal(&load_into(&url, "testdata"), 69);
-    assert!(error.contains("accepts the connection and does not answer"), "{error}");
+    assert!(error.contains("accepts the connection but does not answer"), "{error}");
 }
 
 #[test]
-fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
+fn a_database_that_stops_answering_ends_the_load_and_a_short_stall_does_not() {
     let database = Database::new("silent");
     let source = testdata();
     let source = source.to_str().unwrap();
-    let (proxy, url) = Proxy::before(&database.url);
+    let (proxy, url) = Proxy::in_front_of(&database.url);
     let load = |taxi: &str, year: u16, month: u8| {
         let mut load = database.reload(taxi, year, month, source);
         load.env("DATABASE_URL", format!("{url}&connect_timeout=1"))
@@ -115,59 +116,60 @@ fn a_database_that_falls_silent_is_given_up_and_one_that_speaks_again_is_not() {
             .output()
             .unwrap()
     };
-    proxy.arm(Fault::Stall(Way::ToServer, 30_000, Duration::from_millis(500)));
+    proxy.arm(Fault::Stall(Direction::ToServer, 30_000, Duration::from_millis(500)));
     assert_eq!(json(&load("yellow", 2021, 1))["rows_inserted"], 3001);
-    assert!(proxy.has_struck());
+    assert!(proxy.has_occurred());
 
-    // for ever: in the middle of the load, and on the way there
-    for (place, said) in [(30_000, "the next load marks this run as lost"), (300, ""), (1500, "")] {
-        proxy.arm(Fault::Stall(Way::ToServer, place, Duration::from_secs(3600)));
+    // a stall that never ends: in the middle of the load, and while the load connects
+    for (offset, expected) in [(30_000, "the next load marks this run as lost"), (300, ""), (1500, "")] {
+        proxy.arm(Fault::Stall(Direction::ToServer, offset, Duration::from_secs(3600)));
         let error = refusal(&load("green", 2020, 3), 69);
-        assert!(error.contains("answer") && error.contains(said), "behind {place} bytes: {error}");
-        assert!(proxy.has_struck());
+        assert!(error.contains("answer") && error.contains(expected), "after {offset} bytes: {error}");
+        assert!(proxy.has_occurred());
     }
     proxy.arm(Fault::None);
     assert_eq!(database.value("SELECT count(*) FROM green_tripdata"), "0");
     for command in
         [&["runs"][..], &["verify", "--taxi", "yellow", "--year", "2021"], &["doctor", "--source", source]]
     {
-        proxy.arm(Fault::Stall(Way::ToClient, 1200, Duration::from_secs(3600)));
-        let mut looking = taxi(command);
-        looking.env("DATABASE_URL", format!("{url}&connect_timeout=1")).env("TAXI_DATABASE_TIMEOUT", "1s");
-        assert_eq!(looking.output().unwrap().status.code(), Some(69), "{command:?}");
+        proxy.arm(Fault::Stall(Direction::ToClient, 1200, Duration::from_secs(3600)));
+        let mut reader = taxi(command);
+        reader.env("DATABASE_URL", format!("{url}&connect_timeout=1")).env("TAXI_DATABASE_TIMEOUT", "1s");
+        assert_eq!(reader.output().unwrap().status.code(), Some(69), "{command:?}");
     }
     proxy.arm(Fault::None);
 }
 
 #[test]
-fn a_server_that_starts_is_waited_for() {
+fn a_load_waits_for_a_starting_server() {
     let server = OwnServer::new();
     let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let url = up["database_url"].as_str().unwrap().to_owned();
     let source = testdata();
-    // enough to be recovered that the server is seen starting
+    // enough data to recover that the start of the server takes a while
     let database = Database::connect(url.clone(), String::new());
     database.sql("CREATE TABLE ballast AS SELECT n, repeat('x', 200) FROM generate_series(1, 1000000) AS n");
     for pid in server.processes() {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
-    let mut seen = false;
+    let mut seen_starting = false;
     let starting = server.taxi(&["up"]).stdout(std::process::Stdio::null()).spawn().unwrap();
-    wait_until("the server says that it is starting", || {
+    wait_until("the server reports that it is starting", || {
         let (runtime, _) = database.driver();
         let error = runtime.block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls)).err();
-        seen |= error.as_ref().and_then(|error| error.code()).is_some_and(|code| code.code() == "57P03");
-        seen || error.is_none()
+        seen_starting |=
+            error.as_ref().and_then(|error| error.code()).is_some_and(|code| code.code() == "57P03");
+        seen_starting || error.is_none()
     });
-    if !seen {
-        skipped("the server was up before anybody could see it start");
+    if !seen_starting {
+        skipped("the server started before the test could see it");
     }
     assert_eq!(json(&load_into(&url, source.to_str().unwrap()))["rows_inserted"], 3001);
     assert!({ starting }.wait().unwrap().success());
 }
 
 #[test]
-fn the_environment_picks_among_hosts() {
+fn the_environment_selects_among_hosts() {
     let database = Database::new("several_hosts");
     let source = testdata();
     let load = |variable: &str, value: &str, hosts: &str| {
@@ -187,7 +189,7 @@ fn the_environment_picks_among_hosts() {
 }
 
 #[test]
-fn a_database_whose_text_is_not_utf8_is_refused() {
+fn a_database_that_is_not_utf8_is_refused() {
     let admin = Database::new("latin1_admin");
     admin.sql("DROP DATABASE IF EXISTS latin1");
     admin.sql("CREATE DATABASE latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
@@ -198,12 +200,12 @@ fn a_database_whose_text_is_not_utf8_is_refused() {
 }
 
 #[test]
-fn passwords_in_addresses_are_not_repeated() {
+fn passwords_in_urls_are_not_printed() {
     let database = Database::new("secret_addresses");
     for source in ["http://u:s3cret@127.0.0.1:99999", "http://u:s3cret@127.0.0.1:1", "http://u:s3cret@[::1"] {
         let output = load_into(&database.url, source);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && !said.contains("s3cret"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && !stderr.contains("s3cret"), "{stderr}");
     }
     assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs r WHERE r::text LIKE '%s3cret%'"), "0");
     assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs"), "1");
@@ -217,7 +219,7 @@ fn passwords_in_addresses_are_not_repeated() {
 }
 
 #[test]
-fn a_role_with_the_least_rights_of_the_docs_loads() {
+fn a_role_with_the_documented_minimum_rights_can_load() {
     let database = Database::new("little_rights");
     let source = testdata();
     let source = source.to_str().unwrap();
@@ -237,29 +239,30 @@ fn a_role_with_the_least_rights_of_the_docs_loads() {
     assert_eq!(run["rows_matched"], 3001);
     let show = ["runs", "show", run["run_id"].as_str().unwrap(), "--output", "json", "--database-url", &url];
     assert_eq!(json(&taxi(show).output().unwrap())["status"], "succeeded");
-    // what needs more says so before the work
-    let mut more = database.reload("yellow", 2021, 1, source);
-    let error = refusal(&more.args(["--max-rejects", "1"]).env("DATABASE_URL", &url).output().unwrap(), 77);
+    // an option that needs more rights fails before the load
+    let mut with_rejects = database.reload("yellow", 2021, 1, source);
+    let error =
+        refusal(&with_rejects.args(["--max-rejects", "1"]).env("DATABASE_URL", &url).output().unwrap(), 77);
     assert!(error.contains("taxi_etl.rejects") && error.contains("prepare failed"), "{error}");
 
-    // each of them is needed, where there are rows to insert
+    // each of the rights is needed if there are rows to insert
     database.sql("DELETE FROM yellow_tripdata WHERE passenger_count = 1");
-    for (right, kept) in [
-        ("INSERT ON public.yellow_tripdata", "merge into target table public.yellow_tripdata failed"),
+    for (right, expected) in [
+        ("INSERT ON public.yellow_tripdata", "cannot merge into target table public.yellow_tripdata"),
         ("SELECT ON public.yellow_tripdata", "permission denied for table yellow_tripdata"),
         ("CREATE ON SCHEMA taxi_etl", "cannot create staging table"),
-        ("USAGE ON SCHEMA taxi_etl", "cannot prepare the ledger"),
+        ("USAGE ON SCHEMA taxi_etl", "cannot check or upgrade the ledger"),
         ("SELECT ON taxi_etl.runs", "taxi_etl.runs"),
         ("INSERT ON taxi_etl.runs", "cannot write the run into taxi_etl.runs"),
         ("UPDATE ON taxi_etl.runs", "taxi_etl.runs"),
-        ("SELECT ON taxi_etl.ledger_version", "cannot prepare the ledger"),
+        ("SELECT ON taxi_etl.ledger_version", "cannot check or upgrade the ledger"),
     ] {
         database.sql(&format!("REVOKE {right} FROM loader"));
         let error = refusal(&load_into(&url, source), 77);
-        assert!(error.contains(kept) && error.contains("42501"), "without {right}: {error}");
+        assert!(error.contains(expected) && error.contains("42501"), "without {right}: {error}");
         let doctor = taxi(["doctor", "--output", "json", "--source", source, "--database-url", &url]);
         let diagnosis = { doctor }.output().unwrap();
-        assert_eq!(diagnosis.status.code(), Some(77), "the doctor does not miss {right}");
+        assert_eq!(diagnosis.status.code(), Some(77), "the doctor does not report the missing right {right}");
         database.sql(&format!("GRANT {right} TO loader"));
     }
     database.sql("REASSIGN OWNED BY loader TO CURRENT_USER; DROP OWNED BY loader; DROP ROLE loader");

@@ -1,4 +1,5 @@
-//! dbt, as a task of a flow: models and their tests over loaded tables. Runs where `TAXI_DBT` names the folder of a real dbt.
+//! dbt as a task of a flow: models and their tests on loaded tables. The tests run if `TAXI_DBT` names the
+//! folder of a dbt.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,11 +8,11 @@ use serde_json::Value;
 
 use crate::support::{Database, json, refusal, skipped, taxi, testdata};
 
-/// A search path on which dbt is, if it is to be had.
+/// Returns a `PATH` with dbt, or `None` if `TAXI_DBT` is not set.
 fn path_with_dbt() -> Option<String> {
     let folder = std::env::var("TAXI_DBT").ok();
     if folder.is_none() {
-        skipped("TAXI_DBT names no folder with dbt in it");
+        skipped("TAXI_DBT is not set");
     }
     Some(format!("{}:{}", folder?, std::env::var("PATH").unwrap()))
 }
@@ -28,30 +29,30 @@ fn example() -> std::path::PathBuf {
 }
 
 #[test]
-fn models_are_built_and_tested_over_loaded_tables() {
+fn models_are_built_and_tested_on_loaded_tables() {
     let Some(path) = path_with_dbt() else { return };
     let database = Database::new("dbt_models");
     let flow = example().join("load_and_model.yaml");
     json(&run(&database, &flow, &path).output().unwrap());
-    // a trip that stands twice in its file is one here
+    // the model has one row for a trip that is in its file twice
     let counts = "SELECT (SELECT count(*) FROM stg_yellow_trips), (SELECT count(*) FROM yellow_tripdata)";
     assert_eq!(database.sql(counts), [["3000", "3001"]]);
     let project = std::fs::read_dir(example().join("taxi_trips")).unwrap();
-    assert_eq!(project.count(), 2, "dbt has left something in the project");
+    assert_eq!(project.count(), 2, "dbt has left files in the project");
 
-    // what breaks a rule fails the flow, and is told
+    // a row that breaks a rule fails the flow, and the output names the rule
     database.sql(
         "UPDATE green_tripdata SET payment_type = 9 WHERE ctid = (SELECT ctid FROM green_tripdata LIMIT 1)",
     );
     let output = run(&database, &flow, &path).output().unwrap();
-    let said = refusal(&output, 71);
-    assert!(said.contains("FAIL 1 accepted_values_stg_green_trips_payment_type"), "{said}");
+    let stderr = refusal(&output, 71);
+    assert!(stderr.contains("FAIL 1 accepted_values_stg_green_trips_payment_type"), "{stderr}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["status"], "failed");
 }
 
 #[test]
-fn profiles_of_a_flow_lead_to_the_given_database() {
+fn profiles_of_a_flow_use_the_database_of_the_run() {
     let Some(path) = path_with_dbt() else { return };
     let database = Database::new("dbt_profiles");
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The doctor says what stands in the way of a load, line by line, and changes nothing.
+//! `taxi doctor` reports what prevents a load, one check a line, and changes nothing.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -14,23 +14,27 @@ fn doctor(args: &[&str]) -> Command {
     command
 }
 
-/// The diagnosis of a command that ends with `code`.
+/// Returns the diagnosis of a command, which must end with `code`.
 fn diagnosis(command: &mut Command, code: i32) -> Value {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(code), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     let diagnosis: Value = serde_json::from_str(&text).unwrap();
     for check in diagnosis["checks"].as_array().unwrap() {
-        assert_eq!(check["fix"].is_null(), check["level"] == "ok", "what is wrong has a fix: {check}");
+        assert_eq!(
+            check["fix"].is_null(),
+            check["level"] == "ok",
+            "a check has a fix if it is not ok: {check}"
+        );
     }
     diagnosis
 }
 
-/// The first check of that name.
+/// Returns the level and the message of the first check with this name.
 fn check(diagnosis: &Value, name: &str) -> (String, String) {
     let checks = diagnosis["checks"].as_array().unwrap();
     let check = checks.iter().find(|check| check["name"] == name);
-    let check = check.unwrap_or_else(|| panic!("{name} was not looked at: {diagnosis}"));
+    let check = check.unwrap_or_else(|| panic!("{name} was not checked: {diagnosis}"));
     (check["level"].as_str().unwrap().to_owned(), check["message"].as_str().unwrap().to_owned())
 }
 
@@ -42,148 +46,161 @@ fn a_healthy_database_and_source_are_ok_and_nothing_is_changed() {
     let objects = "SELECT count(*) || ' ' || (SELECT count(*) FROM pg_namespace) FROM pg_class";
     let before = database.value(objects);
     let found = diagnosis(&mut doctor(&args), 0);
-    assert_eq!(database.value(objects), before, "the doctor has made something");
+    assert_eq!(database.value(objects), before, "the doctor has created something");
     for name in ["name resolution", "port", "tls", "authentication", "version", "clock", "ledger"] {
         assert_eq!(check(&found, name).0, "ok", "{found}");
     }
     for taxi in ["yellow", "green"] {
-        let (level, said) = check(&found, &format!("table public.{taxi}_tripdata"));
-        assert!(level == "ok" && said.contains("the first load creates it"), "{said}");
+        let (level, message) = check(&found, &format!("table public.{taxi}_tripdata"));
+        assert!(level == "ok" && message.contains("the first load creates it"), "{message}");
     }
     assert_eq!(check(&found, "source, yellow").0, "ok");
-    // how full the machine's disk is, is not the test's business
+    // the disk of this machine may be almost full
     assert_ne!(found["status"], "failed");
     assert!(["ok", "warning"].contains(&check(&found, "disk").0.as_str()));
 
     json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
     let found = diagnosis(&mut doctor(&args), 0);
-    let said = check(&found, "table public.yellow_tripdata").1;
-    assert_eq!(said, "its 20 columns take the rows; a new month becomes a partition");
+    let message = check(&found, "table public.yellow_tripdata").1;
+    assert_eq!(message, "taxi can fill its 20 columns; a new month becomes a partition");
     database.sql(
         "CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
          CREATE TRIGGER audit BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION seen()",
     );
-    let said = check(&diagnosis(&mut doctor(&args), 0), "table public.yellow_tripdata").1;
+    let message = check(&diagnosis(&mut doctor(&args), 0), "table public.yellow_tripdata").1;
     assert!(
-        said.contains("a new month is merged, not attached as a partition: the triggers audit"),
-        "{said}"
+        message.contains("a new month is merged, not attached as a partition: the triggers audit"),
+        "{message}"
     );
     let text = taxi(["doctor"]).args(args).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
-    assert!(text.contains("✓ ok      authentication: taxi may use the database doctor_healthy"), "{text}");
+    assert!(
+        text.contains("✓ ok      authentication: taxi can connect to the database doctor_healthy"),
+        "{text}"
+    );
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_fix() {
+fn every_problem_is_reported_with_its_fix() {
     let database = Database::new("doctor_wrong");
     let source = testdata();
     let source = source.to_str().unwrap();
-    let place = database.url.split_once('@').unwrap().1;
-    let look = |url: &str, code| diagnosis(&mut doctor(&["--database-url", url, "--source", source]), code);
+    let host_and_name = database.url.split_once('@').unwrap().1;
+    let diagnose =
+        |url: &str, code| diagnosis(&mut doctor(&["--database-url", url, "--source", source]), code);
 
-    let (level, said) = check(&look("postgresql://ann@no-such-host.invalid/trips", 69), "name resolution");
-    assert!(level == "failed" && said.contains("no-such-host.invalid cannot be resolved"), "{said}");
-    assert_eq!(check(&look("postgresql://ann@127.0.0.1:1/trips", 69), "port").0, "failed");
-    assert_eq!(check(&look("host=/nowhere user=ann", 69), "socket").0, "failed");
-    assert_eq!(check(&look(&format!("postgresql://taxi:wr0ng@{place}"), 77), "authentication").0, "failed");
-    assert_eq!(check(&look(&format!("{}?sslmode=require", database.url), 78), "tls").0, "failed");
-    assert_eq!(check(&look("postgresql://ann@host/trips?sslmode=perhaps", 78), "settings").0, "failed");
+    let (level, message) =
+        check(&diagnose("postgresql://ann@no-such-host.invalid/trips", 69), "name resolution");
+    assert!(
+        level == "failed" && message.contains("cannot resolve the host name no-such-host.invalid"),
+        "{message}"
+    );
+    assert_eq!(check(&diagnose("postgresql://ann@127.0.0.1:1/trips", 69), "port").0, "failed");
+    assert_eq!(check(&diagnose("host=/nowhere user=ann", 69), "socket").0, "failed");
+    assert_eq!(
+        check(&diagnose(&format!("postgresql://taxi:wr0ng@{host_and_name}"), 77), "authentication").0,
+        "failed"
+    );
+    assert_eq!(check(&diagnose(&format!("{}?sslmode=require", database.url), 78), "tls").0, "failed");
+    assert_eq!(check(&diagnose("postgresql://ann@host/trips?sslmode=perhaps", 78), "settings").0, "failed");
     // one of several hosts is enough
     let two = database.url.replacen("@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:", 1);
-    assert_eq!(check(&look(&two, 0), "port").0, "ok");
+    assert_eq!(check(&diagnose(&two, 0), "port").0, "ok");
 
-    // tables of others
+    // tables that others have created
     database.sql(
         "CREATE TABLE green_tripdata (unique_row_id text, filename text, lpep_pickup_datetime timestamp)",
     );
-    let (level, said) = check(&look(&database.url, 0), "table public.green_tripdata");
-    assert!(level == "warning" && said.contains("which has no index on its times"), "{said}");
+    let (level, message) = check(&diagnose(&database.url, 0), "table public.green_tripdata");
+    assert!(level == "warning" && message.contains("because its time column has no index"), "{message}");
     database.sql("ALTER TABLE green_tripdata ADD fare_amount numeric");
-    let (_, said) = check(&look(&database.url, 78), "table public.green_tripdata");
-    assert!(said.contains("fare_amount") && said.contains("numeric"), "{said}");
+    let (_, message) = check(&diagnose(&database.url, 78), "table public.green_tripdata");
+    assert!(message.contains("fare_amount") && message.contains("numeric"), "{message}");
     database.sql("ALTER TABLE green_tripdata DROP fare_amount, DROP unique_row_id");
-    let (_, said) = check(&look(&database.url, 78), "table public.green_tripdata");
-    assert!(said.contains("has no column unique_row_id of type text"), "{said}");
+    let (_, message) = check(&diagnose(&database.url, 78), "table public.green_tripdata");
+    assert!(message.contains("has no column unique_row_id of type text"), "{message}");
     database.sql("ALTER TABLE green_tripdata ADD unique_row_id text; CREATE INDEX ON green_tripdata (lpep_pickup_datetime) WHERE filename > 'x'");
     assert_eq!(
-        check(&look(&database.url, 0), "table public.green_tripdata").0,
+        check(&diagnose(&database.url, 0), "table public.green_tripdata").0,
         "warning",
-        "a part has an index"
+        "a partial index does not help"
     );
-    // ledgers of others
+    // ledgers of other versions
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
-    for (version, code, said) in [(99, 78, "of a newer version"), (3, 0, "the next load upgrades it")] {
+    for (version, code, expected) in [(99, 78, "has a newer version"), (3, 0, "the next load upgrades it")] {
         database.sql(&format!("UPDATE taxi_etl.ledger_version SET version = {version}"));
-        assert!(check(&look(&database.url, code), "ledger").1.contains(said));
+        assert!(check(&diagnose(&database.url, code), "ledger").1.contains(expected));
     }
     database
         .sql("DROP TABLE green_tripdata; ALTER DATABASE doctor_wrong SET default_transaction_read_only = on");
-    assert_eq!(check(&look(&database.url, 78), "writes").0, "failed");
+    assert_eq!(check(&diagnose(&database.url, 78), "writes").0, "failed");
 }
 
 #[test]
-fn sources_are_told_apart() {
+fn every_kind_of_source_has_its_own_diagnosis() {
     let database = Database::new("doctor_sources");
-    let look = |source: &str, code| {
+    let diagnose = |source: &str, code| {
         diagnosis(&mut doctor(&["--database-url", &database.url, "--source", source]), code)
     };
-    assert_eq!(check(&look("/nowhere/at/all", 78), "source").0, "failed");
-    assert_eq!(check(&look("http://127.0.0.1:1", 69), "source").0, "failed");
+    assert_eq!(check(&diagnose("/nowhere/at/all", 78), "source").0, "failed");
+    assert_eq!(check(&diagnose("http://127.0.0.1:1", 69), "source").0, "failed");
     let site = Server::folder(&testdata());
-    let found = look(&site.address, 0);
+    let found = diagnose(&site.address, 0);
     assert_eq!(check(&found, "source, yellow").0, "ok");
-    let (level, said) = check(&found, "source");
+    let (level, message) = check(&found, "source");
     assert!(
-        level == "ok" && said.contains("has no") && said.contains("green_tripdata_2021-01.csv.gz"),
-        "{said}"
+        level == "ok"
+            && message.contains("does not have")
+            && message.contains("green_tripdata_2021-01.csv.gz"),
+        "{message}"
     );
-    let (requests, body_bytes) = site.take_seen();
+    let (requests, body_bytes) = site.take_traffic();
     assert!(body_bytes == 0 && requests.iter().all(|request| request.method == "HEAD"));
     let only_yellow = Server::answering(|request| match request.path.contains("yellow") {
         true => Reply::ok(vec![0; 10]),
         false => Reply::status(404),
     });
-    let found = look(&only_yellow.address, 0);
-    let (level, said) = check(&found, "source, yellow");
-    assert!(level == "warning" && said.contains("without ETag"), "{said}");
+    let found = diagnose(&only_yellow.address, 0);
+    let (level, message) = check(&found, "source, yellow");
+    assert!(level == "warning" && message.contains("without ETag"), "{message}");
     assert_eq!(check(&found, "source").0, "ok");
     assert_eq!(found["status"], "warning");
     let get_only = Server::answering(|request| match request.method.as_str() {
         "HEAD" => Reply::status(405),
         _ => Reply::ok(vec![0; 10]).header("ETag", "\"a\""),
     });
-    assert_eq!(check(&look(&get_only.address, 0), "source, yellow").0, "ok");
+    assert_eq!(check(&diagnose(&get_only.address, 0), "source, yellow").0, "ok");
     let empty = Server::new(|_| Reply::status(404));
-    assert_eq!(check(&look(&empty.address, 0), "source").0, "warning");
+    assert_eq!(check(&diagnose(&empty.address, 0), "source").0, "warning");
 }
 
 #[test]
-fn the_embedded_server_is_looked_at_and_not_started() {
+fn the_embedded_server_is_checked_and_not_started() {
     let server = OwnServer::new();
     let source = testdata();
     let args = ["doctor", "--output", "json", "--source", source.to_str().unwrap()];
     let found = diagnosis(&mut server.taxi(&args), 0);
     assert!(check(&found, "embedded server").1.contains("not created yet"));
     assert_eq!(check(&found, "server programs").0, "ok");
-    assert!(!server.path().exists(), "the doctor has made something");
+    assert!(!server.path().exists(), "the doctor has created something");
 
     json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let found = diagnosis(&mut server.taxi(&args), 0);
-    assert!(check(&found, "embedded server").1.contains("runs, with its data in"));
+    assert!(check(&found, "embedded server").1.contains("running, with its data in"));
     assert_eq!(check(&found, "authentication").0, "ok");
     let disks = found["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "disk");
     assert_eq!(disks.count(), 1);
 
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     let found = diagnosis(&mut server.taxi(&args), 0);
-    assert!(check(&found, "embedded server").1.contains("stopped: the next load brings it up"));
+    assert!(check(&found, "embedded server").1.contains("stopped: the next load starts it"));
     assert_eq!(server.status()["state"], "stopped");
 
     if is_root() {
         let closed = tempfile::tempdir().unwrap();
         std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let found = diagnosis(doctor(&[]).env("TAXI_HOME", closed.path().join("home")).args(&args[3..]), 78);
-        let (level, said) = check(&found, "embedded server");
-        assert!(level == "failed" && said.contains("may not enter"), "{said}");
+        let (level, message) = check(&found, "embedded server");
+        assert!(level == "failed" && message.contains("cannot enter"), "{message}");
     }
 }

@@ -1,4 +1,5 @@
-//! A download goes on where it broke, gives up where it must, and takes nothing for the file that is not.
+//! A download resumes where it broke, fails when its retries are used up, and never accepts bytes of another
+//! file.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -20,7 +21,7 @@ const UNREACHABLE: i32 = 69;
 const ROWS: u32 = 20_000;
 const CSV: &str = "yellow_tripdata_2021-01.csv";
 
-/// Loads from a server that answers its n-th request, counted from 0, with what `answer` makes of it.
+/// Loads from a server that passes each request and its number, counted from 0, to `answer`.
 fn load(
     database: &Database,
     options: &[&str],
@@ -29,12 +30,12 @@ fn load(
     let count = AtomicUsize::new(0);
     let server = Server::answering(move |request| answer(count.fetch_add(1, Ordering::Relaxed), request));
     let output = database.load("yellow", 2021, 1, &server.address).args(options).output().unwrap();
-    let (requests, body_bytes) = server.take_seen();
+    let (requests, body_bytes) = server.take_traffic();
     (output, requests, body_bytes)
 }
 
-/// What the target holds of the month when it is loaded without any trouble.
-fn undisturbed(name: &str, content: &[u8]) -> Vec<String> {
+/// Returns the digest of the month after a load without faults.
+fn expected_digest(name: &str, content: &[u8]) -> Vec<String> {
     let database = Database::new(name);
     let content = content.to_vec();
     let (output, ..) = load(&database, &[], move |_, _| Reply::ok(content.clone()));
@@ -43,7 +44,7 @@ fn undisturbed(name: &str, content: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn a_cut_download_goes_on_from_the_byte_where_it_broke() {
+fn a_cut_download_resumes_at_the_byte_where_it_broke() {
     let database = Database::new("resumed");
     let content = month::yellow(ROWS);
     let (length, piece) = (content.len(), content.len() / 4 + 1);
@@ -55,18 +56,18 @@ fn a_cut_download_goes_on_from_the_byte_where_it_broke() {
     let ranges: Vec<_> = requests.iter().map(|request| request.header("Range")).collect();
     let from = |times: usize| format!("bytes={}-", times * piece);
     assert_eq!(ranges, [None, Some(&*from(1)), Some(&*from(2)), Some(&*from(3))]);
-    assert_eq!(body_bytes, length, "something was sent twice");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("broke off: ") && said.contains(&format!("going on from byte {piece} in")));
-    assert_eq!(database.digest("yellow_tripdata", CSV), undisturbed("resumed_reference", &content));
+    assert_eq!(body_bytes, length, "bytes were sent twice");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("was interrupted: ") && stderr.contains(&format!("resuming at byte {piece} in")));
+    assert_eq!(database.digest("yellow_tripdata", CSV), expected_digest("resumed_reference", &content));
 }
 
 #[test]
-fn a_server_that_knows_no_ranges_sends_all_of_it_again() {
+fn a_server_without_range_support_sends_the_whole_file_again() {
     let database = Database::new("resent");
     let content = month::yellow(ROWS);
     let served = content.clone();
-    // neither ETag nor time: what is sent again is compared by its digest
+    // without ETag and Last-Modified, the bytes that are sent again are compared by their digest
     let (output, requests, _) = load(&database, &[], move |count, _| match count {
         0 => Reply::ok(served.clone()).cut_at(served.len() / 2),
         1 => Reply::ok(served.clone()).cut_at(served.len() / 3),
@@ -74,14 +75,14 @@ fn a_server_that_knows_no_ranges_sends_all_of_it_again() {
     });
     json(&output);
     assert_eq!(requests.len(), 3);
-    assert_eq!(database.digest("yellow_tripdata", CSV), undisturbed("resent_reference", &content));
+    assert_eq!(database.digest("yellow_tripdata", CSV), expected_digest("resent_reference", &content));
 }
 
 #[test]
-fn a_file_that_changes_meanwhile_is_started_over() {
+fn a_file_that_changes_during_its_download_is_downloaded_from_the_start() {
     // more than a chunk, so that rows of the old file are staged when it changes
     let (old, new) = (month::yellow(150_000), month::yellow(ROWS));
-    let reference = undisturbed("changed_reference", &new);
+    let reference = expected_digest("changed_reference", &new);
     let cases: [(&str, &str, u16); 4] = [
         ("tagged", "\"b\"", 200),
         ("untagged", "", 200),
@@ -107,9 +108,12 @@ fn a_file_that_changes_meanwhile_is_started_over() {
         });
         let loaded = json(&output);
         assert_eq!(loaded["rows_inserted"], ROWS, "{name}");
-        assert_eq!(requests.len(), 3, "{name}: broken off, asked for the rest, started over");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("the file has changed at the source; starting over"), "{name}: {said}");
+        assert_eq!(requests.len(), 3, "{name}: the cut download, the request for the rest, the new download");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            stderr.contains("the file has changed at the source; restarting the load"),
+            "{name}: {stderr}"
+        );
         assert_eq!(database.digest("yellow_tripdata", CSV), reference, "{name}");
         assert_eq!(
             database
@@ -126,20 +130,20 @@ fn a_file_that_changes_meanwhile_is_started_over() {
 }
 
 #[test]
-fn a_file_that_never_stays_the_same_is_given_up() {
+fn a_file_that_keeps_changing_fails_the_load() {
     let database = Database::new("ever_changing");
     let content = month::yellow(ROWS);
     let (output, requests, _) = load(&database, &["--retries", "2"], move |count, request| {
         Reply::ranged(&content, &format!("\"{count}\""), request).cut_at(content.len() / 2)
     });
-    let said = refusal(&output, UNREACHABLE);
-    assert!(said.contains("the file has changed at the source"), "{said}");
-    assert_eq!(requests.len(), 6, "three times: the file, and the rest of another");
+    let stderr = refusal(&output, UNREACHABLE);
+    assert!(stderr.contains("the file has changed at the source"), "{stderr}");
+    assert_eq!(requests.len(), 6, "three attempts of two requests: the file, and the rest of a changed file");
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
 }
 
 #[test]
-fn a_file_that_changes_and_then_is_gone_leaves_no_false_run() {
+fn a_file_that_changes_and_then_vanishes_is_recorded_as_failed() {
     let database = Database::new("changed_and_gone");
     let content = month::yellow(ROWS);
     let (output, requests, _) = load(&database, &[], move |count, _| match count {
@@ -153,11 +157,11 @@ fn a_file_that_changes_and_then_is_gone_leaves_no_false_run() {
 }
 
 #[test]
-fn parts_are_of_the_same_file_or_not_taken() {
+fn parts_of_different_files_are_never_mixed() {
     let (old, new) = (month::yellow(ROWS), month::yellow(ROWS + 1));
-    let reference = undisturbed("parts_reference", &new);
+    let reference = expected_digest("parts_reference", &new);
     let dates = ["Sat, 21 Nov 2026 07:00:00 GMT", "Sat, 21 Nov 2026 08:00:00 GMT"];
-    // a server without ETags that does not look at If-Range
+    // a server without ETags that ignores If-Range
     let database = Database::new("parts_dated");
     let (served, served_new) = (old.clone(), new.clone());
     let (output, ..) = load(&database, &[], move |count, request| match (count, request.header("Range")) {
@@ -171,9 +175,9 @@ fn parts_are_of_the_same_file_or_not_taken() {
         }
     });
     json(&output);
-    assert_eq!(database.digest("yellow_tripdata", CSV), reference, "old and new were mixed");
+    assert_eq!(database.digest("yellow_tripdata", CSV), reference, "old and new bytes were mixed");
 
-    // a weak ETag vouches for no part
+    // a weak ETag does not guarantee equal bytes, so no range is requested
     let database = Database::new("parts_weak");
     let served = new.clone();
     let (output, requests, _) = load(&database, &[], move |count, _| {
@@ -183,7 +187,7 @@ fn parts_are_of_the_same_file_or_not_taken() {
     json(&output);
     assert_eq!(requests[1].header("Range"), None);
 
-    // a server that does not say the length, and sends a bounded part at a time
+    // a server that does not send the length, and sends a part of the file at a time
     let database = Database::new("parts_unknown_length");
     let (served, length) = (new.clone(), new.len());
     let (output, requests, _) = load(&database, &[], move |count, request| {
@@ -198,7 +202,7 @@ fn parts_are_of_the_same_file_or_not_taken() {
     assert_eq!(requests.len(), 3);
     assert_eq!(database.digest("yellow_tripdata", CSV), reference);
 
-    // all came, but for the word that it was all
+    // all bytes arrive, but the end of the chunked body is missing
     let database = Database::new("parts_no_end");
     let served = new.clone();
     let (output, requests, _) = load(&database, &[], move |count, request| match count {
@@ -211,7 +215,7 @@ fn parts_are_of_the_same_file_or_not_taken() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+fn transient_errors_are_retried_and_permanent_errors_are_not() {
     let database = Database::new("retried");
     let content = month::yellow(100);
     let served = content.clone();
@@ -222,37 +226,37 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     });
     assert_eq!(json(&output)["rows_inserted"], 100);
     assert_eq!(requests.len(), 3);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("answered 503 Service Unavailable; trying again in 0."), "{said}");
-    assert!(said.contains("answered 429 Too Many Requests; trying again in 1.0 s"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("returned 503 Service Unavailable; retrying in 0."), "{stderr}");
+    assert!(stderr.contains("returned 429 Too Many Requests; retrying in 1.0 s"), "{stderr}");
 
-    for (status, code, asked) in
+    for (status, code, expected_requests) in
         [(500, UNREACHABLE, 3), (404, 66, 1), (403, 77, 1), (400, 78, 1), (501, 78, 1)]
     {
         let (output, requests, _) =
             load(&database, &["--force", "--retries", "2"], move |_, _| Reply::status(status));
         refusal(&output, code);
-        assert_eq!(requests.len(), asked, "{status}");
+        assert_eq!(requests.len(), expected_requests, "{status}");
     }
-    // it gets nowhere, though each connection brings a little
+    // each connection brings only a few bytes, which does not reset the number of retries
     let (output, requests, _) = load(&database, &["--force", "--retries", "3"], move |_, request| {
         Reply::ranged(&content, "\"a\"", request).cut_at(10)
     });
-    let said = refusal(&output, UNREACHABLE);
-    assert!(said.contains("broke off"), "{said}");
+    let stderr = refusal(&output, UNREACHABLE);
+    assert!(stderr.contains("was interrupted"), "{stderr}");
     assert_eq!(requests.len(), 4);
 }
 
 #[test]
-fn a_redirect_to_a_signed_address_is_resolved_anew() {
+fn a_redirect_to_a_signed_url_is_resolved_again_for_each_request() {
     let database = Database::new("signed_addresses");
     let content = month::yellow(ROWS);
     let (issued, used) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
-    let known = Arc::clone(&issued);
+    let latest = Arc::clone(&issued);
     let storage = Server::answering(move |request| {
-        // each signature is good once
+        // each signature is valid once
         let token: usize = request.path.rsplit_once('=').unwrap().1.parse().unwrap();
-        let fresh = token == known.load(Ordering::Relaxed) && used.swap(token, Ordering::Relaxed) != token;
+        let fresh = token == latest.load(Ordering::Relaxed) && used.swap(token, Ordering::Relaxed) != token;
         match fresh {
             true => Reply::ranged(&content, "\"a\"", request).cut_at(content.len() / 3 + 1),
             false => Reply::status(403),
@@ -269,7 +273,7 @@ fn a_redirect_to_a_signed_address_is_resolved_anew() {
 }
 
 #[test]
-fn silence_and_drips_end() {
+fn silent_and_slow_sources_time_out() {
     let database = Database::new("stalled");
     let content = month::yellow(ROWS);
     let served = content.clone();
@@ -279,50 +283,50 @@ fn silence_and_drips_end() {
     });
     assert_eq!(json(&output)["rows_inserted"], ROWS);
     assert_eq!(requests.len(), 2);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("nothing came for 2s; going on from byte"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("received no data for 2s; resuming at byte"), "{stderr}");
 
     let limits = ["--force", "--source-timeout", "2s", "--retries", "1"];
     let (output, ..) = load(&database, &limits, move |_, _| Reply::ok(content.clone()).at_most(100));
-    let said = refusal(&output, UNREACHABLE);
-    assert!(said.contains("are too few"), "{said}");
+    let stderr = refusal(&output, UNREACHABLE);
+    assert!(stderr.contains("the server sent only"), "{stderr}");
 
-    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", mute.local_addr().unwrap());
-    let said =
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let stderr =
         refusal(&database.load("yellow", 2021, 1, &address).args(limits).output().unwrap(), UNREACHABLE);
-    assert!(said.contains("no answer within 2s"), "{said}");
+    assert!(stderr.contains("no response within 2s"), "{stderr}");
 }
 
-/// What a server makes of the file.
+/// Makes the reply of a server from the content of the file.
 type Answer = Box<dyn Fn(&[u8]) -> Reply + Send + Sync>;
 
 #[test]
-fn a_body_of_another_length_or_digest_is_refused() {
+fn a_body_with_the_wrong_length_or_digest_is_refused() {
     let database = Database::new("other_bodies");
     let content = month::yellow(ROWS);
-    let refused = |code, said: &str, answer: Answer| {
+    let refused = |code, expected: &str, answer: Answer| {
         let content = content.clone();
         let (output, ..) = load(&database, &["--retries", "1"], move |_, _| answer(&content));
         let error = refusal(&output, code);
-        assert!(error.contains(said), "{said:?} is not said: {error}");
+        assert!(error.contains(expected), "{expected:?} is missing: {error}");
         assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
     };
-    // what is behind the announced length is not of the body, and without it the file is no whole one
+    // bytes after the announced length are not part of the body, so the file is cut short
     refused(
         DATA,
-        "is cut short",
+        "is truncated",
         Box::new(|content| Reply::ok(content.to_vec()).announcing(content.len() - 9)),
     );
     refused(
         UNREACHABLE,
-        "broke off",
+        "was interrupted",
         Box::new(|content| Reply::ok(content.to_vec()).announcing(content.len() + 9)),
     );
     let digest = |content: &[u8]| format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(content)));
     refused(
         DATA,
-        "has the SHA-256",
+        "has the wrong SHA-256",
         Box::new(move |content| Reply::ok(content.to_vec()).header("Repr-Digest", &digest(b"another"))),
     );
     let served = content.clone();
@@ -332,7 +336,7 @@ fn a_body_of_another_length_or_digest_is_refused() {
 }
 
 #[test]
-fn a_flow_may_pin_the_file_and_allow_rejects() {
+fn a_flow_can_pin_the_file_and_allow_rejects() {
     let database = Database::new("pinned_file");
     let folder = tempfile::tempdir().unwrap();
     let content = gzip(format!("{YELLOW_HEADER}\n{YELLOW_ROW}\n1,2\n").as_bytes());
@@ -352,27 +356,33 @@ fn a_flow_may_pin_the_file_and_allow_rejects() {
         let mut command = taxi(["run", "--output", "json"]);
         command.arg(path).env("DATABASE_URL", &database.url).output().unwrap()
     };
-    let right = hex::encode(Sha256::digest(&content));
+    let correct = hex::encode(Sha256::digest(&content));
     let error = refusal(&run(&"0".repeat(64), "1"), DATA);
-    assert!(error.contains(&format!("has the SHA-256 {right}, but 000")), "{error}");
-    let error = refusal(&run(&right, "0"), DATA);
-    assert!(error.contains("line 3: has 2 cells, the header has 18"), "{error}");
+    assert!(
+        error.contains("has the wrong SHA-256: expected 000") && error.contains(&format!("found {correct}")),
+        "{error}"
+    );
+    let error = refusal(&run(&correct, "0"), DATA);
+    assert!(error.contains("line 3: expected 18 cells as in the header, found 2"), "{error}");
     let error = refusal(&run("abc", "0"), 78);
-    assert!(error.contains("is not a SHA-256: 64 hexadecimal digits"), "{error}");
-    let error = refusal(&run(&right, "10001"), 78);
-    assert!(error.contains("is not a number of rows up to 10000"), "{error}");
+    assert!(error.contains("invalid SHA-256 \"abc\": expected 64 hexadecimal digits"), "{error}");
+    let error = refusal(&run(&correct, "10001"), 78);
+    assert!(
+        error.contains("invalid number of rows \"10001\": expected a whole number up to 10000"),
+        "{error}"
+    );
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
-    json(&run(&right, "1"));
+    json(&run(&correct, "1"));
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "1");
 }
 
-/// Runs a load to its end and returns the most memory that it took, in MiB.
+/// Runs a load. Returns its output and its peak memory in MiB.
 fn peak_memory(mut load: Command) -> (Output, u64) {
     let child = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
-    let watch = std::thread::spawn(move || {
+    let sampler = std::thread::spawn(move || {
         let mut peak_kib = 0;
-        // a process that has ended has no such line any more
+        // after the process has ended, the line is missing
         while let Some(kib) = std::fs::read_to_string(&status).ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
@@ -383,7 +393,7 @@ fn peak_memory(mut load: Command) -> (Output, u64) {
         peak_kib / 1024
     });
     let output = child.wait_with_output().unwrap();
-    (output, watch.join().unwrap())
+    (output, sampler.join().unwrap())
 }
 
 #[test]
@@ -391,7 +401,7 @@ fn hostile_files_cannot_fill_the_memory() {
     const PIECE: usize = 32 << 20;
     let database = Database::new("hostile_files");
     let row = |row: &[u8]| [YELLOW_HEADER.as_bytes(), b"\n", row].concat();
-    // gzip streams one behind the other are one file: a gigabyte from a few
+    // concatenated gzip members are one file: 32 small ones give a gigabyte
     let bomb = |start: &[u8], filling: u8| [gzip(start), gzip(&vec![filling; PIECE]).repeat(32)].concat();
     let cases: [(&str, Vec<u8>, &str); 7] = [
         ("a gigabyte of zeros", bomb(b"", 0), "the line is longer than 1 MiB"),
@@ -402,11 +412,11 @@ fn hostile_files_cannot_fill_the_memory() {
         ("a header of half a million columns", gzip("a,".repeat(500_000).as_bytes()), "column 1 is \"a\""),
         ("a row of half a million cells", gzip(&row("1,".repeat(500_000).as_bytes())), "has 500001 cells"),
     ];
-    for (name, content, said) in cases {
+    for (name, content, expected) in cases {
         let server = Server::new(move |_| Reply::ok(content.clone()));
         let (output, peak_mib) = peak_memory(database.load("yellow", 2021, 1, &server.address));
         let error = refusal(&output, DATA);
-        assert!(error.contains(said), "{name}: {error}");
+        assert!(error.contains(expected), "{name}: {error}");
         eprintln!("{name}: {peak_mib} MiB");
         assert!(peak_mib < 64, "{name}: {peak_mib} MiB");
     }
@@ -431,12 +441,15 @@ fn hostile_servers_cannot_fill_the_memory() {
     let mut load = database.load("yellow", 2021, 1, &address);
     load.args(["--retries", "1"]);
     let (output, peak_mib) = peak_memory(load);
-    let said = refusal(&output, UNREACHABLE);
-    assert!(said.contains("cannot reach") && peak_mib < 64, "{peak_mib} MiB: {said}");
+    let stderr = refusal(&output, UNREACHABLE);
+    assert!(stderr.contains("cannot reach") && peak_mib < 64, "{peak_mib} MiB: {stderr}");
 
-    let circle = Server::new(|path| Reply::status(302).header("Location", path));
-    let mut load = database.load("yellow", 2021, 1, &circle.address);
-    let said = refusal(&load.output().unwrap(), 78);
-    assert!(said.contains("redirect"), "{said}");
-    assert!(Value::from(circle.requests().len()).as_u64().unwrap() < 20, "{TAXI} went round in circles");
+    let redirect_loop = Server::new(|path| Reply::status(302).header("Location", path));
+    let mut load = database.load("yellow", 2021, 1, &redirect_loop.address);
+    let stderr = refusal(&load.output().unwrap(), 78);
+    assert!(stderr.contains("redirect"), "{stderr}");
+    assert!(
+        Value::from(redirect_loop.requests().len()).as_u64().unwrap() < 20,
+        "{TAXI} followed a redirect loop"
+    );
 }

@@ -1,4 +1,5 @@
-//! What is wrong with a flow is said at its line and column, with the line shown; no flow makes the program panic or hang.
+//! The faults of a flow are reported with line, column and the text of the line. No flow makes the program
+//! panic or hang.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -7,16 +8,16 @@ use proptest::prelude::*;
 use taxi_etl::flow;
 use taxi_etl::flow::yaml::document::Faults;
 
-/// A flow with one task, and something wrong with it.
+/// Faulty flows, each with a name for what is wrong.
 const CASES: &[(&str, &str)] = &[
-    ("no YAML", "id: [a\nnamespace: b\n"),
-    ("a key twice", "id: a\nid: b\n"),
-    ("a list is no flow", "- id: a\n"),
-    ("nothing at all", ""),
+    ("invalid YAML", "id: [a\nnamespace: b\n"),
+    ("a duplicate key", "id: a\nid: b\n"),
+    ("a list instead of a flow", "- id: a\n"),
+    ("an empty file", ""),
     ("a tab", "id: a\n\tnamespace: b\n"),
     ("no tasks", "id: a\nnamespace: b\n"),
     ("an empty list of tasks", "id: a\nnamespace: b\ntasks: []\n"),
-    ("tasks are no list", "id: a\nnamespace: b\ntasks: {id: t}\n"),
+    ("tasks that are not a list", "id: a\nnamespace: b\ntasks: {id: t}\n"),
     ("an id with a space", "id: my flow\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\n"),
     ("an unknown property", "id: a\nnamespace: b\nlables: {a: b}\ntasks: [{id: t, type: LOG, message: m}]\n"),
     (
@@ -31,41 +32,35 @@ const CASES: &[(&str, &str)] = &[
     ("a task's missing property", "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: LOG\n"),
     ("a task's unknown property", "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: LOG\n    mesage: m\n"),
     (
-        "a task below another",
+        "an invalid task inside another task",
         "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: IF\n    condition: x\n    then:\n      - {id: u, type: LOG}\n",
     ),
     (
-        "an id twice, at different depths",
+        "a duplicate id at different depths",
         "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: IF\n    condition: x\n    then:\n      - {id: t, type: LOG, message: m}\n",
     ),
     (
         "an expression that does not close",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ inputs.x'}]\n",
     ),
-    (
-        "an expression that is none",
-        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ a b }}'}]\n",
-    ),
+    ("an invalid expression", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ a b }}'}]\n"),
     ("an unknown filter", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ a | shout }}'}]\n"),
     ("an unknown function", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ kv(1) }}'}]\n"),
     (
-        "an expression in a variable",
+        "an invalid expression in a variable",
         "id: a\nnamespace: b\nvariables:\n  x:\n    - '{{ ? }}'\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
+    ("an invalid boolean", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, disabled: yes}]\n"),
+    ("an invalid duration", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, timeout: 5m}]\n"),
     (
-        "a boolean that is none",
-        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, disabled: yes}]\n",
-    ),
-    ("a time that is none", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, timeout: 5m}]\n"),
-    (
-        "a number that is none",
+        "an invalid number",
         "id: a\nnamespace: b\nconcurrency: {limit: -1}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
-        "a limit of nothing",
+        "a limit of zero",
         "id: a\nnamespace: b\nconcurrency:\n  limit: 0\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
-    ("a choice that is none", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, level: LOUD}]\n"),
+    ("an unknown choice", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, level: LOUD}]\n"),
     (
         "a retry without interval",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, retry: {type: constant}}]\n",
@@ -75,27 +70,27 @@ const CASES: &[(&str, &str)] = &[
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, retry: {type: random, interval: PT1S}}]\n",
     ),
     (
-        "an input's type",
+        "an unsupported type of an input",
         "id: a\nnamespace: b\ninputs:\n  - {id: x, type: FILE}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
-        "an input's default",
+        "an invalid default of an input",
         "id: a\nnamespace: b\ninputs:\n  - {id: x, type: INT, min: 3, defaults: 2}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
-        "an input without values",
+        "a SELECT input without values",
         "id: a\nnamespace: b\ninputs:\n  - {id: x, type: SELECT}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
-        "bounds of a text",
+        "a bound of a STRING input",
         "id: a\nnamespace: b\ninputs:\n  - {id: x, type: STRING, max: 3}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
-        "an input twice",
+        "a duplicate input",
         "id: a\nnamespace: b\ninputs:\n  - {id: x, type: INT}\n  - {id: x, type: INT}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
-        "a cron expression",
+        "an invalid cron expression",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: often}\n",
     ),
     (
@@ -103,23 +98,23 @@ const CASES: &[(&str, &str)] = &[
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '0 0 9 1 * *'}\n",
     ),
     (
-        "a time zone",
+        "an unknown time zone",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '* * * * *', timezone: Mars/Crater}\n",
     ),
     (
-        "a trigger's input",
+        "an unknown input of a trigger",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '* * * * *', inputs: {y: 1}}\n",
     ),
     (
-        "a trigger of another type",
+        "a trigger of an unsupported type",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: io.kestra.plugin.core.trigger.Webhook, cron: '* * * * *'}\n",
     ),
     (
-        "defaults of nothing that is supported",
+        "plugin defaults for an unsupported type",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\npluginDefaults:\n  - {type: io.kestra.plugin.gcp, values: {projectId: x}}\n",
     ),
     (
-        "a default that the type does not have",
+        "a plugin default for an unknown property",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\npluginDefaults:\n  - type: LOG\n    values:\n      fetchType: FETCH\n",
     ),
     (
@@ -131,11 +126,11 @@ const CASES: &[(&str, &str)] = &[
         "id: a\nnamespace: b\ntasks:\n  - {id: t, type: io.kestra.plugin.core.flow.Subflow, namespace: b, flowId: c, wait: false}\n",
     ),
     (
-        "characters of several bytes before the fault",
+        "multi-byte characters before the fault",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: 'é🚕', lvl: x}]\n",
     ),
     (
-        "several at once",
+        "several faults at once",
         "id: a\ninputs: [{id: x, type: FILE}]\ntasks:\n  - {id: t, type: LOG, massage: m}\n  - {id: '', type: nothing}\n",
     ),
 ];
@@ -147,22 +142,22 @@ fn text(case: &str) -> String {
 }
 
 #[test]
-fn every_fault_is_shown_at_its_place() {
-    let mut seen = String::new();
+fn every_fault_is_reported_with_its_position() {
+    let mut report = String::new();
     for (name, case) in CASES {
         let faults = flow::check("flow.yaml", &text(case)).err();
-        let faults: Faults = faults.unwrap_or_else(|| panic!("{name}: nothing was found wrong"));
+        let faults: Faults = faults.unwrap_or_else(|| panic!("{name}: no fault was found"));
         assert!(
             faults.found.iter().all(|fault| fault.position.line > 0),
-            "{name}: without a place: {faults}"
+            "{name}: a fault without a position: {faults}"
         );
-        let _ = write!(seen, "── {name}\n{faults}\n\n");
+        let _ = write!(report, "── {name}\n{faults}\n\n");
     }
-    insta::assert_snapshot!(seen);
+    insta::assert_snapshot!(report);
 }
 
-/// The flows of the repository, to be damaged.
-fn sound() -> Vec<String> {
+/// Returns the valid flows of the repository, which the tests damage.
+fn valid_flows() -> Vec<String> {
     let flows = [
         include_str!("flows/constructs.yaml"),
         include_str!("flows/failing.yaml"),
@@ -175,8 +170,8 @@ fn sound() -> Vec<String> {
     flows.map(str::to_owned).into()
 }
 
-/// Bits of flows, which are more likely to be read than random characters.
-const BITS: &[&str] = &[
+/// Fragments of flows. They reach more of the parser than random characters.
+const FRAGMENTS: &[&str] = &[
     "{{",
     "}}",
     "{%",
@@ -238,10 +233,10 @@ const BITS: &[&str] = &[
     "---\n",
 ];
 
-fn is_judged_soon(text: &str) {
+fn assert_check_is_fast(text: &str) {
     let began = Instant::now();
     if let Err(faults) = flow::check("flow.yaml", text) {
-        // to say it must not fail, either
+        // printing the faults must not fail, either
         assert!(!faults.to_string().is_empty());
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?} for {text:?}", began.elapsed());
@@ -251,39 +246,40 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn no_damage_to_a_flow_makes_it_panic(
+    fn a_damaged_flow_never_panics(
         which in 0..4_usize,
-        damages in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, prop::sample::select(BITS)), 1..6),
+        damages in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, prop::sample::select(FRAGMENTS)), 1..6),
     ) {
-        let mut flow: Vec<char> = sound()[which].chars().collect();
-        for (place, length, bit) in damages {
-            let start = place.index(flow.len().max(1)).min(flow.len());
+        let mut flow: Vec<char> = valid_flows()[which].chars().collect();
+        for (position, length, fragment) in damages {
+            let start = position.index(flow.len().max(1)).min(flow.len());
             let end = (start + length).min(flow.len());
-            flow.splice(start..end, bit.chars());
+            flow.splice(start..end, fragment.chars());
         }
-        is_judged_soon(&flow.into_iter().collect::<String>());
+        assert_check_is_fast(&flow.into_iter().collect::<String>());
     }
 
     #[test]
-    fn no_text_of_bits_makes_it_panic(bits in prop::collection::vec(prop::sample::select(BITS), 0..60)) {
-        let bits = bits.concat();
-        is_judged_soon(&bits);
-        is_judged_soon(&format!("id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.core.log.Log\n    message: {bits:?}\n"));
+    fn a_text_of_fragments_never_panics(text in prop::collection::vec(prop::sample::select(FRAGMENTS), 0..60)) {
+        let text = text.concat();
+        assert_check_is_fast(&text);
+        assert_check_is_fast(&format!("id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.core.log.Log\n    message: {text:?}\n"));
     }
 }
 
 #[test]
-fn no_depth_of_nesting_overflows_the_stack() {
+fn deep_nesting_does_not_overflow_the_stack() {
     let deep = 5_000;
-    is_judged_soon(&"[".repeat(deep));
-    is_judged_soon(&format!("id: {}", "{a: ".repeat(deep)));
-    is_judged_soon(&(0..deep).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
-    is_judged_soon(&(0..deep).map(|depth| format!("{}- \n", " ".repeat(depth))).collect::<String>());
-    // an alias that stands for many
-    let mut laughs = "id: a\nnamespace: b\nvariables:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    assert_check_is_fast(&"[".repeat(deep));
+    assert_check_is_fast(&format!("id: {}", "{a: ".repeat(deep)));
+    assert_check_is_fast(&(0..deep).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
+    assert_check_is_fast(&(0..deep).map(|depth| format!("{}- \n", " ".repeat(depth))).collect::<String>());
+    // nested aliases that expand exponentially
+    let mut nested_aliases =
+        "id: a\nnamespace: b\nvariables:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let below = format!("*a{}", level - 1);
-        let _ = writeln!(laughs, "  a{level}: &a{level} [{}]", [below.as_str(); 10].join(", "));
+        let _ = writeln!(nested_aliases, "  a{level}: &a{level} [{}]", [below.as_str(); 10].join(", "));
     }
-    is_judged_soon(&laughs);
+    assert_check_is_fast(&nested_aliases);
 }

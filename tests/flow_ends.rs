@@ -1,4 +1,4 @@
-//! Flows that fail, take too long, or are told to end: what is under way ends with them, and what is to follow does.
+//! Flows that fail, time out or receive a signal: their processes and statements end, and their handlers run.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -12,13 +12,13 @@ use crate::support::flows::{flow, marks, run, sleeping, task, write};
 use crate::support::{Database, OwnServer, json as parsed, refusal, wait_until};
 
 #[test]
-fn what_fails_is_handled_and_told() {
-    for (how, code, said, marked) in [
+fn failures_run_their_handlers_and_are_reported() {
+    for (how, code, expected, expected_marks) in [
         ("command", 71, "the task command failed", &["error", "finally"][..]),
         ("fail", 71, "because: as asked", &["error", "finally"]),
         ("sql", 65, "because: statement 2 of 2 failed", &["error", "finally"]),
-        ("timeout_command", 72, "it was ended after its timeout of 300ms", &["error", "finally"]),
-        ("timeout_sql", 72, "it was ended after its timeout of 300ms", &["error", "finally"]),
+        ("timeout_command", 72, "the task exceeded its timeout of 300ms", &["error", "finally"]),
+        ("timeout_sql", 72, "the task exceeded its timeout of 300ms", &["error", "finally"]),
         ("retries", 71, "the task retried failed", &["error", "finally"]),
         ("inner", 71, "the task inner_fail failed", &["inner error", "error", "finally"]),
     ] {
@@ -27,19 +27,19 @@ fn what_fails_is_handled_and_told() {
         let output =
             run(&database, &flow("failing.yaml"), &["--input", &format!("how={how}")]).output().unwrap();
         let error = refusal(&output, code);
-        assert!(error.contains(said), "{how}: {error}");
-        assert_eq!(marks(&database), marked, "{how}");
+        assert!(error.contains(expected), "{how}: {error}");
+        assert_eq!(marks(&database), expected_marks, "{how}");
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(result["status"], "failed");
         match how {
             "retries" => assert_eq!(task(&result, "retried")["attempts"].as_array().unwrap().len(), 4),
             "timeout_command" => {
-                assert!(began.elapsed() < Duration::from_secs(30), "the timeout did not end it");
+                assert!(began.elapsed() < Duration::from_secs(30), "the timeout did not end the command");
                 let log = database.value("SELECT log -> 0 ->> 'message' FROM taxi_etl.task_runs WHERE task_id = 'sleeping_command' AND finished_at IS NOT NULL");
-                let left_behind: i32 = log.parse().unwrap();
-                wait_until("the command's child is gone", || !is_alive(left_behind));
+                let child: i32 = log.parse().unwrap();
+                wait_until("the command's child is gone", || !is_alive(child));
             }
-            "timeout_sql" => wait_until("its statement is gone", || sleeping(&database) == "0"),
+            "timeout_sql" => wait_until("the statement is gone", || sleeping(&database) == "0"),
             "command" => {
                 let log =
                     database.value("SELECT log::text FROM taxi_etl.task_runs WHERE task_id = 'command'");
@@ -51,7 +51,7 @@ fn what_fails_is_handled_and_told() {
 }
 
 fn is_alive(pid: i32) -> bool {
-    // what nobody has waited for yet is dead all the same
+    // a zombie counts as dead
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !state.is_empty() && !state.contains(") Z ")
 }
@@ -72,25 +72,25 @@ fn a_signal_ends_children_and_statements_and_is_recorded() {
         let mut command = run(&database, &path, &[]);
         command.env("TMPDIR", scratch.path()).args(["--log-format", "json"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until("its statement runs", || sleeping(&database) == "1");
+        wait_until("the statement runs", || sleeping(&database) == "1");
         let pid = Pid::from_raw(child.id() as i32);
-        let shell = || {
+        let find_shell = || {
             let listed = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
             String::from_utf8(listed.stdout).unwrap().trim().parse::<i32>().ok()
         };
-        let mut group = None;
-        wait_until("its command runs", || {
-            group = shell();
-            group.is_some()
+        let mut shell = None;
+        wait_until("the command runs", || {
+            shell = find_shell();
+            shell.is_some()
         });
         let began = Instant::now();
         kill(pid, signal).unwrap();
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said}", began.elapsed());
-        assert!(!said.contains("never"), "{said}");
-        assert!(!is_alive(group.unwrap()), "the command is still there");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {stderr}", began.elapsed());
+        assert!(!stderr.contains("never"), "{stderr}");
+        assert!(!is_alive(shell.unwrap()), "the command is still running");
         wait_until("no statement is left", || sleeping(&database) == "0");
         assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "cancelled");
         assert_eq!(
@@ -102,7 +102,7 @@ fn a_signal_ends_children_and_statements_and_is_recorded() {
 }
 
 #[test]
-fn a_frozen_server_does_not_keep_a_run_from_ending() {
+fn a_frozen_server_does_not_block_the_end_of_a_run() {
     let server = OwnServer::new();
     parsed(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -119,17 +119,17 @@ fn a_frozen_server_does_not_keep_a_run_from_ending() {
     frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
     let began = Instant::now();
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-    let said: Vec<String> = lines.map(Result::unwrap).collect();
+    let stderr: Vec<String> = lines.map(Result::unwrap).collect();
     let status = child.wait().unwrap();
-    let took = began.elapsed();
+    let duration = began.elapsed();
     frozen.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
-    assert_eq!(status.code(), Some(143), "{said:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(said.concat().contains("the run's end is not in the ledger"), "{said:?}");
+    assert_eq!(status.code(), Some(143), "{stderr:?}");
+    assert!(duration < Duration::from_secs(5), "{duration:?}");
+    assert!(stderr.concat().contains("cannot record the end of the run in the ledger"), "{stderr:?}");
 }
 
 #[test]
-fn ends_of_a_task_that_timed_out_run_and_its_processes_get_their_grace() {
+fn a_task_that_times_out_runs_its_handlers_and_gives_its_processes_time_to_exit() {
     let folder = tempfile::tempdir().unwrap();
     let trapped = folder.path().join("trapped");
     let path = write(
@@ -146,13 +146,13 @@ fn ends_of_a_task_that_timed_out_run_and_its_processes_get_their_grace() {
     );
     let database = Database::new("flow_late");
     let error = refusal(&run(&database, &path, &[]).output().unwrap(), 72);
-    assert!(error.contains("it was ended after its timeout of 1s"), "{error}");
+    assert!(error.contains("the task exceeded its timeout of 1s"), "{error}");
     assert_eq!(marks(&database), ["error", "finally"]);
-    assert!(trapped.exists(), "the process behind the shell had no time to end by itself");
+    assert!(trapped.exists(), "the child of the shell had no time to exit by itself");
 }
 
 #[test]
-fn a_statement_whose_rows_are_too_many_does_not_go_on() {
+fn a_statement_with_too_many_rows_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
@@ -163,11 +163,11 @@ fn a_statement_whose_rows_are_too_many_does_not_go_on() {
     let error = refusal(&run(&database, &path, &[]).output().unwrap(), 78);
     assert!(error.contains("more than 100000 rows") && error.contains("STORE"), "{error}");
     let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%too_many%' AND state = 'active' AND pid <> pg_backend_pid()";
-    wait_until("it is ended", || database.value(running) == "0");
+    wait_until("the statement has ended", || database.value(running) == "0");
 }
 
 #[test]
-fn a_flow_that_calls_itself_ends() {
+fn a_flow_that_calls_itself_fails() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
@@ -176,5 +176,5 @@ fn a_flow_that_calls_itself_ends() {
     );
     let database = Database::new("flow_recursion");
     let error = refusal(&run(&database, &path, &[]).output().unwrap(), 78);
-    assert!(error.contains("does one call itself?"), "{error}");
+    assert!(error.contains("check whether a flow calls itself"), "{error}");
 }

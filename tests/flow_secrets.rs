@@ -1,10 +1,10 @@
-//! What a flow reads with secret() is seen nowhere.
+//! A value that a flow reads with secret() appears nowhere.
 
 use crate::support::flows::{run, write};
 use crate::support::{Database, refusal, taxi};
 
 #[test]
-fn secrets_are_seen_nowhere() {
+fn secrets_appear_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
@@ -16,7 +16,7 @@ fn secrets_are_seen_nowhere() {
          - id: fail\n    type: io.kestra.plugin.core.execution.Fail\n    errorMessage: \"failed with {{ outputs.return.value }}\"\n",
     );
     let database = Database::new("flow_secrets");
-    // "s3cr3t-t0ken", as Kestra has it
+    // "s3cr3t-t0ken" in base64, as Kestra stores it
     for form in [["--output", "json"], ["--output", "text"], ["--output", "kestra"], ["--log-format", "json"]]
     {
         let mut command = taxi(["run", path.to_str().unwrap()]);
@@ -27,28 +27,28 @@ fn secrets_are_seen_nowhere() {
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(71));
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(said.contains("failed with ******"), "{said}");
-        assert!(!said.contains("s3cr3t-t0ken"), "{said}");
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed);
+        assert!(printed.contains("failed with ******"), "{printed}");
+        assert!(!printed.contains("s3cr3t-t0ken"), "{printed}");
     }
-    let kept = database.value(
+    let ledger = database.value(
         "SELECT (SELECT string_agg(r::text, '') FROM taxi_etl.runs AS r) || (SELECT string_agg(t::text, '') FROM taxi_etl.task_runs AS t)",
     );
-    assert!(kept.contains("it is ******"));
-    let seen = kept.find("s3cr3t-t0ken").map(|at| &kept[at.saturating_sub(80)..at]);
-    assert_eq!(seen, None, "what stands before it");
-    // nor before the first task
+    assert!(ledger.contains("it is ******"));
+    let leak = ledger.find("s3cr3t-t0ken").map(|at| &ledger[at.saturating_sub(80)..at]);
+    assert_eq!(leak, None, "the text before the secret");
+    // an error before the first task hides the secret, too
     let unread = "id: a\nnamespace: b\nlabels: {day: \"{{ secret('TOKEN') | date }}\"}\ntasks:\n  - {id: t, type: io.kestra.plugin.core.log.Log, message: m}\n";
     let folder = tempfile::tempdir().unwrap();
     let early = write(&folder, unread);
     let mut command = run(&database, &early, &[]);
     let error = refusal(&command.env("SECRET_TOKEN", "czNjcjN0LXQwa2Vu").output().unwrap(), 78);
-    assert!(error.contains("is not a date") && error.contains("******"), "{error}");
+    assert!(error.contains("expected a date") && error.contains("******"), "{error}");
     assert!(!error.contains("s3cr3t-t0ken"), "{error}");
     let missing = taxi(["run", path.to_str().unwrap()]).env("DATABASE_URL", &database.url).output().unwrap();
     assert!(
-        refusal(&missing, 78).contains("there is no secret TOKEN: set SECRET_TOKEN (in base64) or TOKEN")
+        refusal(&missing, 78).contains("the secret TOKEN is not set: set SECRET_TOKEN (in base64) or TOKEN")
     );
 }
 
@@ -78,14 +78,14 @@ fn secrets_stay_hidden_in_subflows_loops_and_loads() {
     let mut command = run(&database, &path, &[]);
     let output = command.env("TOKEN", "s3cr3t-t0ken").output().unwrap();
     assert_eq!(output.status.code(), Some(65), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(said.contains("inner[******]"), "{said}");
-    let kept = database.value(
+    let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(printed.contains("inner[******]"), "{printed}");
+    let ledger = database.value(
         "SELECT (SELECT string_agg(r::text, '') FROM taxi_etl.runs AS r) || (SELECT string_agg(t::text, '') FROM taxi_etl.task_runs AS t)",
     );
-    assert!(kept.contains("/******.gz"));
-    for text in [said, kept] {
-        let seen = text.find("s3cr3t-t0ken").map(|at| text[at.saturating_sub(80)..at].to_owned());
-        assert_eq!(seen, None, "what stands before it");
+    assert!(ledger.contains("/******.gz"));
+    for text in [printed, ledger] {
+        let leak = text.find("s3cr3t-t0ken").map(|at| text[at.saturating_sub(80)..at].to_owned());
+        assert_eq!(leak, None, "the text before the secret");
     }
 }

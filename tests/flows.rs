@@ -1,4 +1,4 @@
-//! Flows in Kestra's grammar do what they say, are recorded, and end when they are told to.
+//! Flows in Kestra's format: what they do, how they are checked and drawn, and what the ledger records.
 
 use std::process::{Command, Stdio};
 
@@ -13,18 +13,18 @@ use crate::support::{
 };
 
 #[test]
-fn every_construct_does_what_it_says() {
+fn every_construct_has_its_effect() {
     let database = Database::new("flow_constructs");
     let scratch = tempfile::tempdir().unwrap();
     for who in ["world", "moon"] {
-        let who_is = format!("who={who}");
+        let input = format!("who={who}");
         let result = parsed(
-            &run(&database, &flow("constructs.yaml"), &["--input", &who_is])
+            &run(&database, &flow("constructs.yaml"), &["--input", &input])
                 .env("TMPDIR", scratch.path())
                 .output()
                 .unwrap(),
         );
-        assert_eq!(result["status"], "warning", "a task failed that may");
+        assert_eq!(result["status"], "warning", "a task with allowFailure has failed");
         assert_eq!(result["labels"], json!({ "from": "taxi.tests", "late": "4" }));
         let mut marks = marks(&database);
         let greeting = format!("Hello, {}!", who.to_uppercase());
@@ -67,8 +67,8 @@ fn every_construct_does_what_it_says() {
         assert!(!result["tasks"].as_array().unwrap().iter().any(|task| task["task_id"] == "disabled"));
         database.sql("DROP TABLE pairs");
     }
-    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
-    assert!(left.is_empty(), "files are left behind: {left:?}");
+    let leftovers: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
+    assert!(leftovers.is_empty(), "files are left behind: {leftovers:?}");
 }
 
 #[test]
@@ -107,38 +107,38 @@ fn runs_of_flows_are_shown_with_their_tasks() {
 }
 
 #[test]
-fn a_flow_of_shell_and_sql_loads_what_taxi_load_does() {
+fn a_flow_of_shell_and_sql_loads_the_same_rows_as_taxi_load() {
     let folder = tempfile::tempdir().unwrap();
     let path = path_with_wget(folder.path(), &testdata());
-    let ours = Database::new("flow_reference_ours");
-    let theirs = Database::new("flow_reference_theirs");
+    let by_load = Database::new("flow_reference_ours");
+    let by_flow = Database::new("flow_reference_theirs");
     let source = testdata();
     for (taxi_type, year, month) in [("green", 2020, 3), ("yellow", 2021, 1)] {
-        parsed(&ours.load(taxi_type, year, month, source.to_str().unwrap()).output().unwrap());
+        parsed(&by_load.load(taxi_type, year, month, source.to_str().unwrap()).output().unwrap());
         let (input, date) = (format!("taxi={taxi_type}"), format!("{year}-{month:02}-01"));
         let arguments = ["--input", &input, "--trigger-date", &date];
         let (table, file) =
             (format!("public.{taxi_type}_tripdata"), format!("{taxi_type}_tripdata_{year}-{month:02}.csv"));
         for _ in 0..2 {
             let result = parsed(
-                &run(&theirs, &example("wget_copy_merge.yaml"), &arguments)
+                &run(&by_flow, &example("wget_copy_merge.yaml"), &arguments)
                     .env("PATH", &path)
                     .output()
                     .unwrap(),
             );
             assert_eq!(result["labels"], json!({ "kind": "example", "file": file }));
-            assert_eq!(theirs.digest(&table, &file), ours.digest(&table, &file), "{file}");
+            assert_eq!(by_flow.digest(&table, &file), by_load.digest(&table, &file), "{file}");
         }
     }
-    // what is not there is no empty month
+    // a missing file is an error, not an empty month
     let arguments = ["--trigger-date", "2019-01-01"];
     let output =
-        run(&theirs, &example("wget_copy_merge.yaml"), &arguments).env("PATH", &path).output().unwrap();
+        run(&by_flow, &example("wget_copy_merge.yaml"), &arguments).env("PATH", &path).output().unwrap();
     assert!(refusal(&output, 71).contains("the task extract failed"));
 }
 
 #[test]
-fn real_months_have_the_known_digests_through_a_flow() {
+fn real_months_loaded_by_a_flow_have_the_known_digests() {
     let Some(source) = real_data() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = path_with_wget(folder.path(), &source);
@@ -197,18 +197,18 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
     assert_eq!(of_runs, dates);
     let marks: Vec<Vec<String>> = database.sql("SELECT mark FROM dates");
     assert_eq!(marks, dates.map(|date| vec![format!("green {date}")]));
-    // a day is one of the trigger's zone
+    // dates are in the trigger's time zone
     let early = ["--from", "2020-03-01", "--to", "2020-03-01", "--plan"];
     let planned = backfill(&early);
     assert_eq!(parsed(&planned)["dates"], json!([dates[0]]));
-    // months are ranges, too, and one may be picked
+    // a range can be given in months, and an index selects one of its dates
     parsed(&backfill(&["--from", "2021-01", "--to", "2021-12", "--index", "11", "--input", "taxi=yellow"]));
     assert_eq!(
         database.value("SELECT mark FROM dates WHERE mark LIKE 'yellow%'"),
         "yellow 2021-12-01T09:30:00+01:00"
     );
     assert!(
-        refusal(&backfill(&["--from", "2020-03-02", "--to", "2020-03-31"]), 64).contains("has no date from")
+        refusal(&backfill(&["--from", "2020-03-02", "--to", "2020-03-31"]), 64).contains("has no dates from")
     );
 
     let unknown = taxi([
@@ -222,11 +222,17 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
         "2020-02",
     ])
     .output();
-    assert!(refusal(&unknown.unwrap(), 64).contains("has no trigger \"daily\"; it has monthly"));
+    let error = refusal(&unknown.unwrap(), 64);
+    assert!(
+        error.contains(
+            "no trigger with the id \"daily\" in the flow taxi.tests.dated; known triggers: monthly"
+        ),
+        "{error}"
+    );
     let next = parsed(&taxi(["triggers", "--output", "json", path.to_str().unwrap()]).output().unwrap());
     assert_eq!(next["triggers"][0]["dates"].as_array().unwrap().len(), 5);
     assert_eq!(next["triggers"][0]["crontab"][0], "CRON_TZ=Europe/Paris");
-    // the line for cron, as cron would run it
+    // run the crontab line as cron would
     let line = next["triggers"][0]["crontab"][1].as_str().unwrap();
     let command = line.strip_prefix("30 9 1 * * taxi ").unwrap();
     let mut cron = Command::new("sh");
@@ -237,7 +243,7 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
 }
 
 #[test]
-fn the_concurrency_of_a_flow_holds_among_processes() {
+fn the_concurrency_limit_of_a_flow_holds_across_processes() {
     let folder = tempfile::tempdir().unwrap();
     let flow = |behavior: &str| {
         format!(
@@ -249,16 +255,19 @@ fn the_concurrency_of_a_flow_holds_among_processes() {
     let path = write(&folder, &flow("QUEUE"));
     let mut first = run(&database, &path, &["--input", "seconds=600"]);
     let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until("the first one runs", || sleeping(&database) == "1");
-    for (behavior, hint) in
-        [("FAIL", "QUEUE waits"), ("CANCEL", "QUEUE waits"), ("QUEUE", "--lock-timeout waits longer")]
-    {
+    wait_until("the first run is running", || sleeping(&database) == "1");
+    for (behavior, hint) in [
+        ("FAIL", "set it to QUEUE"),
+        ("CANCEL", "set it to QUEUE"),
+        ("QUEUE", "use --lock-timeout to wait longer"),
+    ] {
         let path = write(&folder, &flow(behavior));
         let output =
             run(&database, &path, &["--input", "seconds=0", "--lock-timeout", "1"]).output().unwrap();
         let error = refusal(&output, 75);
         assert!(
-            error.contains("there are 1 runs of taxi.tests.alone under way") && error.contains(hint),
+            error.contains("the flow taxi.tests.alone has reached its concurrency limit of 1")
+                && error.contains(hint),
             "{error}"
         );
     }
@@ -266,7 +275,7 @@ fn the_concurrency_of_a_flow_holds_among_processes() {
     let second = second.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     kill(Pid::from_raw(first.id() as i32), Signal::SIGKILL).unwrap();
     first.wait().unwrap();
-    // a dead one holds nothing, though its statement may go on for a while
+    // a killed run does not count, although its statement may continue for a while
     parsed(&second.wait_with_output().unwrap());
     assert_eq!(
         database.value("SELECT string_agg(status, ' ' ORDER BY started_at) FROM taxi_etl.runs"),
@@ -278,26 +287,29 @@ fn the_concurrency_of_a_flow_holds_among_processes() {
 #[test]
 fn inputs_are_checked_before_anything_runs() {
     let database = Database::new("flow_inputs");
-    for (arguments, said) in [
-        (&["--input", "whom=x"][..], "there is no input \"whom\"; the pipeline has who, count, maybe"),
-        (&["--input", "count=ten"], "the input count: \"ten\" is not a whole number"),
-        (&["--input", "count=10"], "the input count: 10 is more than 9"),
+    for (arguments, expected) in [
+        (&["--input", "whom=x"][..], "no input with the id \"whom\"; known inputs: who, count, maybe"),
+        (&["--input", "count=ten"], "invalid value \"ten\" for the input \"count\": expected a whole number"),
+        (&["--input", "count=10"], "invalid value \"10\" for the input \"count\": expected at most 9"),
         (&["--input", "count"], "expected NAME=VALUE"),
-        (&["--trigger-date", "soon"], "\"soon\" is not a date like 2020-03-01"),
-        (&["--trigger", "daily"], "has no trigger \"daily\"; it has none"),
+        (&["--trigger-date", "soon"], "expected a date like 2020-03-01"),
+        (
+            &["--trigger", "daily"],
+            "no trigger with the id \"daily\" in the flow taxi.tests.constructs; known triggers: none",
+        ),
     ] {
         let error = refusal(&run(&database, &flow("constructs.yaml"), arguments).output().unwrap(), 64);
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
     let error = refusal(&run(&database, &flow("callee.yaml"), &[]).output().unwrap(), 64);
-    assert!(error.contains("the input what is required"), "{error}");
+    assert!(error.contains("missing value for the required input \"what\""), "{error}");
     let error = refusal(&run(&database, &flow("nowhere.yaml"), &[]).output().unwrap(), 78);
     assert!(error.contains("cannot read") && error.contains("nowhere.yaml"), "{error}");
     assert_eq!(database.value("SELECT to_regclass('taxi_etl.runs') IS NULL"), "t");
 }
 
 #[test]
-fn a_given_database_replaces_the_flows_own() {
+fn an_explicit_database_replaces_the_flows_own() {
     let folder = tempfile::tempdir().unwrap();
     let text = |url: &str| {
         format!(
@@ -314,10 +326,13 @@ fn a_given_database_replaces_the_flows_own() {
     let output = taxi(["run", "--output", "json", path.to_str().unwrap()]).output().unwrap();
     let error = refusal(&output, 69);
     assert!(error.contains("pgdatabase.invalid:5432/ny_taxi"), "{error}");
-    assert!(error.contains("--database-url or DATABASE_URL takes another, for all of its tasks"), "{error}");
+    assert!(
+        error.contains("use --database-url or DATABASE_URL to run all tasks on another database"),
+        "{error}"
+    );
     assert!(!error.contains("hunter2"), "{error}");
 
-    // without a given one, the flow's own is used, and keeps the history
+    // without an explicit database, the flow's own is used, and has the history
     let own = url::Url::parse(&database.url).unwrap();
     let address = format!("jdbc:postgresql://127.0.0.1:{}{}", own.port().unwrap(), own.path());
     let password = own.password().unwrap();
@@ -332,7 +347,7 @@ fn a_given_database_replaces_the_flows_own() {
 }
 
 #[test]
-fn sessions_are_used_again_as_if_they_were_new() {
+fn sessions_are_reset_before_they_are_reused() {
     let folder = tempfile::tempdir().unwrap();
     let query = |id: &str, sql: &str| {
         format!(
@@ -359,35 +374,36 @@ fn sessions_are_used_again_as_if_they_were_new() {
     let row =
         |id: &str, statement: usize| task(&result, id)["outputs"]["outputs"][statement]["rows"][0].clone();
     let second = row("second", 0);
-    assert_eq!(row("first", 0)["pid"], second["pid"], "it is not the same session");
+    assert_eq!(row("first", 0)["pid"], second["pid"], "the second task uses another session");
     assert_eq!((&second["timeout"], &second["mine"]), (&json!("0"), &Value::Null));
-    assert_eq!(second["isolation"], "read committed", "the session is not set up again");
+    assert_eq!(second["isolation"], "read committed", "the session is not configured again");
 }
 
 #[test]
-fn flows_are_judged_and_drawn_without_being_run() {
+fn flows_are_validated_and_drawn_without_running() {
     let folder = tempfile::tempdir().unwrap();
-    let broken = write(&folder, "id: a\nnamespace: b\ntasks: [{id: t, type: none}]\n");
-    let sound = flow("constructs.yaml");
-    let both = taxi(["validate", "--output", "json"]).arg(&sound).arg(&broken).output().unwrap();
-    let said = refusal(&both, 78);
-    assert!(said.contains("flow.yaml:3:23: the task type none is not supported"), "{said}");
-    let result: Value = serde_json::from_slice(&both.stdout).unwrap();
+    let invalid = write(&folder, "id: a\nnamespace: b\ntasks: [{id: t, type: none}]\n");
+    let valid = flow("constructs.yaml");
+    let output = taxi(["validate", "--output", "json"]).arg(&valid).arg(&invalid).output().unwrap();
+    let stderr = refusal(&output, 78);
+    assert!(stderr.contains("flow.yaml:3:23: unsupported task type \"none\""), "{stderr}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["files"][0]["flow"], "taxi.tests.constructs");
     assert_eq!(result["files"][1]["faults"][0]["line"], 3);
     assert_eq!(result["files"][1]["faults"][0]["column"], 23);
-    let text = taxi(["validate"]).arg(&sound).output().unwrap();
+    let text = taxi(["validate"]).arg(&valid).output().unwrap();
     assert!(text.status.success());
     assert!(
         String::from_utf8_lossy(&text.stdout).ends_with("constructs.yaml: taxi.tests.constructs is valid\n")
     );
-    let drawn = parsed(&taxi(["show", "--output", "json"]).arg(&sound).output().unwrap());
-    let drawn = format!("{}\n\n{}\n", drawn["tree"].as_str().unwrap(), drawn["mermaid"].as_str().unwrap());
-    insta::assert_snapshot!(drawn);
+    let drawing = parsed(&taxi(["show", "--output", "json"]).arg(&valid).output().unwrap());
+    let drawing =
+        format!("{}\n\n{}\n", drawing["tree"].as_str().unwrap(), drawing["mermaid"].as_str().unwrap());
+    insta::assert_snapshot!(drawing);
 }
 
 #[test]
-fn a_download_is_kept_for_the_tasks_behind_it() {
+fn a_download_is_available_to_later_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::answering(|request| match request.header("x-key") {
         Some("open sesame") => Reply::ok(b"a,b\n1,x\n".to_vec()),
@@ -407,11 +423,11 @@ fn a_download_is_kept_for_the_tasks_behind_it() {
     assert_eq!(task(&result, "copy")["outputs"]["rowCount"], 1);
     assert_eq!(database.sql("SELECT * FROM fetched"), [["1", "x"]]);
     let refused = run(&database, &path, &["-i", &address, "-i", "key=wrong"]).output().unwrap();
-    assert!(refusal(&refused, 66).contains("pairs.csv answered 404"));
+    assert!(refusal(&refused, 66).contains("pairs.csv returned 404"));
 }
 
 #[test]
-fn expressions_come_to_what_they_do_in_kestra() {
+fn expressions_have_the_same_values_as_in_kestra() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("{{ outputs.first.value ?? outputs.never.value }}", "one"),
@@ -439,11 +455,11 @@ fn expressions_come_to_what_they_do_in_kestra() {
     for (index, (expression, expected)) in cases.iter().enumerate() {
         assert_eq!(task(&result, &format!("t{index}"))["outputs"]["value"], *expected, "{expression}");
     }
-    // a loop in a loop ends, and does not keep a signal waiting
+    // a nested loop that is too long fails
     let endless = "id: e\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.core.log.Log\n    \
                    message: '{% for i in 1..100000 %}{% for j in 1..100000 %}{% endfor %}{% endfor %}'\n";
     let error = refusal(&run(&database, &write(&folder, endless), &[]).output().unwrap(), 78);
-    assert!(error.contains("flow.yaml:6:14: cannot fill in"), "{error}");
+    assert!(error.contains("flow.yaml:6:14: cannot evaluate"), "{error}");
 }
 
 #[test]
@@ -462,26 +478,26 @@ fn the_streaming_load_is_a_task_of_a_flow() {
             source.display()
         ),
     );
-    let (ours, theirs) = (Database::new("flow_load_ours"), Database::new("flow_load_theirs"));
+    let (by_flow, by_load) = (Database::new("flow_load_ours"), Database::new("flow_load_theirs"));
     for _ in 0..2 {
-        parsed(&run(&ours, &path, &[]).output().unwrap());
+        parsed(&run(&by_flow, &path, &[]).output().unwrap());
     }
     for (taxi_type, year, month) in [("green", 2020, 3), ("yellow", 2021, 1)] {
-        parsed(&theirs.load(taxi_type, year, month, source.to_str().unwrap()).output().unwrap());
+        parsed(&by_load.load(taxi_type, year, month, source.to_str().unwrap()).output().unwrap());
         let (table, file) =
             (format!("public.{taxi_type}_tripdata"), format!("{taxi_type}_tripdata_{year}-{month:02}.csv"));
-        assert_eq!(ours.digest(&table, &file), theirs.digest(&table, &file));
+        assert_eq!(by_flow.digest(&table, &file), by_load.digest(&table, &file));
     }
-    // the second time there was nothing to do, and no run of its own
+    // the second time nothing is loaded, and no run is recorded for it
     let loads = "SELECT count(*) FROM taxi_etl.runs AS load JOIN taxi_etl.runs AS flow ON load.part_of = flow.run_id \
                  WHERE load.filename IS NOT NULL AND flow.pipeline = 'taxi.postgres_taxi'";
-    assert_eq!(ours.value(loads), "2");
+    assert_eq!(by_flow.value(loads), "2");
     let outputs = "SELECT string_agg(DISTINCT outputs ->> 'status', ' ') FROM taxi_etl.task_runs WHERE task_id = 'load' AND outputs ? 'rows_read'";
-    assert_eq!(ours.value(outputs), "loaded skipped");
+    assert_eq!(by_flow.value(outputs), "loaded skipped");
 }
 
 #[test]
-fn failures_of_a_flow_say_where_they_are() {
+fn a_failed_expression_is_reported_with_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
@@ -490,7 +506,7 @@ fn failures_of_a_flow_say_where_they_are() {
     let database = Database::new("flow_places");
     let output = run(&database, &path, &[]).output().unwrap();
     let error = refusal(&output, 78);
-    assert!(error.contains("flow.yaml:6:14: cannot fill in \"{{ trigger.date }}\""), "{error}");
+    assert!(error.contains("flow.yaml:6:14: cannot evaluate \"{{ trigger.date }}\""), "{error}");
     assert!(error.contains("\n 6 |     message: '{{ trigger.date }}'\n"), "{error}");
     assert!(error.contains("--trigger-date"), "{error}");
     assert_eq!(failure(&output)["kind"], "configuration");

@@ -1,11 +1,12 @@
-//! A month's load reads that month's part of the target and no other, and misses no match for it.
+//! A load reads only its month's partition of the target, and still finds every match.
 
 use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
 use crate::support::{Database, json, month, wait_until};
 
-/// The rows of the target's partitions that scans have read so far: in full, and by way of an index.
+/// Returns the number of rows that scans of the target's partitions have read so far, with or without an
+/// index.
 fn rows_read(database: &Database) -> u64 {
-    // a session reports what it has read when it ends
+    // a session reports its reads when it ends
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     wait_until("the load's sessions are gone", || database.value(sessions) == "0");
     database.sql("SELECT pg_stat_clear_snapshot()");
@@ -27,15 +28,15 @@ fn a_load_into_the_24th_month_reads_only_that_months_rows() {
     };
     for number in 0..MONTHS {
         let name = format!("{}-{:02}", 2019 + u32::from(number / 12), number % 12 + 1);
-        // and three that lie elsewhere, as in real files
-        let outside =
+        // three out-of-period rows, as in real files
+        let out_of_period =
             |date: &str| YELLOW_ROW.replace("2021-01-01", date).replace(",142,", &format!(",{number},"));
-        let outside = ["2009-01-01", "2018-12-31", "2021-06-01"].map(outside).join("\r\n");
-        let text = format!("{}{outside}\r\n", month::yellow_csv(ROWS as u32, &name));
+        let out_of_period = ["2009-01-01", "2018-12-31", "2021-06-01"].map(out_of_period).join("\r\n");
+        let text = format!("{}{out_of_period}\r\n", month::yellow_csv(ROWS as u32, &name));
         write(folder.path(), "yellow", &name, &gzip(text.as_bytes()));
     }
     (0..MONTHS - 1).for_each(|number| assert_eq!(load(number)["rows_inserted"], ROWS + 3));
-    // the new month's rows are read once, to prove where they lie
+    // the rows of a new month are read once, to verify the bounds of the partition
     database.sql("DELETE FROM taxi_etl.runs");
     let mut fresh = database.load("yellow", 2020, 12, source);
     let before = rows_read(&database);
@@ -51,7 +52,7 @@ fn a_load_into_the_24th_month_reads_only_that_months_rows() {
     assert_eq!(partitions_of_the_merge(&database, true).len(), usize::from(MONTHS) + 1);
 }
 
-/// The partitions that the server reads when the rows of 2020-12 are merged once more.
+/// Returns the partitions that the server reads to merge the rows of 2020-12 again.
 fn partitions_of_the_merge(database: &Database, anywhere: bool) -> Vec<String> {
     let identifiers = minijinja::context! {
         table => "yellow_tripdata",
@@ -72,27 +73,27 @@ fn partitions_of_the_merge(database: &Database, anywhere: bool) -> Vec<String> {
     ));
     let plan: serde_json::Value = serde_json::from_str(&explained[0][0]).unwrap();
     let mut relations = Vec::new();
-    scanned(&plan[0]["Plan"]["Plans"], &mut relations);
+    add_relations(&plan[0]["Plan"]["Plans"], &mut relations);
     relations.retain(|relation| relation != "staging");
     relations
 }
 
-/// The relations that `nodes` and those below read.
-fn scanned(nodes: &serde_json::Value, relations: &mut Vec<String>) {
+/// Adds the relations that `nodes` and the nodes below them read.
+fn add_relations(nodes: &serde_json::Value, relations: &mut Vec<String>) {
     for node in nodes.as_array().into_iter().flatten() {
         relations.extend(node["Relation Name"].as_str().map(str::to_owned));
-        scanned(&node["Plans"], relations);
+        add_relations(&node["Plans"], relations);
     }
 }
 
 #[test]
-fn rows_outside_the_files_month_are_matched_wherever_they_are() {
+fn out_of_period_rows_are_matched_in_every_partition() {
     let database = Database::new("out_of_period");
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();
     let at = |date: &str| YELLOW_ROW.replace("2021-01-01", date);
     let without_time = YELLOW_ROW.replacen("2021-01-01 00:30:10", "", 1);
-    // a row of January in February's file and in January's, one of 2009 in both, one without a time in both
+    // rows that both files have: one of January, one of 2009, and one without a time
     let january = [at("2021-01-05"), at("2009-01-01"), without_time.clone(), at("2021-01-06")].join("\n");
     let february = [at("2021-02-01"), at("2021-01-05"), at("2009-01-01"), without_time].join("\n");
     for (name, rows) in [("2021-01", january), ("2021-02", february)] {
@@ -110,7 +111,7 @@ fn rows_outside_the_files_month_are_matched_wherever_they_are() {
 fn rows_without_a_time_are_matched_by_their_key_alone() {
     let database = Database::new("without_time");
     let folder = tempfile::tempdir().unwrap();
-    // the keys of a row without pickup and of one without drop-off are the same text
+    // a row without a pickup time and a row without a drop-off time have the same key
     let no_pickup = YELLOW_ROW.replacen("2021-01-01 00:30:10,2021-01-01 00:36:12", ",2021-01-01 00:30:10", 1);
     let no_dropoff = YELLOW_ROW.replacen("2021-01-01 00:36:12", "", 1);
     let load = |rows: &[&str]| {
@@ -128,13 +129,13 @@ fn rows_without_a_time_are_matched_by_their_key_alone() {
 }
 
 #[test]
-fn a_file_that_lies_half_outside_its_month_loads_too() {
-    const ROWS: u32 = 30_000; // of each half: more than are kept back
+fn a_file_with_half_of_its_rows_out_of_period_loads() {
+    const ROWS: u32 = 30_000; // in each half: more than a load keeps back
     let database = Database::new("half_outside");
     let folder = tempfile::tempdir().unwrap();
     let (inside, outside) = (month::yellow_csv(ROWS, "2020-05"), month::yellow_csv(ROWS, "2021-01"));
     let rows = inside.lines().skip(1).zip(outside.lines().skip(1));
-    let text: String = rows.map(|(one, other)| format!("{one}\n{other}\n")).collect();
+    let text: String = rows.map(|(inside, outside)| format!("{inside}\n{outside}\n")).collect();
     write(folder.path(), "yellow", "2020-05", &gzip(format!("{YELLOW_HEADER}\n{text}").as_bytes()));
     let load =
         || json(&database.reload("yellow", 2020, 5, folder.path().to_str().unwrap()).output().unwrap());

@@ -1,4 +1,4 @@
-//! The ledger remembers every run, tells of each in full, outlives old versions of itself, and knows what the target holds.
+//! The ledger records every run in full, is upgraded from older versions, and knows what the target holds.
 
 use std::process::{Command, Output, Stdio};
 
@@ -74,15 +74,16 @@ fn runs_are_listed_and_shown_in_full() {
     let shown =
         text(&taxi(&database, &["runs", "show", failed["run_id"].as_str().unwrap()]).output().unwrap());
     assert!(shown.contains("error (data)"), "{shown}");
-    assert!(shown.contains("is not gzip") && shown.contains("phase_failed"), "{shown}");
-    let nobody = "00000000-0000-0000-0000-000000000000";
+    assert!(shown.contains("is not a gzip file") && shown.contains("phase_failed"), "{shown}");
+    let unknown = "00000000-0000-0000-0000-000000000000";
     assert!(
-        refusal(&taxi(&database, &["runs", "show", nobody]).output().unwrap(), 64).contains("has no run")
+        refusal(&taxi(&database, &["runs", "show", unknown]).output().unwrap(), 64)
+            .contains("no run with the id")
     );
 }
 
 #[test]
-fn a_run_is_running_while_it_runs_and_lost_once_it_is_gone() {
+fn a_killed_run_changes_from_running_to_lost() {
     let database = Database::new("running_lost");
     let body = gzip(yellow_csv(20_000, "2021-01").as_bytes());
     let site = Server::new(move |_| Reply::ok(body.clone()).at_most(body.len() as u64 / 600));
@@ -92,14 +93,14 @@ fn a_run_is_running_while_it_runs_and_lost_once_it_is_gone() {
         let list = json(&taxi(&database, &["runs", "--output", "json"]).output().unwrap());
         Some(list["runs"].get(0)?["status"].as_str().unwrap().to_owned())
     };
-    wait_until("it runs", || status().as_deref() == Some("running"));
+    wait_until("the run is running", || status().as_deref() == Some("running"));
     run.kill().unwrap();
     run.wait().unwrap();
-    wait_until("it is lost", || status().as_deref() == Some("lost"));
+    wait_until("the run is lost", || status().as_deref() == Some("lost"));
 }
 
 #[test]
-fn no_embedded_server_is_no_history_and_none_is_created_to_look() {
+fn commands_that_only_read_do_not_create_or_start_the_embedded_server() {
     let server = OwnServer::new();
     assert_eq!(
         json(&server.taxi(&["runs", "--output", "json"]).output().unwrap())["runs"],
@@ -113,7 +114,7 @@ fn no_embedded_server_is_no_history_and_none_is_created_to_look() {
     let plan = [&plan[..], &["--source", source.to_str().unwrap()]].concat();
     assert_eq!(json(&server.taxi(&plan).output().unwrap())["files"][0]["action"], "load");
     assert!(!server.path().exists());
-    // one that is stopped may hold a ledger, and a plan starts nothing
+    // a stopped server may have a ledger, and a plan does not start a server
     json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     assert!(refusal(&server.taxi(&plan).output().unwrap(), 78).contains("taxi up"));
@@ -137,7 +138,7 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
     );
     let verified = taxi(&database, &["verify", "--taxi", "yellow", "--year", "2021", "--month", "1"]);
     assert_eq!({ verified }.output().unwrap().status.code(), Some(67));
-    // what such a run has loaded cannot be told from what it left: it is loaded once more, and then known
+    // such a run does not record enough to skip its file: the file is loaded once more, and then skipped
     let source = testdata();
     let load = || {
         json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap())["status"].clone()
@@ -156,7 +157,7 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
 }
 
 #[test]
-fn verify_tells_what_is_missing_or_too_many() {
+fn verify_reports_files_with_missing_or_extra_rows() {
     let database = Database::new("verify");
     let source = testdata();
     json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
@@ -190,5 +191,5 @@ fn verify_tells_what_is_missing_or_too_many() {
     assert_eq!(output.status.code(), Some(67));
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.lines().count(), 13, "{table}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("3 of 12 files do not hold what they should"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("3 of 12 files have missing or extra rows"));
 }

@@ -1,4 +1,4 @@
-//! Text that means harm: CSV that parsers read differently, names that are SQL, connection strings that are none.
+//! Hostile text: CSV that parsers read differently, names that contain SQL, and invalid connection strings.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use taxi_etl::database::identifier::TableName;
 use taxi_etl::database::settings::Settings;
 
 use crate::support::flows::{run, task, write};
-use crate::support::judge::Judge;
 use crate::support::month::gzip;
+use crate::support::oracle::Oracle;
 use crate::support::{Database, json, taxi};
 
-/// Bits of CSV that parsers disagree about, among such that they do not.
-const BITS: &[&[u8]] = &[
+/// Fragments of CSV, some of which parsers read differently.
+const FRAGMENTS: &[&[u8]] = &[
     b",",
     b",",
     b",",
@@ -56,10 +56,10 @@ const BITS: &[&[u8]] = &[
 ];
 
 #[test]
-fn every_file_that_is_taken_is_what_the_server_reads() {
+fn every_accepted_file_has_the_rows_that_the_server_reads() {
     let database = Database::new("hostile_csv");
-    let judge = Judge::new(&database.url);
-    let taken = Cell::new(0_u32);
+    let oracle = Oracle::new(&database.url);
+    let accepted = Cell::new(0_u32);
     let mut runner = TestRunner::new(Config { cases: 3000, ..Config::default() });
     let cell = prop_oneof![Just("".to_owned()), "[a-z,\"\n]{0,6}", "[ -~]{0,8}"];
     let quoted = |cell: String| match cell.contains(['"', ',', '\n']) {
@@ -69,20 +69,20 @@ fn every_file_that_is_taken_is_what_the_server_reads() {
     let row =
         (cell.clone(), cell, prop_oneof![Just(String::new()), any::<i32>().prop_map(|n| n.to_string())])
             .prop_map(move |(a, b, c)| format!("{},{},{c}\n", quoted(a), quoted(b)).into_bytes());
-    let bits = prop::sample::select(BITS).prop_map(<[u8]>::to_vec);
-    // sound rows with something between them, and nothing but bits
-    let damaged = prop::collection::vec(prop_oneof![6 => row, 1 => bits.clone()], 0..8);
-    let strategy = prop_oneof![3 => damaged, 1 => prop::collection::vec(bits, 0..12)];
-    let judged = runner.run(&strategy.prop_map(|parts| parts.concat()), |lines| {
-        taken.set(taken.get() + u32::from(judge.compare(&lines)));
+    let fragments = prop::sample::select(FRAGMENTS).prop_map(<[u8]>::to_vec);
+    // valid rows with fragments between them, and only fragments
+    let damaged = prop::collection::vec(prop_oneof![6 => row, 1 => fragments.clone()], 0..8);
+    let strategy = prop_oneof![3 => damaged, 1 => prop::collection::vec(fragments, 0..12)];
+    let result = runner.run(&strategy.prop_map(|parts| parts.concat()), |lines| {
+        accepted.set(accepted.get() + u32::from(oracle.compare(&lines)));
         Ok(())
     });
-    judged.unwrap();
-    assert!(taken.get() > 300, "only {} of the files were taken", taken.get());
+    result.unwrap();
+    assert!(accepted.get() > 300, "only {} files were accepted", accepted.get());
 }
 
 #[test]
-fn names_of_tables_are_read_as_the_server_reads_them() {
+fn table_names_are_parsed_as_the_server_parses_them() {
     let database = Database::new("hostile_names");
     let parts = prop_oneof![
         "[a-zA-Z_][a-zA-Z0-9_]{0,8}",
@@ -91,7 +91,7 @@ fn names_of_tables_are_read_as_the_server_reads_them() {
         Just("a\"b.c".to_owned())
     ];
     let mut runner = TestRunner::new(Config { cases: 200, ..Config::default() });
-    let judged = runner.run(&(parts.clone(), parts), |(schema, name)| {
+    let result = runner.run(&(parts.clone(), parts), |(schema, name)| {
         let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         let table = TableName::parse(&format!("{}.{}", quote(&schema), quote(&name))).unwrap();
         // the server's own quoting of the same names
@@ -101,15 +101,15 @@ fn names_of_tables_are_read_as_the_server_reads_them() {
         prop_assert_eq!(row.get::<_, Vec<String>>(1), vec![schema, name]);
         Ok(())
     });
-    judged.unwrap();
+    result.unwrap();
 }
 
 #[test]
-fn tables_columns_and_files_may_be_called_anything() {
+fn tables_columns_and_files_can_have_any_name() {
     let database = Database::new("hostile_identifiers");
     database.sql("CREATE TABLE bystander AS SELECT 1 AS one");
     let folder = tempfile::tempdir().unwrap();
-    let harm = "x'; DROP TABLE bystander; --";
+    let payload = "x'; DROP TABLE bystander; --";
     for (index, (schema, table, columns)) in [
         ("we\"ird schema", "sel\"ect", ["un\"ique key", "Fi le", "wh\"en", "où 🚕"]),
         ("select", "from", ["order", "group", "where", "table"]),
@@ -132,14 +132,14 @@ fn tables_columns_and_files_may_be_called_anything() {
         database.sql(&format!(
             "CREATE SCHEMA {}; CREATE TABLE {target} {shape} {}",
             quote(schema),
-            // every other one is partitioned, so that names reach all statements
+            // every other table is partitioned, so that the names are used in all statements
             if index % 2 == 0 { format!("PARTITION BY RANGE ({})", quote(&time)) } else { String::new() }
         ));
         let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let csv = format!("{},{}\n2021-01-01 00:00:01,{}\n", cell(&time), cell(&value), cell(harm));
+        let csv = format!("{},{}\n2021-01-01 00:00:01,{}\n", cell(&time), cell(&value), cell(payload));
         let path = folder.path().join(format!("{index}.csv.gz"));
         std::fs::write(&path, gzip(csv.as_bytes())).unwrap();
-        // expressions of its own are the flow's, not the name's
+        // escape the braces of a name, so that the flow does not evaluate them
         let text = |text: &str| format!("{:?}", text.replace("{{", "{{ '{{' }}"));
         let flow = format!(
             "id: hostile\nnamespace: taxi.tests\ninputs: [{{id: name, type: STRING}}]\ntasks:\n  - id: load\n    \
@@ -160,7 +160,7 @@ fn tables_columns_and_files_may_be_called_anything() {
                 "--output",
                 "json",
                 "--input",
-                &format!("name={harm}{index}"),
+                &format!("name={payload}{index}"),
             ]);
             json(&run.env("DATABASE_URL", &database.url).output().unwrap());
             let inserted = "SELECT rows_inserted FROM taxi_etl.runs WHERE filename IS NOT NULL ORDER BY sequence DESC LIMIT 1";
@@ -168,7 +168,7 @@ fn tables_columns_and_files_may_be_called_anything() {
             assert!(inserted[0][0] == expected || expected == "0", "{schema}");
         }
         let held = database.sql(&format!("SELECT {}, {} FROM {target}", quote(&file), quote(&value)));
-        assert_eq!(held, [[format!("{harm}{index}"), harm.to_owned()]], "{schema}");
+        assert_eq!(held, [[format!("{payload}{index}"), payload.to_owned()]], "{schema}");
     }
     assert_eq!(database.value("SELECT one FROM bystander"), "1");
 }
@@ -188,24 +188,24 @@ fn sql_in_inputs_stays_data() {
            sql: SELECT count(*) AS found FROM notes WHERE note = :note AND year = :year\n    \
            parameters: {note: '{{ inputs.note }}', year: '2021'}\n",
     );
-    let harms = [
+    let payloads = [
         "x'); DROP TABLE bystander; --",
         "\\'); DROP TABLE bystander; --",
         "$$; DROP TABLE bystander; $$",
         ":year",
         "é\"`{{",
     ];
-    for (index, harm) in harms.into_iter().enumerate() {
-        let result = json(&run(&database, &path, &["--input", &format!("note={harm}")]).output().unwrap());
-        assert_eq!(task(&result, "find")["outputs"]["row"]["found"], 1, "{harm}");
+    for (index, payload) in payloads.into_iter().enumerate() {
+        let result = json(&run(&database, &path, &["--input", &format!("note={payload}")]).output().unwrap());
+        assert_eq!(task(&result, "find")["outputs"]["row"]["found"], 1, "{payload}");
         assert_eq!(database.value("SELECT count(*) FROM notes"), (2 * index + 2).to_string());
     }
     assert_eq!(database.value("SELECT one FROM bystander"), "1");
 }
 
 #[test]
-fn no_connection_string_makes_it_panic_or_hang() {
-    const BITS: &[&str] = &[
+fn no_connection_string_causes_a_panic_or_a_hang() {
+    const FRAGMENTS: &[&str] = &[
         "postgresql://",
         "postgres://",
         "jdbc:postgresql://",
@@ -254,8 +254,9 @@ fn no_connection_string_makes_it_panic_or_hang() {
         "127.0.0.1",
     ];
     let mut runner = TestRunner::new(Config { cases: 4000, ..Config::default() });
-    let bits = prop::collection::vec(prop::sample::select(BITS), 0..14).prop_map(|bits| bits.concat());
-    let judged = runner.run(&prop_oneof![3 => bits, 1 => any::<String>()], |text| {
+    let fragments = prop::collection::vec(prop::sample::select(FRAGMENTS), 0..14)
+        .prop_map(|fragments| fragments.concat());
+    let result = runner.run(&prop_oneof![3 => fragments, 1 => any::<String>()], |text| {
         let began = Instant::now();
         match Settings::parse(&text) {
             Ok(settings) => assert!(!settings.address().is_empty()),
@@ -264,5 +265,5 @@ fn no_connection_string_makes_it_panic_or_hang() {
         assert!(began.elapsed() < Duration::from_secs(1), "{text:?}");
         Ok(())
     });
-    judged.unwrap();
+    result.unwrap();
 }

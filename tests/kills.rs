@@ -1,4 +1,4 @@
-//! A load that is killed leaves the target as it was or complete, and the next one completes it.
+//! A killed load leaves the target unchanged or complete, and the next load completes it.
 
 use std::process::Stdio;
 
@@ -6,11 +6,12 @@ use crate::support::{Database, STAGING_TABLES, json, month, wait_until};
 
 const ROWS: u32 = 60_000;
 
-/// How many rows of the month the target holds before.
-const HELD: u32 = 5000;
+/// Rows of the month that the target holds before the load.
+const ROWS_BEFORE: u32 = 5000;
 
-/// Points of a load: what one of its sessions must be doing, how many looks later the kill comes, and whether the month has a
-/// partition before: then its rows are merged into it, else they become it.
+/// The points of a load at which it is killed: a condition on one of its sessions, the number of queries
+/// between the condition and the kill, and whether the month has a partition. With a partition, the rows are
+/// merged; without one, they are attached.
 const POINTS: [(&str, u32, bool); 16] = [
     ("state = 'active' AND query LIKE '%COPY %'", 0, false),
     ("state = 'active' AND query LIKE '%COPY %'", 5, false),
@@ -31,15 +32,15 @@ const POINTS: [(&str, u32, bool); 16] = [
 ];
 
 #[test]
-fn a_load_killed_at_any_point_is_none_or_all_and_the_next_completes_it() {
+fn a_load_killed_at_any_point_is_all_or_nothing_and_the_next_load_completes_it() {
     let folder = tempfile::tempdir().unwrap();
     month::write(folder.path(), "yellow", "2021-01", &month::yellow(ROWS));
     let source = folder.path().to_str().unwrap();
-    let mut caught = 0;
-    for (index, (point, looks, has_partition)) in POINTS.into_iter().enumerate() {
+    let mut killed_while_running = 0;
+    for (index, (point, queries, has_partition)) in POINTS.into_iter().enumerate() {
         let database = Database::new(&format!("killed_{index}"));
-        // what was there before: rows that the month holds too
-        month::write(folder.path(), "yellow", "2021-02", &month::yellow(HELD));
+        // the target holds some rows of the month before the load
+        month::write(folder.path(), "yellow", "2021-02", &month::yellow(ROWS_BEFORE));
         json(&database.load("yellow", 2021, 2, source).output().unwrap());
         if has_partition {
             database.make_partition("yellow", "2021-01", "2021-02");
@@ -55,24 +56,24 @@ fn a_load_killed_at_any_point_is_none_or_all_and_the_next_completes_it() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut ended = false;
+        let mut has_ended = false;
         wait_until("the load is at its point", || {
-            ended = load.try_wait().unwrap().is_some();
-            ended || database.value(&format!("{sessions} AND {point}")) != "0"
+            has_ended = load.try_wait().unwrap().is_some();
+            has_ended || database.value(&format!("{sessions} AND {point}")) != "0"
         });
-        for _ in 0..looks {
+        for _ in 0..queries {
             database.value(&sessions);
         }
-        caught += u32::from(load.try_wait().unwrap().is_none());
+        killed_while_running += u32::from(load.try_wait().unwrap().is_none());
         load.kill().unwrap();
         load.wait().unwrap();
-        wait_until("the server has let the session go", || database.value(&sessions) == "0");
+        wait_until("the server has closed the sessions", || database.value(&sessions) == "0");
 
         let rows = database.value("SELECT count(*) FROM yellow_tripdata");
         let recorded = database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'succeeded'");
         let complete = ROWS.to_string();
         assert!(
-            (rows == HELD.to_string() && recorded == "1") || (rows == complete && recorded == "2"),
+            (rows == ROWS_BEFORE.to_string() && recorded == "1") || (rows == complete && recorded == "2"),
             "killed at {point}: {rows} rows, {recorded} runs recorded"
         );
         json(&database.reload("yellow", 2021, 1, source).output().unwrap());
@@ -80,5 +81,8 @@ fn a_load_killed_at_any_point_is_none_or_all_and_the_next_completes_it() {
         assert_eq!(database.value(query), format!("{ROWS} {ROWS}"), "after a kill at {point}");
         assert_eq!(database.value(STAGING_TABLES), "0", "tables are left after a kill at {point}");
     }
-    assert!(caught >= 9, "only {caught} of the kills met a load that still ran");
+    assert!(
+        killed_while_running >= 9,
+        "only {killed_while_running} loads were still running when they were killed"
+    );
 }

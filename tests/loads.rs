@@ -1,11 +1,12 @@
-//! A load gives what the reference SQL gives, whatever was there before.
+//! A load gives the same rows as the reference SQL, whatever the target held before.
 
 use std::path::Path;
 
 use crate::support::http::{Reply, Server};
 use crate::support::{Database, json, month, real_data, testdata};
 
-/// What the course's flow does with an unzipped file: staging by text COPY, UPDATE of key and name, MERGE.
+/// Loads an unzipped file as the course's flow does: COPY into a staging table, UPDATE of key and filename,
+/// MERGE.
 fn load_by_reference(database: &Database, taxi: &str, source: &Path, filename: &str) {
     use futures_util::SinkExt as _;
     use std::io::Read as _;
@@ -38,7 +39,7 @@ fn load_by_reference(database: &Database, taxi: &str, source: &Path, filename: &
     ));
 }
 
-/// The tables as the course's flow creates them: plain, logged, without an index.
+/// Creates the tables as the course's flow does: plain, logged, without an index.
 fn create_by_reference(database: &Database, taxi: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("sql/tables/{taxi}_tripdata.sql"));
     let sql = std::fs::read_to_string(file).unwrap();
@@ -52,7 +53,7 @@ const MONTHS: [(&str, u16, u8, &str); 2] =
     [("yellow", 2021, 1, "yellow_tripdata_2021-01.csv"), ("green", 2020, 3, "green_tripdata_2020-03.csv")];
 
 #[test]
-fn a_load_gives_what_the_reference_sql_gives() {
+fn a_load_gives_the_same_rows_as_the_reference_sql() {
     let ours = Database::new("same_result_ours");
     let reference = Database::new("same_result_reference");
     for (taxi, year, month, filename) in MONTHS {
@@ -80,7 +81,7 @@ fn a_second_load_inserts_nothing() {
 }
 
 #[test]
-fn a_target_of_the_reference_flow_is_loaded_like_our_own() {
+fn a_target_of_the_reference_flow_is_loaded_like_a_target_of_taxi() {
     let database = Database::new("reference_target");
     let folder = tempfile::tempdir().unwrap();
     month::write(folder.path(), "yellow", "2021-02", &month::yellow(500));
@@ -105,7 +106,7 @@ fn a_target_of_the_reference_flow_is_loaded_like_our_own() {
 #[test]
 fn over_http_the_result_is_the_same_and_redirects_are_followed() {
     let database = Database::new("over_http");
-    // as the release site does: the address that is asked for sends on to one with a signature
+    // redirect to a signed URL, as the release site does
     let storage = Server::folder(&testdata());
     let signed = storage.address.clone();
     let site = Server::new(move |path| {
@@ -133,7 +134,7 @@ fn over_http_the_result_is_the_same_and_redirects_are_followed() {
 }
 
 #[test]
-fn two_loads_at_once_do_not_damage_each_other() {
+fn concurrent_loads_do_not_damage_each_other() {
     let database = Database::new("two_at_once");
     let folder = tempfile::tempdir().unwrap();
     month::write(folder.path(), "yellow", "2021-01", &month::yellow(20_000));
@@ -149,7 +150,7 @@ fn two_loads_at_once_do_not_damage_each_other() {
         .into_iter()
         .filter(|inserted| *inserted > 0)
         .collect();
-    // the two months share the keys of their common rows, so 30,000 keys there are in all
+    // the two months share the keys of their common rows, so there are 30,000 keys in total
     assert_eq!(inserted.iter().sum::<u64>(), 30_000);
     assert_eq!(
         database.value("SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata"),
@@ -190,7 +191,7 @@ fn whole_decimals_are_integers_and_several_gzip_members_are_one_file() {
 }
 
 #[test]
-fn a_file_that_repeats_itself_throughout_is_counted_in_full() {
+fn a_file_that_repeats_every_row_is_counted_in_full() {
     let database = Database::new("repeats");
     let folder = tempfile::tempdir().unwrap();
     let text = month::yellow_csv(30_000, "2021-01");
@@ -242,7 +243,7 @@ fn real_months_have_the_known_digests() {
             assert_eq!(
                 together.digest(&table, fields[0]),
                 &fields[1..],
-                "{} among others, {shape}",
+                "{} with the other months, {shape}",
                 fields[0]
             );
         }
@@ -250,7 +251,7 @@ fn real_months_have_the_known_digests() {
 }
 
 #[test]
-fn rows_that_repeat_a_key_within_a_file_are_all_inserted_once() {
+fn rows_that_repeat_a_key_within_a_file_are_all_inserted_by_the_first_load() {
     let Some(folder) = real_data() else { return };
     let database = Database::new("real_duplicates");
     let source = tempfile::tempdir().unwrap();

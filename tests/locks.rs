@@ -1,18 +1,16 @@
-//! Runs at once: of one month one waits for the other, of different months both go on, and whatever dies leaves nothing.
+//! Concurrent runs: runs of the same month wait for each other, runs of different months do not, and killed
+//! runs leave nothing behind.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{YELLOW_ROW, gzip, write, yellow_csv};
+use crate::support::targets::{contents, spawn};
 use crate::support::{Database, STAGING_TABLES, failure, json, refusal, wait_until};
 
-fn spawn(command: &mut Command) -> Child {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// A site whose January never comes to its end.
+/// Returns a server that sends January so slowly that its download does not end during a test.
 fn slow_january(rows: u32) -> Server {
     let bytes = |name: &str| gzip(yellow_csv(rows, name).as_bytes());
     let (january, february) = (bytes("2021-01"), bytes("2021-02"));
@@ -23,7 +21,7 @@ fn slow_january(rows: u32) -> Server {
 }
 
 #[test]
-fn a_month_that_another_run_loads_is_waited_for_and_then_given_up() {
+fn a_load_waits_for_another_run_of_its_month_until_the_lock_timeout() {
     let database = Database::new("lock_held");
     let site = slow_january(20_000);
     let mut first = spawn(&mut database.load("yellow", 2021, 1, &site.address));
@@ -37,13 +35,13 @@ fn a_month_that_another_run_loads_is_waited_for_and_then_given_up() {
 
     let waiting =
         database.load("yellow", 2021, 1, &site.address).args(["--lock-timeout", "1500ms"]).output().unwrap();
-    let said = refusal(&waiting, 75);
-    let named = format!("held by run {} on host {} (pid {}) since 20", holder[0], holder[1], holder[2]);
-    assert!(said.contains(&named) && said.contains("--lock-timeout"), "{said}");
-    assert!(said.contains("taxi: waiting for the month of yellow_tripdata_2021-01.csv"), "{said}");
+    let stderr = refusal(&waiting, 75);
+    let expected = format!("held by run {} on host {} (pid {}) since 20", holder[0], holder[1], holder[2]);
+    assert!(stderr.contains(&expected) && stderr.contains("--lock-timeout"), "{stderr}");
+    assert!(stderr.contains("taxi: waiting for the lock on yellow_tripdata_2021-01.csv"), "{stderr}");
     assert_eq!(failure(&waiting)["retry"], true);
 
-    // another month goes on meanwhile
+    // another month loads in the meantime
     assert_eq!(
         json(&database.load("yellow", 2021, 2, &site.address).output().unwrap())["rows_inserted"],
         20_000
@@ -51,7 +49,7 @@ fn a_month_that_another_run_loads_is_waited_for_and_then_given_up() {
     assert!(first.try_wait().unwrap().is_none());
     first.kill().unwrap();
     first.wait().unwrap();
-    // and the lock is gone with its holder
+    // the lock ends with its holder
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "yellow", "2021-01", &gzip(yellow_csv(20_000, "2021-01").as_bytes()));
     let source = folder.path().to_str().unwrap();
@@ -61,7 +59,7 @@ fn a_month_that_another_run_loads_is_waited_for_and_then_given_up() {
 }
 
 #[test]
-fn a_second_run_of_a_month_finds_it_loaded_by_the_first() {
+fn a_second_run_of_a_month_waits_and_then_skips_it() {
     let database = Database::new("second_waits");
     let bytes = gzip(yellow_csv(20_000, "2021-01").as_bytes());
     let site = Server::answering(move |request| {
@@ -70,13 +68,13 @@ fn a_second_run_of_a_month_finds_it_loaded_by_the_first() {
         reply.header("ETag", "\"v1\"").at_most(bytes.len() as u64)
     });
     let runs = [1, 2].map(|_| spawn(&mut database.load("yellow", 2021, 1, &site.address)));
-    let mut endings = runs.map(|run| json(&run.wait_with_output().unwrap())["status"].to_string());
-    endings.sort();
-    assert_eq!(endings, ["\"loaded\"", "\"skipped\""]);
+    let mut statuses = runs.map(|run| json(&run.wait_with_output().unwrap())["status"].to_string());
+    statuses.sort();
+    assert_eq!(statuses, ["\"loaded\"", "\"skipped\""]);
 }
 
 #[test]
-fn a_table_that_somebody_has_locked_is_given_up_in_time() {
+fn a_locked_table_fails_the_load_after_the_lock_timeout() {
     let database = Database::new("table_locked");
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "yellow", "2021-01", &gzip(yellow_csv(50, "2021-01").as_bytes()));
@@ -89,7 +87,7 @@ fn a_table_that_somebody_has_locked_is_given_up_in_time() {
     assert_eq!(json(&database.reload("yellow", 2021, 1, source).output().unwrap())["rows_matched"], 50);
 }
 
-/// Four months in two versions each. Months share rows: some lie in other months, which have them as their own.
+/// Writes two versions of each month. Each file has rows of the other months, which their files have, too.
 fn write_versions(folder: &Path, months: &[u8]) -> [String; 2] {
     [("first", 2000), ("second", 1500)].map(|(version, rows)| {
         let source = folder.join(version);
@@ -108,30 +106,22 @@ fn write_versions(folder: &Path, months: &[u8]) -> [String; 2] {
     })
 }
 
-/// All rows of the target; a row that several files have may stand under the name of any.
-fn contents(database: &Database) -> Vec<Vec<String>> {
-    database.sql(
-        "SELECT count(*), count(DISTINCT unique_row_id), md5(string_agg(row, '' ORDER BY row)) \
-         FROM (SELECT unique_row_id, (to_jsonb(t) - 'filename')::text AS row FROM yellow_tripdata t) AS rows",
-    )
-}
-
-/// Two hundred runs, four at a time, each killed after a random while or left to end. Those that the ledger calls successful, run
-/// again one after the other in the order in which they ended, must come to the same.
+/// Starts two hundred runs, four at a time, and kills some of them after a random time. The successful runs
+/// of the ledger, repeated one after the other in the order in which they ended, must give the same rows.
 #[test]
-fn two_hundred_runs_at_random_come_to_what_they_come_to_one_after_the_other() {
+fn two_hundred_concurrent_runs_give_the_same_result_as_sequential_runs() {
     const RUNS: usize = 200;
-    const AT_ONCE: usize = 4;
-    const ROUNDS_OF_A_TABLE: usize = 5;
+    const CONCURRENT_RUNS: usize = 4;
+    const ROUNDS_PER_TABLE: usize = 5;
     let folder = tempfile::tempdir().unwrap();
     let months: Vec<u8> = (1..=4).collect();
     let sources = write_versions(folder.path(), &months);
     let mut random = fastrand::Rng::with_seed(20_211_121);
     let (mut killed, mut succeeded) = (0, 0);
-    for table in 0..RUNS / AT_ONCE / ROUNDS_OF_A_TABLE {
+    for table in 0..RUNS / CONCURRENT_RUNS / ROUNDS_PER_TABLE {
         let database = Database::new(&format!("random_{table}"));
-        for _ in 0..ROUNDS_OF_A_TABLE {
-            let mut runs: Vec<(Child, u64)> = (0..AT_ONCE)
+        for _ in 0..ROUNDS_PER_TABLE {
+            let mut runs: Vec<(Child, u64)> = (0..CONCURRENT_RUNS)
                 .map(|_| {
                     let (month, source) = (random.choice(&months).unwrap(), random.choice(&sources).unwrap());
                     let mut command = database.reload("yellow", 2021, *month, source);
@@ -140,11 +130,11 @@ fn two_hundred_runs_at_random_come_to_what_they_come_to_one_after_the_other() {
                     (command.spawn().unwrap(), random.u64(..500))
                 })
                 .collect();
-            runs.sort_by_key(|(_, after)| *after);
+            runs.sort_by_key(|(_, delay_ms)| *delay_ms);
             let began = std::time::Instant::now();
-            for (run, after) in &mut runs {
-                std::thread::sleep(Duration::from_millis(*after).saturating_sub(began.elapsed()));
-                if *after < 250 {
+            for (run, delay_ms) in &mut runs {
+                std::thread::sleep(Duration::from_millis(*delay_ms).saturating_sub(began.elapsed()));
+                if *delay_ms < 250 {
                     killed += u32::from(run.try_wait().unwrap().is_none());
                     run.kill().unwrap();
                 }
@@ -153,30 +143,30 @@ fn two_hundred_runs_at_random_come_to_what_they_come_to_one_after_the_other() {
         }
         let failed = database.sql("SELECT error FROM taxi_etl.runs WHERE status = 'failed'");
         assert!(failed.is_empty(), "{failed:?}");
-        let done = database.sql(
+        let successful = database.sql(
             "SELECT inputs->>'month', inputs->>'source', if_loaded FROM taxi_etl.runs WHERE status = 'succeeded' \
              ORDER BY finished_at",
         );
-        succeeded += done.len();
-        let alone = Database::new("random_alone");
-        for run in &done {
-            let mut command = alone.reload("yellow", 2021, run[0].parse().unwrap(), &run[1]);
+        succeeded += successful.len();
+        let sequential = Database::new("random_alone");
+        for run in &successful {
+            let mut command = sequential.reload("yellow", 2021, run[0].parse().unwrap(), &run[1]);
             json(&command.args(["--if-loaded", &run[2]]).output().unwrap());
         }
-        if !done.is_empty() {
-            assert_eq!(contents(&database), contents(&alone), "after {done:?}");
+        if !successful.is_empty() {
+            assert_eq!(contents(&database), contents(&sequential), "after {successful:?}");
         }
-        // the next load clears away what the killed ones have left
+        // the next load removes what the killed runs have left
         json(&database.reload("yellow", 2021, 1, &sources[0]).output().unwrap());
         assert_eq!(database.value(STAGING_TABLES), "0");
         assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'running'"), "0");
     }
-    assert!(killed > RUNS as u32 / 10, "only {killed} were killed while they ran");
-    assert!(succeeded > RUNS / 4, "only {succeeded} came to their end");
+    assert!(killed > RUNS as u32 / 10, "only {killed} runs were killed while they ran");
+    assert!(succeeded > RUNS / 4, "only {succeeded} runs succeeded");
 }
 
 #[test]
-fn a_row_that_two_files_have_outlives_the_replacement_of_one() {
+fn a_row_that_two_files_share_returns_after_one_file_is_replaced() {
     let database = Database::new("shared_row");
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();
@@ -189,11 +179,11 @@ fn a_row_that_two_files_have_outlives_the_replacement_of_one() {
         json(&database.load("yellow", 2021, month, source).args(["--if-loaded", how]).output().unwrap())
     };
     assert_eq!(load(1, "merge")["rows_inserted"], 51);
-    assert_eq!(load(2, "merge")["rows_inserted"], 50, "the shared row stands under January's name");
+    assert_eq!(load(2, "merge")["rows_inserted"], 50, "the shared row has January's filename");
     assert_eq!(load(2, "merge")["status"], "skipped");
     write(folder.path(), "yellow", "2021-01", &gzip(january.as_bytes()));
     assert_eq!(load(1, "replace")["rows_deleted"], 51);
-    // the row is gone with January's old file: February is known to need another look
+    // the row is deleted with January's old file, so February is loaded again
     assert_eq!(load(2, "merge")["rows_inserted"], 1);
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "101");
     assert_eq!(load(2, "merge")["status"], "skipped");

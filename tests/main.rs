@@ -1,7 +1,7 @@
-//! What taxi promises, each promise a test against a real server.
+//! Tests of what taxi promises, against a real server.
 //!
-//! The tests share one server, which the first of them brings up with `taxi up` and which goes when this process
-//! does; each test has a database of its own.
+//! The tests share one server. The first test that needs it starts it with `taxi up`, and it stops when this
+//! process ends. Each test has its own database.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Each month becomes a partition: rows of other months, of other loads and of users end where they belong, and queries and
-//! dumps go on meanwhile.
+//! Each month becomes a partition. Rows of other months, of other loads and of users end up in the right
+//! partition, and queries and dumps continue during a load.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,37 +10,38 @@ use crate::support::http::{Reply, Server};
 use crate::support::month::{YELLOW_HEADER, yellow_csv};
 use crate::support::targets::{COLUMNS, contents, partitions, plain, spawn, write_month, write_neighbours};
 use crate::support::{Database, failure, json, refusal, skipped, testdata, wait_until};
+
 #[test]
-fn a_month_becomes_a_partition_and_rows_outside_of_it_go_to_the_default() {
+fn a_month_becomes_a_partition_and_out_of_period_rows_go_to_the_default_partition() {
     let database = Database::new("partitions");
     let source = testdata();
     json(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap());
     assert_eq!(partitions(&database), ["yellow_tripdata_2021_01 3000", "yellow_tripdata_default 1"]);
     let schemas = "SELECT string_agg(DISTINCT relnamespace::regnamespace::text, ' ') FROM pg_class \
                    WHERE relkind IN ('r', 'p') AND relname LIKE 'yellow%'";
-    assert_eq!(database.value(schemas), "public public_partitions", "people look at the table alone");
-    let left = "SELECT count(*) FROM pg_constraint WHERE conname = 'taxi_month'";
-    assert_eq!(database.value(left), "0", "the proof of the bounds is dropped");
-    let default = "SELECT count(*) FROM pg_attrdef WHERE adrelid = 'public_partitions.yellow_tripdata_2021_01'::regclass";
-    assert_eq!(database.value(default), "0", "the file's name is no default of the partition");
+    assert_eq!(database.value(schemas), "public public_partitions", "the partitions are in their own schema");
+    let checks = "SELECT count(*) FROM pg_constraint WHERE conname = 'taxi_month'";
+    assert_eq!(database.value(checks), "0", "the CHECK for the bounds is dropped");
+    let defaults = "SELECT count(*) FROM pg_attrdef WHERE adrelid = 'public_partitions.yellow_tripdata_2021_01'::regclass";
+    assert_eq!(database.value(defaults), "0", "the partition has no default for the filename");
 }
 
 #[test]
-fn neighbouring_months_with_rows_of_each_other_end_the_same_in_any_order() {
+fn neighbouring_months_that_share_rows_give_the_same_result_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
     write_neighbours(folder.path());
     let source = folder.path().to_str().unwrap();
-    let in_order = |database: &Database, months: [u8; 2]| {
+    let load_in_order = |database: &Database, months: [u8; 2]| {
         for month in months {
             json(&database.load("yellow", 2021, month, source).output().unwrap());
         }
         contents(database)
     };
-    let expected = in_order(&plain("neighbours_plain"), [1, 2]);
+    let expected = load_in_order(&plain("neighbours_plain"), [1, 2]);
     assert_eq!(expected[0][..2], ["4080", "4080"]);
     let (forward, backward) = (Database::new("neighbours_forward"), Database::new("neighbours_backward"));
-    assert_eq!(in_order(&forward, [1, 2]), expected);
-    assert_eq!(in_order(&backward, [2, 1]), expected);
+    assert_eq!(load_in_order(&forward, [1, 2]), expected);
+    assert_eq!(load_in_order(&backward, [2, 1]), expected);
     for round in 0..5 {
         let database = Database::new("neighbours_at_once");
         let loads = [1, 2].map(|month| spawn(&mut database.load("yellow", 2021, month, source)));
@@ -53,18 +54,21 @@ fn neighbouring_months_with_rows_of_each_other_end_the_same_in_any_order() {
 }
 
 #[test]
-fn a_month_whose_rows_are_all_in_the_default_partition_moves_out_of_it() {
+fn a_month_whose_rows_are_all_in_the_default_partition_moves_to_its_own_partition() {
     let database = Database::new("all_in_default");
     let folder = tempfile::tempdir().unwrap();
     let text = yellow_csv(10_000, "2021-01");
     write_month(folder.path(), "2021-01", &text);
-    // the same rows, all outside of their file's month
+    // the same rows, all of them out of period
     write_month(folder.path(), "2021-02", &text);
     let load = |month| {
         json(&database.load("yellow", 2021, month, folder.path().to_str().unwrap()).output().unwrap())
     };
-    let outside = load(2);
-    assert_eq!((&outside["rows_inserted"], &outside["rows_in_period"]), (&10_000.into(), &0.into()));
+    let out_of_period = load(2);
+    assert_eq!(
+        (&out_of_period["rows_inserted"], &out_of_period["rows_in_period"]),
+        (&10_000.into(), &0.into())
+    );
     assert_eq!(partitions(&database), ["yellow_tripdata_2021_02 0", "yellow_tripdata_default 10000"]);
     let before = contents(&database);
     let moved = load(1);
@@ -76,11 +80,11 @@ fn a_month_whose_rows_are_all_in_the_default_partition_moves_out_of_it() {
 }
 
 #[test]
-fn ten_thousand_rows_of_other_times_in_the_default_partition_stay_there() {
+fn ten_thousand_rows_of_other_months_stay_in_the_default_partition() {
     let database = Database::new("large_default");
     let folder = tempfile::tempdir().unwrap();
     write_month(folder.path(), "2021-05", &yellow_csv(10_000, "2009-01"));
-    // of which a few are of the month to come
+    // a few rows are of the month that is loaded next
     let few: String = yellow_csv(30, "2021-01").lines().skip(1).map(|line| format!("{line}\r\n")).collect();
     write_month(folder.path(), "2021-06", &format!("{YELLOW_HEADER}\r\n{few}"));
     write_month(folder.path(), "2021-01", &yellow_csv(3000, "2021-01"));
@@ -90,10 +94,10 @@ fn ten_thousand_rows_of_other_times_in_the_default_partition_stay_there() {
         load(month);
     }
     let loaded = load(1);
-    let held = database.value("SELECT count(*) FROM yellow_tripdata");
+    let row_count = database.value("SELECT count(*) FROM yellow_tripdata");
     assert_eq!(partitions(&database).last().unwrap(), "yellow_tripdata_default 10000");
     let matched = loaded["rows_matched"].as_u64().unwrap();
-    assert_eq!(held, (13_030 - matched).to_string());
+    assert_eq!(row_count, (13_030 - matched).to_string());
     assert_eq!(database.value("SELECT count(*) - count(DISTINCT unique_row_id) FROM yellow_tripdata"), "0");
 }
 
@@ -103,12 +107,12 @@ fn the_reference_flow_works_on_the_partitioned_table_and_a_load_moves_its_rows()
     let source = testdata();
     let source = source.to_str().unwrap();
     json(&expected.load("yellow", 2021, 1, source).output().unwrap());
-    // the table, made by taxi and empty
+    // taxi creates the table, and then it is emptied
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
     database.sql("DROP TABLE public_partitions.yellow_tripdata_2021_01; TRUNCATE yellow_tripdata, taxi_etl.runs CASCADE");
     let rows = expected.sql("SELECT yellow_tripdata::text FROM yellow_tripdata");
     assert_eq!(rows.len(), 3001);
-    // the reference's statements: a staging table of its own, then MERGE
+    // the statements of the reference flow: its own staging table, then MERGE
     database.sql(&format!("CREATE TABLE yellow_tripdata_staging ({COLUMNS})"));
     for row in rows {
         database
@@ -123,11 +127,15 @@ fn the_reference_flow_works_on_the_partitioned_table_and_a_load_moves_its_rows()
     assert_eq!(partitions(&database), ["yellow_tripdata_2021_01 3000", "yellow_tripdata_default 1"]);
     assert_eq!(contents(&database), contents(&expected));
     database.sql(merge);
-    assert_eq!(contents(&database), contents(&expected), "the reference finds its rows where they are now");
+    assert_eq!(
+        contents(&database),
+        contents(&expected),
+        "the reference finds its rows in their new partition"
+    );
 }
 
 #[test]
-fn indexes_of_the_target_are_those_of_a_new_month() {
+fn a_new_month_has_the_indexes_of_the_target() {
     let database = Database::new("indexed_months");
     let source = testdata();
     let source = source.to_str().unwrap();
@@ -146,8 +154,8 @@ fn indexes_of_the_target_are_those_of_a_new_month() {
 }
 
 #[test]
-fn attach_waits_for_a_long_query_without_holding_up_others() {
-    const AT_MOST: Duration = Duration::from_millis(2500);
+fn attach_waits_for_a_long_query_without_blocking_others() {
+    const MAX_WAIT: Duration = Duration::from_millis(2500);
     let database = Database::new("long_query");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02"] {
@@ -156,39 +164,41 @@ fn attach_waits_for_a_long_query_without_holding_up_others() {
     let source = folder.path().to_str().unwrap();
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
     let before = contents(&database);
-    // as a query of minutes or pg_dump holds its tables
+    // hold the lock of a long query or of pg_dump
     let reader = Database::connect(database.url.clone(), String::new());
     reader.sql("BEGIN; SELECT count(*) FROM yellow_tripdata");
-    let count_at_most = || {
+    let assert_count_is_fast = || {
         let began = Instant::now();
         assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "2000");
-        assert!(began.elapsed() < AT_MOST, "a query was held up for {:?}", began.elapsed());
+        assert!(began.elapsed() < MAX_WAIT, "a query was blocked for {:?}", began.elapsed());
     };
     let mut load = spawn(database.load("yellow", 2021, 2, source).args(["--lock-timeout", "6s"]));
     while load.try_wait().unwrap().is_none() {
-        count_at_most();
+        assert_count_is_fast();
     }
-    let given_up = load.wait_with_output().unwrap();
-    let said = refusal(&given_up, 75);
+    let timed_out = load.wait_with_output().unwrap();
+    let stderr = refusal(&timed_out, 75);
     assert!(
-        said.contains("waiting for the default partition of public.yellow_tripdata, in use by process"),
-        "{said}"
+        stderr.contains(
+            "waiting for the default partition of public.yellow_tripdata, which is in use by process"
+        ),
+        "{stderr}"
     );
-    assert!(said.contains("--lock-timeout") && failure(&given_up)["retry"] == true, "{said}");
+    assert!(stderr.contains("--lock-timeout") && failure(&timed_out)["retry"] == true, "{stderr}");
     assert_eq!(contents(&database), before);
 
     let mut load = spawn(&mut database.load("yellow", 2021, 2, source));
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%ATTACH PARTITION%' AND wait_event_type = 'Lock' \
                    AND datname = current_database()";
     wait_until("the load waits", || database.value(waiting) != "0");
-    count_at_most();
+    assert_count_is_fast();
     assert!(load.try_wait().unwrap().is_none());
     reader.sql("COMMIT");
     assert_eq!(json(&load.wait_with_output().unwrap())["rows_inserted"], 2000);
 }
 
 #[test]
-fn a_load_that_streams_holds_no_lock_on_the_default_partition() {
+fn a_streaming_load_holds_no_lock_on_the_default_partition() {
     let database = Database::new("no_lock");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02"] {
@@ -196,7 +206,7 @@ fn a_load_that_streams_holds_no_lock_on_the_default_partition() {
     }
     let source = folder.path().to_str().unwrap();
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
-    // a trigger somewhere makes the server look for those of the partitions
+    // if any table has a trigger, the server reads the triggers of the partitions
     database.sql(
         "CREATE TABLE unrelated (a int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
          CREATE TRIGGER t BEFORE INSERT ON unrelated FOR EACH ROW EXECUTE FUNCTION f()",
@@ -214,22 +224,22 @@ fn a_load_that_streams_holds_no_lock_on_the_default_partition() {
 }
 
 #[test]
-fn a_table_of_the_partitions_name_is_not_touched() {
+fn a_table_with_the_name_of_the_partition_is_not_changed() {
     let database = Database::new("detached");
     let source = testdata();
     let source = source.to_str().unwrap();
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
     database.sql("ALTER TABLE yellow_tripdata DETACH PARTITION public_partitions.yellow_tripdata_2021_01");
-    let said = refusal(&database.load("yellow", 2021, 1, source).output().unwrap(), 78);
+    let stderr = refusal(&database.load("yellow", 2021, 1, source).output().unwrap(), 78);
     assert!(
-        said.contains("public_partitions.yellow_tripdata_2021_01 exists and is not a partition"),
-        "{said}"
+        stderr.contains("public_partitions.yellow_tripdata_2021_01 exists and is not a partition"),
+        "{stderr}"
     );
     assert_eq!(database.value("SELECT count(*) FROM public_partitions.yellow_tripdata_2021_01"), "3000");
 }
 
 #[test]
-fn pg_dump_restores_a_table_that_loads_go_on_with() {
+fn loads_continue_on_a_table_restored_from_pg_dump() {
     let version = "SELECT current_setting('server_version_num')::int / 10000";
     let database = Database::new("dumped");
     let bin = format!("/usr/lib/postgresql/{}/bin", database.value(version));
@@ -240,7 +250,7 @@ fn pg_dump_restores_a_table_that_loads_go_on_with() {
         .output()
         .is_ok_and(|out| out.status.success())
     {
-        return skipped("there is no pg_dump");
+        return skipped("pg_dump is not installed");
     }
     let source = testdata();
     let source = source.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! The transcript of the docs is what the program prints, and their tables are what the program has.
+//! The docs match the program: the transcript is what it prints, and the tables list what it has.
 
 use crate::support::{Database, OwnServer, TAXI, json, testdata};
 
@@ -9,7 +9,7 @@ const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 const RUN_HISTORY: &str = include_str!("../docs/run-history.md");
 
-/// The commands of the transcript with what each prints.
+/// Returns the commands of the transcript, each with its output.
 fn transcript() -> Vec<(String, Vec<String>)> {
     let block = GETTING_STARTED.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
     let mut commands: Vec<(String, Vec<String>)> = Vec::new();
@@ -22,8 +22,8 @@ fn transcript() -> Vec<(String, Vec<String>)> {
     commands
 }
 
-/// A line without what differs from run to run: times, ports, ids, passwords, the place of the data.
-fn normal(line: &str) -> String {
+/// Replaces the parts of a line that differ between runs: times, ports, ids, passwords and paths.
+fn normalize(line: &str) -> String {
     let word = |word: &str| {
         let digits = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         let varies = word.contains("127.0.0.1:")
@@ -36,7 +36,7 @@ fn normal(line: &str) -> String {
 }
 
 #[test]
-fn the_transcript_is_what_the_commands_print() {
+fn the_transcript_matches_the_output_of_the_commands() {
     let server = OwnServer::new();
     let commands = transcript();
     assert!(commands.len() >= 3, "{commands:?}");
@@ -45,20 +45,20 @@ fn the_transcript_is_what_the_commands_print() {
         let command = command.replace("cargo run --quiet --release --", "taxi");
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &format!("{command} 2>&1")]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        let beside = std::path::Path::new(TAXI).parent().unwrap();
-        shell.env("PATH", format!("{}:{}", beside.display(), std::env::var("PATH").unwrap()));
+        let program_folder = std::path::Path::new(TAXI).parent().unwrap();
+        shell.env("PATH", format!("{}:{}", program_folder.display(), std::env::var("PATH").unwrap()));
         shell.env("TAXI_HOME", server.path()).env_remove("DATABASE_URL").env_remove("TAXI_SOURCE");
         let output = shell.output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{command}: {printed}");
-        let expected: Vec<String> = expected.iter().map(|line| normal(line)).collect();
-        let printed: Vec<String> = printed.lines().map(normal).collect();
+        let expected: Vec<String> = expected.iter().map(|line| normalize(line)).collect();
+        let printed: Vec<String> = printed.lines().map(normalize).collect();
         assert_eq!(printed, expected, "{command}");
     }
 }
 
 #[test]
-fn the_exit_codes_are_those_of_the_program() {
+fn the_exit_codes_match_the_program() {
     for kind in taxi_etl::error::Kind::ALL {
         let retry = if kind.is_worth_retrying() { "yes" } else { "no" };
         let row = format!("| {} | {} | {} | {retry} |", kind.exit_code(), kind.name(), kind.meaning());
@@ -102,7 +102,7 @@ fn every_column_of_the_ledger_is_described() {
 }
 
 #[test]
-fn links_within_the_docs_lead_somewhere() {
+fn links_within_the_docs_have_targets() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     for file in docs.chain([root.join("README.md")]) {
@@ -117,8 +117,8 @@ fn links_within_the_docs_lead_somewhere() {
             let headings =
                 if heading.is_empty() { String::new() } else { std::fs::read_to_string(&target).unwrap() };
             let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-            let is_there = headings.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
-            assert!(heading.is_empty() || is_there, "{}: {link}", file.display());
+            let exists = headings.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+            assert!(heading.is_empty() || exists, "{}: {link}", file.display());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Rows that do not fit are left out as far as they may be, kept to be looked at, and counted; one more changes nothing.
+//! Up to `--max-rejects` invalid rows are left out, stored and counted. One more fails the load, which then
+//! changes nothing.
 
 use std::process::Output;
 
@@ -7,15 +8,15 @@ use crate::support::{Database, json, refusal, taxi};
 
 const DATA: i32 = 65;
 
-/// A month of three rows that fit and three that do not.
-fn month(folder: &std::path::Path) {
-    let other = |time: &str| YELLOW_ROW.replacen("00:30:10", time, 1);
+/// Writes a month of three valid and three invalid rows.
+fn write_month(folder: &std::path::Path) {
+    let row_at = |time: &str| YELLOW_ROW.replacen("00:30:10", time, 1);
     let rows = [
         YELLOW_ROW.to_owned(),
         "1,2021-0".to_owned(),
-        other("00:30:11"),
+        row_at("00:30:11"),
         YELLOW_ROW.replacen(",2.10,", ",\"far, far\0\",", 1),
-        other("00:30:12"),
+        row_at("00:30:12"),
         YELLOW_ROW.replacen(",8,", ",eight,", 1),
     ];
     let text = format!("{YELLOW_HEADER}\r\n{}\r\n", rows.join("\r\n"));
@@ -31,10 +32,10 @@ fn show(database: &Database, run: &str, output: &str) -> Output {
 }
 
 #[test]
-fn bad_rows_are_left_out_kept_and_counted() {
+fn invalid_rows_are_left_out_stored_and_counted() {
     let database = Database::new("rejects");
     let folder = tempfile::tempdir().unwrap();
-    month(folder.path());
+    write_month(folder.path());
     let loaded = json(&load(&database, folder.path(), &["--max-rejects", "3"]));
     assert_eq!(
         (&loaded["rows_read"], &loaded["rows_staged"], &loaded["rows_rejected"], &loaded["rows_inserted"]),
@@ -51,11 +52,11 @@ fn bad_rows_are_left_out_kept_and_counted() {
          ORDER BY line",
     );
     let file = "yellow_tripdata_2021-01.csv";
-    assert_eq!(rejects[0], [file, "3", "", "has 2 cells, the header has 18", "1,2021-0"]);
+    assert_eq!(rejects[0], [file, "3", "", "expected 18 cells as in the header, found 2", "1,2021-0"]);
     let far = YELLOW_ROW.replacen(",2.10,", ",\"far, far\u{fffd}\",", 1);
-    assert_eq!(rejects[1], [file, "5", "trip_distance", "not a value of type double precision", &far]);
+    assert_eq!(rejects[1], [file, "5", "trip_distance", "expected a value of type double precision", &far]);
     let eight = YELLOW_ROW.replacen(",8,", ",eight,", 1);
-    assert_eq!(rejects[2], [file, "7", "fare_amount", "not a value of type double precision", &eight]);
+    assert_eq!(rejects[2], [file, "7", "fare_amount", "expected a value of type double precision", &eight]);
     assert_eq!(rejects.len(), 3);
 
     let run = loaded["run_id"].as_str().unwrap();
@@ -65,7 +66,7 @@ fn bad_rows_are_left_out_kept_and_counted() {
     let text = String::from_utf8(show(&database, run, "text").stdout).unwrap();
     assert!(text.contains("rejected rows") && text.contains(&eight), "{text}");
 
-    // what was loaded with rejects is loaded, and agrees with the ledger
+    // a month with rejects counts as loaded, and agrees with the ledger
     assert_eq!(json(&load(&database, folder.path(), &[]))["status"], "skipped");
     let verified = taxi(["verify", "--taxi", "yellow", "--year", "2021", "--month", "1", "--output", "json"])
         .env("DATABASE_URL", &database.url)
@@ -79,20 +80,20 @@ fn bad_rows_are_left_out_kept_and_counted() {
 }
 
 #[test]
-fn one_more_than_allowed_fails_the_load_and_merges_nothing() {
+fn one_reject_more_than_allowed_fails_the_load_and_merges_nothing() {
     let database = Database::new("too_many_rejects");
     let folder = tempfile::tempdir().unwrap();
-    month(folder.path());
+    write_month(folder.path());
     let error = refusal(&load(&database, folder.path(), &["--max-rejects", "2"]), DATA);
-    assert!(error.contains("line 7: column \"fare_amount\" is \"eight\""), "{error}");
+    assert!(error.contains("line 7: invalid value \"eight\" in column \"fare_amount\""), "{error}");
     assert!(
-        error.contains("hint: 2 rows were rejected before it, as many as --max-rejects allows"),
+        error.contains("hint: 2 rows were already rejected, which is the maximum set by --max-rejects"),
         "{error}"
     );
     assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
     assert_eq!(database.value("SELECT count(*) FROM taxi_etl.rejects"), "0");
     assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "failed");
-    // with none allowed, which is the default, the first ends it
+    // by default no rejects are allowed, so the first one fails the load
     let error = refusal(&load(&database, folder.path(), &[]), DATA);
     assert!(error.contains("line 3: has 2 cells") && !error.contains("hint:"), "{error}");
 }
@@ -101,11 +102,15 @@ fn one_more_than_allowed_fails_the_load_and_merges_nothing() {
 fn rejects_are_part_of_the_loads_transaction() {
     let database = Database::new("rejects_rolled_back");
     let folder = tempfile::tempdir().unwrap();
-    month(folder.path());
+    write_month(folder.path());
     json(&load(&database, folder.path(), &["--max-rejects", "3"]));
     database.sql("DELETE FROM yellow_tripdata; DELETE FROM taxi_etl.runs");
-    assert_eq!(database.value("SELECT count(*) FROM taxi_etl.rejects"), "0", "they go with their run");
-    // what fails at the very end takes them back
+    assert_eq!(
+        database.value("SELECT count(*) FROM taxi_etl.rejects"),
+        "0",
+        "the rejects are deleted with their run"
+    );
+    // a failure at the commit rolls the rejects back
     database.sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$; \
          CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON yellow_tripdata DEFERRABLE INITIALLY DEFERRED \

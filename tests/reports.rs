@@ -1,4 +1,4 @@
-//! What a load prints: figures that add up, the result alone on stdout, no secret anywhere.
+//! The output of a load: its figures add up, stdout has only the result, and it shows no secret.
 
 use crate::support::{Database, OwnServer, is_root, json, month, refusal, taxi, testdata};
 
@@ -39,58 +39,62 @@ fn the_figures_of_a_load_add_up() {
 }
 
 #[test]
-fn off_a_terminal_each_phase_is_a_line_at_its_start_and_its_end() {
+fn without_a_terminal_each_phase_prints_a_line_at_its_start_and_its_end() {
     let database = Database::new("phase_lines");
     let output = database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap();
     json(&output);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     for phase in ["connect", "create_tables", "prepare", "load", "count_duplicates", "commit"] {
-        let lines = said.lines().filter(|line| line.starts_with(&format!("taxi: {phase} "))).count();
-        assert_eq!(lines, 2, "{phase} in\n{said}");
+        let lines = stderr.lines().filter(|line| line.starts_with(&format!("taxi: {phase} "))).count();
+        assert_eq!(lines, 2, "{phase} in\n{stderr}");
     }
-    assert!(!said.contains('\u{1b}') && !said.contains('\r'), "control characters off a terminal: {said:?}");
+    assert!(
+        !stderr.contains('\u{1b}') && !stderr.contains('\r'),
+        "control characters without a terminal: {stderr:?}"
+    );
 }
 
-/// What `taxi` shows on a terminal that loads from `folder`; nothing where no terminal can be made.
+/// Runs `taxi` on a terminal, with `folder` as its source. Returns what it shows, or `None` without
+/// script(1).
 fn on_a_terminal(command: &str, folder: &std::path::Path, database: &Database) -> Option<String> {
     let script = std::path::Path::new("/usr/bin/script");
     if !script.exists() {
-        crate::support::skipped("there is no script(1) to make a terminal");
+        crate::support::skipped("script(1) is not installed");
         return None;
     }
     let line = format!("{} {command} --source {}", crate::support::TAXI, folder.display());
     let mut terminal = std::process::Command::new(script);
     terminal.args(["-qec", &line, "/dev/null"]).env("DATABASE_URL", &database.url).env("TERM", "xterm");
     let output = terminal.stdin(std::process::Stdio::null()).output().unwrap();
-    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{seen}");
-    Some(seen)
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}");
+    Some(shown)
 }
 
 #[test]
-fn on_a_terminal_there_is_a_bar_for_the_stream() {
+fn on_a_terminal_a_load_shows_a_progress_bar() {
     let database = Database::new("on_a_terminal");
     let folder = tempfile::tempdir().unwrap();
     month::write(folder.path(), "yellow", "2021-01", &month::yellow(100_000));
     let load = "load --taxi yellow --year 2021 --month 1";
-    let Some(seen) = on_a_terminal(load, folder.path(), &database) else { return };
+    let Some(shown) = on_a_terminal(load, folder.path(), &database) else { return };
     for part in ["rows", "left", "B/s", "loaded yellow_tripdata_2021-01.csv into public.yellow_tripdata"] {
-        assert!(seen.contains(part), "no {part:?} in {seen}");
+        assert!(shown.contains(part), "no {part:?} in {shown}");
     }
 }
 
 #[test]
-fn on_a_terminal_a_backfill_has_a_bar_for_the_range_and_one_for_each_month() {
+fn on_a_terminal_a_backfill_shows_a_bar_for_the_range_and_one_for_each_month() {
     let database = Database::new("backfill_terminal");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02", "2021-03"] {
         month::write(folder.path(), "yellow", name, &month::gzip(month::yellow_csv(60_000, name).as_bytes()));
     }
     let backfill = "backfill --taxi yellow --from 2021-01 --to 2021-03 --jobs 2";
-    let Some(seen) = on_a_terminal(backfill, folder.path(), &database) else { return };
+    let Some(shown) = on_a_terminal(backfill, folder.path(), &database) else { return };
     let load = |month: &str| format!("yellow_tripdata_{month}.csv load");
     for part in ["0/3 files", "2/3 files", &load("2021-01"), &load("2021-02"), "3 loaded"] {
-        assert!(seen.contains(part), "no {part:?} in {seen}");
+        assert!(shown.contains(part), "no {part:?} in {shown}");
     }
 }
 
@@ -106,10 +110,10 @@ fn the_servers_password_is_in_its_url_and_nowhere_else() {
         .map(|source| server.taxi(&[&load[..], &[source]].concat()).output().unwrap());
     let down = server.taxi(&["down"]).output().unwrap();
     for output in loads.iter().chain([&down]) {
-        let said = [&output.stdout[..], &output.stderr[..]].concat();
-        assert!(!String::from_utf8_lossy(&said).contains(password));
+        let printed = [&output.stdout[..], &output.stderr[..]].concat();
+        assert!(!String::from_utf8_lossy(&printed).contains(password));
     }
-    // of the files, only the owner's holds it
+    // the only file that holds it is connection.json
     let holders =
         std::process::Command::new("grep").args(["-rlF", password]).arg(server.path()).output().unwrap();
     let holders = String::from_utf8(holders.stdout).unwrap();
@@ -130,10 +134,10 @@ fn help_names_every_exit_code_and_prints_no_secret() {
 }
 
 #[test]
-fn a_load_needs_little_memory_whatever_the_months_size() {
+fn a_load_needs_at_most_64_mib_of_memory() {
     let status = std::path::Path::new("/proc/self/status");
     if !status.exists() {
-        return crate::support::skipped("there is no /proc to read a process's memory from");
+        return crate::support::skipped("/proc does not exist");
     }
     let database = Database::new("memory");
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The judge is the server: what the encoder makes of a text must be what the server makes of it, key included.
+//! The server is the oracle: the encoder must read the same values from a text as the server, and compute the
+//! same key.
 
 use csv_async::ByteRecord;
 use futures_util::SinkExt as _;
@@ -19,7 +20,7 @@ const COLUMNS: [(&str, ColumnType); 6] = [
     ("f", ColumnType::BigInt),
 ];
 
-/// Decimals of every shape that files hold, and of shapes that they should not.
+/// Decimals in every form that files contain, and in forms that they should not contain.
 fn decimal() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "-?[0-9]{0,4}\\.[0-9]{1,3}",
@@ -77,22 +78,22 @@ fn cells() -> impl Strategy<Value = [String; 6]> {
         .prop_map(<[String; 6]>::from)
 }
 
-/// Only `cell` of the row, so that one refused cell does not hide another.
-fn alone(row: &[String; 6], index: usize) -> [String; 6] {
+/// Returns a row with only the cell at `index`, so that one refused cell does not hide another.
+fn only_cell(row: &[String; 6], index: usize) -> [String; 6] {
     std::array::from_fn(|other| if other == index { row[other].clone() } else { String::new() })
 }
 
 #[test]
-fn keys_and_values_are_those_of_the_server() {
+fn keys_and_values_match_the_servers() {
     let database = Database::new("row_keys");
     database.sql(
         "CREATE SEQUENCE numbers MINVALUE 0; \
-         CREATE TABLE ours (key text, file text DEFAULT 'f' || nextval('numbers'), a text, b timestamp, c double precision, d integer, e date, f bigint); \
+         CREATE TABLE encoded (key text, file text DEFAULT 'f' || nextval('numbers'), a text, b timestamp, c double precision, d integer, e date, f bigint); \
          CREATE TABLE texts (id int, a text, b text, c text, d text, e text, f text); \
          CREATE FUNCTION whole(cell text) RETURNS text LANGUAGE sql IMMUTABLE AS \
            $$ SELECT regexp_replace(cell, '^([+-]?\\d+)\\.0+$', '\\1') $$; \
-         CREATE FUNCTION theirs(t texts) RETURNS ours LANGUAGE plpgsql AS $$ \
-           DECLARE r ours; BEGIN \
+         CREATE FUNCTION expected_row(t texts) RETURNS encoded LANGUAGE plpgsql AS $$ \
+           DECLARE r encoded; BEGIN \
              r.a = nullif(t.a, ''); r.b = nullif(t.b, '')::timestamp; r.c = nullif(t.c, '')::double precision; \
              r.d = whole(nullif(t.d, ''))::integer; r.e = nullif(t.e, '')::date; r.f = whole(nullif(t.f, ''))::bigint; \
              r.file = 'f' || t.id; \
@@ -104,7 +105,7 @@ fn keys_and_values_are_those_of_the_server() {
     let mut runner = TestRunner::new(Config::default());
     let strategy = proptest::collection::vec(cells(), 6000);
     let mut rows = strategy.new_tree(&mut runner).unwrap().current();
-    rows.extend(rows.clone().iter().take(3000).enumerate().map(|(at, row)| alone(row, at % 6)));
+    rows.extend(rows.clone().iter().take(3000).enumerate().map(|(index, row)| only_cell(row, index % 6)));
 
     let columns: Vec<Column> = [("key", ColumnType::Text), ("file", ColumnType::Text)]
         .into_iter()
@@ -137,7 +138,7 @@ fn keys_and_values_are_those_of_the_server() {
 
     let (runtime, client) = database.driver();
     for (copy, bytes) in [
-        ("COPY ours (key, a, b, c, d, e, f) FROM STDIN (FORMAT binary)", tuples),
+        ("COPY encoded (key, a, b, c, d, e, f) FROM STDIN (FORMAT binary)", tuples),
         ("COPY texts FROM STDIN (FORMAT csv)", texts.into_bytes()),
     ] {
         runtime.block_on(async {
@@ -147,9 +148,9 @@ fn keys_and_values_are_those_of_the_server() {
         });
     }
     let differing = database.sql(
-        "SELECT t, o, theirs(t) FROM ours o JOIN texts t ON o.file = 'f' || t.id \
-         WHERE (theirs(t)).key IS NULL OR o::text IS DISTINCT FROM theirs(t)::text LIMIT 5",
+        "SELECT t, o, expected_row(t) FROM encoded o JOIN texts t ON o.file = 'f' || t.id \
+         WHERE (expected_row(t)).key IS NULL OR o::text IS DISTINCT FROM expected_row(t)::text LIMIT 5",
     );
-    assert_eq!(differing, Vec::<Vec<String>>::new(), "text, ours, theirs");
-    assert_eq!(database.value("SELECT count(*) FROM ours"), accepted.to_string());
+    assert_eq!(differing, Vec::<Vec<String>>::new(), "text, encoded row, expected row");
+    assert_eq!(database.value("SELECT count(*) FROM encoded"), accepted.to_string());
 }

@@ -1,4 +1,5 @@
-//! A password is seen nowhere: not in what any command says, not in the process list, not in a file, not in the ledger.
+//! A password appears nowhere: not in the output of a command, not in the process list, not in a file, not in
+//! the ledger.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +14,8 @@ use crate::support::{Database, OwnServer, json, taxi, testdata};
 
 const MARK: &str = "m4rk3d-p4ssw0rd";
 
-/// Watches for a text in the command lines of all processes, and in the files of a folder, until it is dropped.
+/// Watches for a text in the command lines of all processes, and in the files of a folder, until it is
+/// dropped.
 struct Watch {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<BTreeSet<String>>>,
@@ -32,9 +34,9 @@ impl Watch {
                 for process in
                     processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
                 {
-                    look(&process.path().join("cmdline"), &mark, &found);
+                    search(&process.path().join("cmdline"), &mark, &found);
                 }
-                files(&folder, &mut |path| look(path, &mark, &found));
+                visit_files(&folder, &mut |path| search(path, &mark, &found));
                 if last {
                     return;
                 }
@@ -44,36 +46,36 @@ impl Watch {
         Self { stop, seen, thread: Some(thread) }
     }
 
-    /// Where it was seen, once everything has ended.
-    fn end(mut self) -> BTreeSet<String> {
+    /// Stops watching. Returns where the text was found.
+    fn finish(mut self) -> BTreeSet<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap();
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 }
 
-fn look(path: &Path, mark: &str, seen: &Mutex<BTreeSet<String>>) {
+fn search(path: &Path, mark: &str, seen: &Mutex<BTreeSet<String>>) {
     let bytes = std::fs::read(path).unwrap_or_default();
     if bytes.windows(mark.len()).any(|text| text == mark.as_bytes()) {
         seen.lock().unwrap().insert(format!("{}: {}", path.display(), String::from_utf8_lossy(&bytes)));
     }
 }
 
-fn files(folder: &Path, look: &mut dyn FnMut(&Path)) {
+fn visit_files(folder: &Path, visit: &mut dyn FnMut(&Path)) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.path() {
-            path if path.is_dir() => files(&path, look),
-            path => look(&path),
+            path if path.is_dir() => visit_files(&path, visit),
+            path => visit(&path),
         }
     }
 }
 
-/// The forms in which a command says something: every one that it takes.
+/// Returns the options for the output of a command to test: all forms that it accepts.
 fn forms(command: &str) -> Vec<Vec<&'static str>> {
     let cli = taxi_etl::cli::Cli::command();
     let takes = |long: &str| {
-        let known = cli.get_subcommands().find(|known| known.get_name() == command).unwrap();
-        known.get_arguments().any(|argument| argument.get_long() == Some(long))
+        let subcommand = cli.get_subcommands().find(|subcommand| subcommand.get_name() == command).unwrap();
+        subcommand.get_arguments().any(|argument| argument.get_long() == Some(long))
     };
     let mut forms = vec![vec![]];
     if takes("output") {
@@ -85,26 +87,26 @@ fn forms(command: &str) -> Vec<Vec<&'static str>> {
     forms
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 #[test]
-fn a_password_is_seen_nowhere() {
+fn a_password_appears_nowhere() {
     let database = Database::new("marked_password");
     let source = testdata();
     let source = source.to_str().unwrap();
     database
         .sql(&format!("DROP ROLE IF EXISTS marked; CREATE ROLE marked SUPERUSER LOGIN PASSWORD '{MARK}'"));
-    let place = database.url.split_once('@').unwrap().1;
-    let (address, name) = place.split_once('/').unwrap();
+    let host_and_name = database.url.split_once('@').unwrap().1;
+    let (address, name) = host_and_name.split_once('/').unwrap();
     let (host, port) = address.split_once(':').unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let elsewhere = tempfile::tempdir().unwrap();
-    let secret_file = elsewhere.path().join("password");
+    let unwatched = tempfile::tempdir().unwrap();
+    let secret_file = unwatched.path().join("password");
     std::fs::write(&secret_file, MARK).unwrap();
     let flow = write(
-        &elsewhere,
+        &unwatched,
         "id: marked\nnamespace: taxi.tests\ntriggers: [{id: daily, type: io.kestra.plugin.core.trigger.Schedule, cron: '0 1 * * *'}]\ntasks:\n  \
          - {id: query, type: io.kestra.plugin.jdbc.postgresql.Query, sql: 'SELECT 1 AS one', fetchType: FETCH_ONE}\n  \
          - {id: shell, type: io.kestra.plugin.scripts.shell.Commands, commands: ['sleep 0.05']}\n  \
@@ -131,22 +133,22 @@ fn a_password_is_seen_nowhere() {
         vec!["verify", "--taxi", "yellow", "--year", "2021"],
         vec!["doctor", "--source", source],
     ];
-    // the embedded server's are not concerned with the password of another, and print their own
-    let own = ["up", "status", "down", "psql"];
-    for known in taxi_etl::cli::Cli::command().get_subcommands() {
-        let name = known.get_name();
+    // the commands of the embedded server do not use this password, and print their own
+    let server_commands = ["up", "status", "down", "psql"];
+    for subcommand in taxi_etl::cli::Cli::command().get_subcommands() {
+        let name = subcommand.get_name();
         assert!(
-            own.contains(&name) || commands.iter().any(|command| command[0] == name),
-            "{name} is not tried"
+            server_commands.contains(&name) || commands.iter().any(|command| command[0] == name),
+            "{name} is not tested"
         );
     }
 
-    let url = |password: &str| format!("postgresql://marked{password}@{place}");
-    let wrong = format!("postgresql://marked:{MARK}x@{place}");
+    let url = |password: &str| format!("postgresql://marked{password}@{host_and_name}");
+    let wrong = format!("postgresql://marked:{MARK}x@{host_and_name}");
     let unreachable = format!("postgresql://marked:{MARK}@127.0.0.1:1/{name}");
     let unreadable = format!("postgresql://marked:{MARK}@[::1/{name}");
     let misspelt = format!("host={host} user=marked password={MARK} sslmod=disable");
-    let ways: Vec<Vec<(&str, String)>> = vec![
+    let configurations: Vec<Vec<(&str, String)>> = vec![
         vec![("DATABASE_URL", url(&format!(":{MARK}")))],
         vec![("DATABASE_URL", url("")), ("PGPASSWORD", MARK.to_owned())],
         vec![("DATABASE_URL", url("")), ("PGPASSWORD_FILE", secret_file.display().to_string())],
@@ -163,9 +165,9 @@ fn a_password_is_seen_nowhere() {
         vec![("DATABASE_URL", misspelt)],
     ];
     let watch = Watch::new(MARK, folder.path());
-    for (index, way) in ways.iter().enumerate() {
+    for (index, configuration) in configurations.iter().enumerate() {
         for command in &commands {
-            // each form once is enough, but of the way that most take
+            // test all forms of the output with one configuration only
             let forms = forms(command[0]);
             let forms = if index == 0 { &forms[..] } else { &forms[..1] };
             for form in forms {
@@ -174,25 +176,26 @@ fn a_password_is_seen_nowhere() {
                 taxi.env("TAXI_XCOM_DIR", folder.path())
                     .env("TAXI_TERMINATION_LOG", folder.path().join("termination"));
                 std::fs::write(folder.path().join("termination"), "").unwrap();
-                let output = taxi.envs(way.iter().map(|(name, value)| (name, value))).output().unwrap();
+                let output =
+                    taxi.envs(configuration.iter().map(|(name, value)| (name, value))).output().unwrap();
                 assert!(
-                    !said(&output).contains(MARK),
-                    "{command:?} {form:?} with {way:?} says {}",
-                    said(&output)
+                    !printed(&output).contains(MARK),
+                    "{command:?} {form:?} with {configuration:?} prints {}",
+                    printed(&output)
                 );
                 let works = index < 4;
                 let local = ["validate", "show", "triggers", "schema"].contains(&command[0]);
                 let code = output.status.code().unwrap();
-                // a backfill of a month that is not there says so
+                // a backfill with a missing month has its own exit code
                 assert!(
                     (code == 0 || code == 66 || code == 67) == (works || local),
                     "{command:?}: {}",
-                    said(&output)
+                    printed(&output)
                 );
             }
         }
     }
-    assert_eq!(watch.end(), BTreeSet::new(), "in the process list or a file");
+    assert_eq!(watch.finish(), BTreeSet::new(), "in the process list or a file");
     let ledger = "SELECT count(*) FROM (SELECT r::text FROM taxi_etl.runs AS r UNION ALL SELECT t::text FROM taxi_etl.task_runs AS t \
                   UNION ALL SELECT r::text FROM taxi_etl.rejects AS r) AS kept (line)";
     assert!(database.value(ledger).parse::<u32>().unwrap() > 20, "the runs were not recorded");
@@ -226,13 +229,13 @@ fn the_embedded_servers_password_is_in_its_private_file_and_nowhere_else() {
     for command in commands {
         let mut taxi: Command = server.taxi(command);
         let output = taxi.env("TMPDIR", folder.path()).output().unwrap();
-        assert!(!said(&output).contains(&password), "{command:?}: {}", said(&output));
+        assert!(!printed(&output).contains(&password), "{command:?}: {}", printed(&output));
     }
-    // up and status are there to tell it
+    // up and status print it on purpose
     json(&server.taxi(&["up", "--output", "json"]).env("TMPDIR", folder.path()).output().unwrap());
-    assert_eq!(watch.end(), BTreeSet::new(), "in the process list or a file");
+    assert_eq!(watch.finish(), BTreeSet::new(), "in the process list or a file");
     let mut holders = Vec::new();
-    files(&server.path(), &mut |path| {
+    visit_files(&server.path(), &mut |path| {
         let bytes = std::fs::read(path).unwrap_or_default();
         if bytes.windows(password.len()).any(|text| text == password.as_bytes()) {
             holders.push(path.to_owned());

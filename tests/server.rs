@@ -1,4 +1,5 @@
-//! The embedded server: up, down, killed, moved, refused, downloaded.
+//! The embedded server: start and stop, crashes, ports, data directories, users, and the download of its
+//! programs.
 
 use std::process::Stdio;
 
@@ -35,7 +36,7 @@ fn data_and_url_survive_down_and_up() {
 }
 
 #[test]
-fn a_load_brings_the_server_up_and_leaves_it_running_and_says_so_once() {
+fn a_load_starts_the_server_and_leaves_it_running_and_says_so_once() {
     let server = OwnServer::new();
     let load = || {
         let args =
@@ -44,8 +45,8 @@ fn a_load_brings_the_server_up_and_leaves_it_running_and_says_so_once() {
     };
     let first = load();
     json(&first);
-    let said = String::from_utf8(first.stderr).unwrap();
-    assert!(said.contains("connect with 'taxi psql', stop it with 'taxi down'"), "{said}");
+    let stderr = String::from_utf8(first.stderr).unwrap();
+    assert!(stderr.contains("use 'taxi psql' to connect and 'taxi down' to stop it"), "{stderr}");
     assert_eq!(server.status()["state"], "running");
     let second = load();
     json(&second);
@@ -56,7 +57,7 @@ fn a_load_brings_the_server_up_and_leaves_it_running_and_says_so_once() {
 }
 
 #[test]
-fn two_ups_at_once_end_with_one_server() {
+fn concurrent_ups_start_one_server() {
     let server = OwnServer::new();
     let spawn = || {
         server
@@ -72,7 +73,7 @@ fn two_ups_at_once_end_with_one_server() {
 }
 
 #[test]
-fn a_killed_server_comes_up_again_with_its_data() {
+fn a_killed_server_starts_again_with_its_data() {
     let server = OwnServer::new();
     let first = up(&server);
     connect(&first).sql("CREATE TABLE kept AS SELECT 42 AS answer");
@@ -82,11 +83,11 @@ fn a_killed_server_comes_up_again_with_its_data() {
 }
 
 #[test]
-fn a_pid_file_that_names_another_process_is_no_obstacle() {
+fn a_pid_file_that_names_another_process_does_not_block_the_start() {
     let server = OwnServer::new();
     let first = up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
-    // the number is now of a living process that is no server: this one
+    // the pid now belongs to a process that is not a server: this one
     let pid_file = server.path().join("data/postmaster.pid");
     let text =
         format!("{}\n{}\n1\n5432\n\n127.0.0.1\n", std::process::id(), server.path().join("data").display());
@@ -96,7 +97,7 @@ fn a_pid_file_that_names_another_process_is_no_obstacle() {
 }
 
 #[test]
-fn a_port_that_was_taken_meanwhile_is_given_up() {
+fn the_server_moves_to_another_port_if_its_port_is_taken() {
     let server = OwnServer::new();
     let first = up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
@@ -108,12 +109,12 @@ fn a_port_that_was_taken_meanwhile_is_given_up() {
     let output = server.taxi(&["up", "--output", "json"]).output().unwrap();
     let moved = json(&output);
     assert_ne!(port(&moved), port(&first));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("is taken; the server moves to port"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("is in use; the server now uses port"));
     assert_eq!(connect(&moved).value("SELECT 1"), "1");
 }
 
 #[test]
-fn it_is_durable_and_listens_to_this_machine_only() {
+fn the_server_is_durable_and_listens_only_on_localhost() {
     let server = OwnServer::new();
     let database = connect(&up(&server));
     let setting = |name: &str| database.value(&format!("SHOW {name}"));
@@ -123,8 +124,8 @@ fn it_is_durable_and_listens_to_this_machine_only() {
     assert_eq!(setting("listen_addresses"), "127.0.0.1");
     assert_eq!(setting("password_encryption"), "scram-sha-256");
     assert_eq!(setting("unix_socket_directories"), server.path().join("run").to_str().unwrap());
-    let trusting = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'";
-    assert_eq!(database.value(trusting), "0");
+    let other_methods = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'";
+    assert_eq!(database.value(other_methods), "0");
     let port = setting("port");
     assert!(server.path().join(format!("run/.s.PGSQL.{port}")).exists());
 }
@@ -150,7 +151,9 @@ fn a_server_that_does_not_start_says_why() {
     std::fs::write(&conf, format!("{text}shared_buffers = nonsense\n")).unwrap();
     let error = refusal(&server.taxi(&["up"]).output().unwrap(), 78);
     assert!(
-        error.contains("does not start") && error.contains("nonsense") && error.contains("server.log"),
+        error.contains("cannot start the server")
+            && error.contains("nonsense")
+            && error.contains("server.log"),
         "{error}"
     );
     std::fs::write(&conf, text).unwrap();
@@ -158,7 +161,7 @@ fn a_server_that_does_not_start_says_why() {
 }
 
 #[test]
-fn an_interrupted_creation_is_begun_again() {
+fn an_interrupted_creation_starts_over() {
     let server = OwnServer::new();
     let unfinished = server.path().join("data.unfinished");
     std::fs::create_dir_all(unfinished.join("base")).unwrap();
@@ -170,18 +173,18 @@ fn an_interrupted_creation_is_begun_again() {
 #[test]
 fn a_home_that_the_servers_account_cannot_reach_is_refused() {
     if !is_root() {
-        return skipped("only root's server runs as another user");
+        return skipped("only root runs the server as another user");
     }
     use std::os::unix::fs::PermissionsExt as _;
     let closed = tempfile::tempdir().unwrap();
     std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let output = taxi(["up"]).env("TAXI_HOME", closed.path().join("home")).output().unwrap();
     let error = refusal(&output, 78);
-    assert!(error.contains("may not enter") && error.contains("TAXI_HOME"), "{error}");
+    assert!(error.contains("cannot enter") && error.contains("TAXI_HOME"), "{error}");
 }
 
 #[test]
-fn an_unprivileged_user_has_a_server_of_their_own() {
+fn an_unprivileged_user_can_run_their_own_server() {
     if !is_root() {
         return skipped("all other tests run as an unprivileged user already");
     }
@@ -210,7 +213,7 @@ fn a_strict_umask_does_not_lock_the_server_out() {
     let server = OwnServer::new();
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "umask 077; exec \"$0\" up --output json", crate::support::TAXI]);
-    // a folder that does not exist yet between the one that does and the home
+    // the parent folder of the home does not exist yet
     let home = server.path().parent().unwrap().join("between/home");
     let up = json(&shell.env("TAXI_HOME", &home).env_remove("DATABASE_URL").output().unwrap());
     assert_eq!(connect(&up).value("SELECT 1"), "1");
@@ -218,11 +221,14 @@ fn a_strict_umask_does_not_lock_the_server_out() {
 }
 
 #[test]
-fn a_home_that_postgres_cannot_name_is_refused() {
+fn a_home_with_characters_that_postgres_does_not_accept_is_refused() {
     let folder = open_tempdir();
     for name in ["a,b", "a\"b", "a$HOME", "a`id`", "a\\b", "a\nb"] {
         let output = taxi(["up"]).env("TAXI_HOME", folder.path().join(name)).output().unwrap();
-        assert!(refusal(&output, 78).contains("a character that PostgreSQL's tools do not take"), "{name}");
+        assert!(
+            refusal(&output, 78).contains("a character that PostgreSQL's tools do not support"),
+            "{name}"
+        );
     }
     let home = folder.path().join("it's a home");
     let up = json(&taxi(["up", "--output", "json"]).env("TAXI_HOME", &home).output().unwrap());
@@ -231,7 +237,7 @@ fn a_home_that_postgres_cannot_name_is_refused() {
 }
 
 #[test]
-fn a_lost_password_is_not_replaced_by_another() {
+fn a_lost_password_is_not_replaced() {
     let server = OwnServer::new();
     up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
@@ -244,11 +250,11 @@ fn a_lost_password_is_not_replaced_by_another() {
     assert_eq!(up(&server)["state"], "running");
 }
 
-/// The pinned build's archive, where a folder of such is named: `<version>/<archive>`, as the mirror lays it out.
+/// Returns the folder of the pinned build's archive, in the layout of the mirror: `<version>/<archive>`.
 fn real_archives() -> Option<std::path::PathBuf> {
     let folder = std::env::var_os("TAXI_REAL_ARCHIVES").map(std::path::PathBuf::from);
     if folder.is_none() {
-        skipped("TAXI_REAL_ARCHIVES names no folder of the pinned build");
+        skipped("TAXI_REAL_ARCHIVES is not set");
     }
     folder
 }
@@ -277,15 +283,15 @@ fn the_pinned_build_is_downloaded_from_a_mirror_once_and_runs() {
 #[test]
 fn a_download_that_is_not_the_pinned_build_is_never_unpacked() {
     let server = OwnServer::new();
-    let refused = |mirror: &Server, code: i32, said: &str| {
+    let refused = |mirror: &Server, code: i32, expected: &str| {
         let mut command = server.taxi(&["up"]);
         command.env("TAXI_POSTGRES_BIN", "download").env("TAXI_POSTGRES_MIRROR", &mirror.address);
         let error = refusal(&command.output().unwrap(), code);
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert!(error.contains("install PostgreSQL 15 or later with"), "{error}");
         assert_eq!(std::fs::read_dir(server.path().join("cache")).unwrap().count(), 0);
     };
     refused(&Server::new(|_| Reply::ok(b"not the archive".to_vec())), 78, "has the SHA-256");
     refused(&Server::new(|_| Reply::status(404)), 78, "404");
-    refused(&Server::new(|_| Reply::ok(vec![0; 10]).announcing(100)), 69, "broke off");
+    refused(&Server::new(|_| Reply::ok(vec![0; 10]).announcing(100)), 69, "was interrupted");
 }

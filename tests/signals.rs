@@ -1,7 +1,7 @@
-//! A run that is told to end does so: in good order, soon, and with nothing left behind; told twice, at once.
+//! A run ends within five seconds of a signal and leaves nothing behind. A second signal ends it at once.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -9,38 +9,35 @@ use nix::unistd::Pid;
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{gzip, write, yellow_csv};
+use crate::support::targets::spawn;
 use crate::support::{Database, OwnServer, STAGING_TABLES, json, wait_until};
 
 const ROWS: u32 = 20_000;
-
-fn spawn(command: &mut Command) -> Child {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
 
 fn send(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();
 }
 
-/// Waits for the end, which has to come within the five seconds that are promised.
-fn end(child: Child, code: i32) -> String {
+/// Waits until the run ends, which it must do within five seconds. Returns its stderr.
+fn wait_for_end(child: Child, code: i32) -> String {
     let began = Instant::now();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said}", began.elapsed());
-    said
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {stderr}", began.elapsed());
+    stderr
 }
 
-/// A database whose target holds a month and takes its time over further rows.
+/// Returns a database whose target holds a month and inserts further rows slowly.
 fn slow_target(name: &str) -> Database {
     let database = Database::new(name);
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "yellow", "2020-12", &gzip(yellow_csv(100, "2020-12").as_bytes()));
     json(&database.load("yellow", 2020, 12, folder.path().to_str().unwrap()).output().unwrap());
     database.sql(
-        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+        "CREATE FUNCTION slow_down() RETURNS trigger LANGUAGE plpgsql AS \
              'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END'; \
-         CREATE TRIGGER dawdle BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION dawdle()",
+         CREATE TRIGGER slow_down BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION slow_down()",
     );
     database
 }
@@ -53,7 +50,7 @@ fn sessions(database: &Database, which: &str) -> String {
 }
 
 #[test]
-fn a_signal_in_copy_insert_or_merge_leaves_nothing_behind() {
+fn a_signal_during_copy_or_merge_leaves_nothing_behind() {
     let whole = gzip(yellow_csv(ROWS, "2021-01").as_bytes());
     let served = whole.clone();
     let slow = Server::new(move |_| Reply::ok(served.clone()).at_most(served.len() as u64 / 30));
@@ -69,12 +66,12 @@ fn a_signal_in_copy_insert_or_merge_leaves_nothing_behind() {
     {
         let database = slow_target(&format!("signal_{index}"));
         if statement == "MERGE" {
-            // rows of the month, none of which is in the file: too many to insert around
+            // rows of the month that are not in the file: so many that the load uses MERGE
             database.sql(
-                "ALTER TABLE yellow_tripdata DISABLE TRIGGER dawdle; \
+                "ALTER TABLE yellow_tripdata DISABLE TRIGGER slow_down; \
                  INSERT INTO yellow_tripdata (unique_row_id, tpep_pickup_datetime) \
                      SELECT n, timestamp '2021-01-15' + n * interval '1 second' FROM generate_series(1, 2000) n; \
-                 ALTER TABLE yellow_tripdata ENABLE TRIGGER dawdle",
+                 ALTER TABLE yellow_tripdata ENABLE TRIGGER slow_down",
             );
         }
         let contents = || {
@@ -89,21 +86,21 @@ fn a_signal_in_copy_insert_or_merge_leaves_nothing_behind() {
             if statement == "COPY" { "AND state = 'active' AND query LIKE '%COPY %'" } else { &active };
         wait_until("the statement runs", || sessions(&database, active) != "0");
         send(&run, signal);
-        let said = end(run, code);
-        assert!(said.contains("a second signal ends at once"), "{said}");
+        let stderr = wait_for_end(run, code);
+        assert!(stderr.contains("send a second signal to exit immediately"), "{stderr}");
 
-        wait_until("the server has let the sessions go", || sessions(&database, "") == "0");
+        wait_until("the server has closed the sessions", || sessions(&database, "") == "0");
         assert_eq!(contents(), before, "{statement}");
         let recorded =
             database.sql("SELECT status, error_kind FROM taxi_etl.runs ORDER BY started_at DESC LIMIT 1");
         let kind = if code == 130 { "interrupted" } else { "terminated" };
-        assert_eq!(recorded, [["cancelled", kind]], "{statement}: {said}");
+        assert_eq!(recorded, [["cancelled", kind]], "{statement}: {stderr}");
         assert_eq!(database.value(STAGING_TABLES), "0", "{statement}");
     }
 }
 
 #[test]
-fn a_backfill_that_is_ended_goes_on_where_it_was() {
+fn a_backfill_after_a_signal_loads_the_remaining_months() {
     let database = Database::new("signal_backfill");
     let folder = tempfile::tempdir().unwrap();
     for name in ["2021-01", "2021-02", "2021-03", "2021-04"] {
@@ -127,7 +124,7 @@ fn a_backfill_that_is_ended_goes_on_where_it_was() {
     send(&run, Signal::SIGTERM);
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(143));
-    let endings = |output: &[u8]| -> Vec<String> {
+    let statuses = |output: &[u8]| -> Vec<String> {
         let result: serde_json::Value = serde_json::from_slice(output).unwrap();
         result["files"]
             .as_array()
@@ -136,15 +133,16 @@ fn a_backfill_that_is_ended_goes_on_where_it_was() {
             .map(|file| file["status"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(endings(&output.stdout), ["loaded", "loaded", "cancelled", "not_begun"]);
-    // the files of the folder are those that the site gave, though told by time and length: loaded again they match
+    assert_eq!(statuses(&output.stdout), ["loaded", "loaded", "cancelled", "not_begun"]);
+    // the folder has the same files, but identifies them by time and length: they are loaded again, and their
+    // rows match
     let again = backfill(folder.path().to_str().unwrap()).output().unwrap();
-    assert_eq!(endings(&again.stdout), ["loaded"; 4]);
+    assert_eq!(statuses(&again.stdout), ["loaded"; 4]);
     assert_eq!(json(&again)["rows_inserted"], 1000);
 }
 
 #[test]
-fn where_the_server_is_frozen_one_signal_ends_soon_and_two_at_once() {
+fn with_a_frozen_server_one_signal_ends_the_load_soon_and_two_end_it_at_once() {
     let server = OwnServer::new();
     json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let body = gzip(yellow_csv(ROWS, "2021-01").as_bytes());
@@ -161,23 +159,27 @@ fn where_the_server_is_frozen_one_signal_ends_soon_and_two_at_once() {
             "--source",
             &site.address,
         ]));
-        let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
-        assert!(said.any(|line| line == "taxi: load ..."), "the load has not begun");
+        let mut stderr = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(stderr.any(|line| line == "taxi: load ..."), "the load has not started");
         let frozen = server.processes();
         frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
         let began = Instant::now();
         send(&run, Signal::SIGTERM);
-        assert!(said.any(|line| line.contains("a second signal ends at once")));
+        assert!(stderr.any(|line| line.contains("send a second signal to exit immediately")));
         if signals == 2 {
             send(&run, Signal::SIGTERM);
         }
         let code = run.wait().unwrap().code();
-        let took = began.elapsed();
+        let duration = began.elapsed();
         frozen.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
         assert_eq!(code, Some(143));
-        assert!(took < Duration::from_secs(5), "{took:?}");
-        let gave_up = said
-            .any(|line| line.contains("the run's end is not in the ledger: the database does not answer"));
-        assert_eq!(gave_up, signals == 1, "the second signal was waited for, or the first was not");
+        assert!(duration < Duration::from_secs(5), "{duration:?}");
+        let unrecorded = "cannot record the end of the run in the ledger: the database does not respond";
+        let gave_up = stderr.any(|line| line.contains(unrecorded));
+        assert_eq!(
+            gave_up,
+            signals == 1,
+            "the first signal must wait for the ledger, and the second must not"
+        );
     }
 }

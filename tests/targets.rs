@@ -1,11 +1,12 @@
-//! Whatever the target is, it ends with the rows of the reference: a plain table, partitioned in another way, of another owner,
-//! with triggers, rules, foreign keys and publications.
+//! Every kind of target ends up with the rows of the reference: plain tables, tables with other partitions,
+//! other owners, triggers, rules, foreign keys or publications.
 
 use crate::support::month::yellow_csv;
 use crate::support::targets::{COLUMNS, contents, partitions, plain, write_month, write_neighbours};
 use crate::support::{Database, json, refusal, testdata};
+
 #[test]
-fn targets_of_every_shape_end_the_same() {
+fn targets_of_every_shape_end_up_with_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
     write_neighbours(folder.path());
     let source = folder.path().to_str().unwrap();
@@ -32,11 +33,11 @@ fn targets_of_every_shape_end_the_same() {
     ] {
         let database = Database::new(&format!("shape_{shape}"));
         database.sql(&format!("CREATE TABLE yellow_tripdata ({COLUMNS}) {table}"));
-        // without a default partition, a row of a month that has none is refused by name
+        // without a default partition, a row of a month without a partition is refused
         let first = database.load("yellow", 2021, 1, source).output().unwrap();
         if shape == "by_month" {
-            let said = refusal(&first, 78);
-            assert!(said.contains("needs a default partition"), "{said}");
+            let stderr = refusal(&first, 78);
+            assert!(stderr.contains("add a default partition"), "{stderr}");
             database.sql("CREATE TABLE d PARTITION OF yellow_tripdata DEFAULT");
             json(&database.load("yellow", 2021, 1, source).output().unwrap());
             assert!(
@@ -53,11 +54,11 @@ fn targets_of_every_shape_end_the_same() {
 }
 
 #[test]
-fn maintenance_of_the_table_does_not_keep_a_merge_waiting() {
+fn maintenance_of_the_table_does_not_block_a_merge() {
     let database = plain("maintained");
     let source = testdata();
     let other = Database::connect(database.url.clone(), String::new());
-    // what VACUUM, ANALYZE and CREATE INDEX CONCURRENTLY hold
+    // the lock of VACUUM, ANALYZE and CREATE INDEX CONCURRENTLY
     other.sql("BEGIN; LOCK TABLE yellow_tripdata IN SHARE UPDATE EXCLUSIVE MODE");
     let load = |how: &str| {
         let mut command = database.load("yellow", 2021, 1, source.to_str().unwrap());
@@ -85,10 +86,11 @@ fn rows_whose_times_were_changed_are_matched_by_their_keys() {
             let again = json(&database.reload("yellow", 2021, month, source).output().unwrap());
             assert_eq!(again["rows_inserted"], 0, "{name}, month {month}");
         }
-        // also where the ledger alone knows that the file was loaded: its rows in the month are fewer now
+        // also if only the ledger shows that the file was loaded, because the month now holds fewer of its
+        // rows
         let again = load(1);
         assert_eq!(again["rows_inserted"], 0, "{name}");
-        // and where the month's partition is gone, with its rows among those of another
+        // and if the month's partition is gone, and its rows are in another partition
         if name == "months" {
             database.sql(
                 "CREATE TABLE moved AS SELECT * FROM public_partitions.yellow_tripdata_2021_01; \
@@ -99,13 +101,13 @@ fn rows_whose_times_were_changed_are_matched_by_their_keys() {
             );
             assert_eq!(load(1)["rows_inserted"], 0, "from the default partition");
         }
-        let doubled = "SELECT count(*) - count(DISTINCT unique_row_id) FROM yellow_tripdata";
-        assert_eq!(database.value(doubled), "0", "{name}");
+        let repeated_keys = "SELECT count(*) - count(DISTINCT unique_row_id) FROM yellow_tripdata";
+        assert_eq!(database.value(repeated_keys), "0", "{name}");
     }
 }
 
 #[test]
-fn a_trigger_that_shifts_times_applies_and_its_rows_are_found_again() {
+fn a_trigger_that_shifts_times_applies_and_a_reload_matches_its_rows() {
     let database = Database::new("shifting_trigger");
     let source = testdata();
     let source = source.to_str().unwrap();
@@ -133,18 +135,18 @@ fn triggers_and_rules_that_drop_rows_are_named() {
     json(&database.load("green", 2020, 3, source).output().unwrap());
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
     database.sql("DROP TABLE public_partitions.yellow_tripdata_2021_01; TRUNCATE yellow_tripdata");
-    let refused = |sql: &str, said: &[&str]| {
+    let refused = |sql: &str, expected: &[&str]| {
         database.sql(sql);
         let output = database.load("yellow", 2021, 1, source).output().unwrap();
         let error = refusal(&output, 78);
-        said.iter().for_each(|part| assert!(error.contains(part), "no {part:?} in {error}"));
+        expected.iter().for_each(|part| assert!(error.contains(part), "no {part:?} in {error}"));
         assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata"), "0");
     };
     refused(
         "CREATE FUNCTION drop_some() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              IF NEW.passenger_count = 3 THEN RETURN NULL; END IF; RETURN NEW; END $$; \
          CREATE TRIGGER only_three BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION drop_some()",
-        &["were dropped by one of its triggers: only_three", "the triggers only_three must see the rows"],
+        &["its triggers dropped", "rows: only_three", "the triggers only_three must fire for the rows"],
     );
     database.sql("ALTER TABLE yellow_tripdata DISABLE TRIGGER only_three");
     json(&database.load("yellow", 2021, 1, source).output().unwrap());
@@ -153,10 +155,10 @@ fn triggers_and_rules_that_drop_rows_are_named() {
          CREATE TRIGGER keeps BEFORE DELETE ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION keep()",
     );
     let mut replace = database.reload("yellow", 2021, 1, source);
-    let said = refusal(&replace.args(["--if-loaded", "replace"]).output().unwrap(), 78);
+    let stderr = refusal(&replace.args(["--if-loaded", "replace"]).output().unwrap(), 78);
     assert!(
-        said.contains("were not deleted from public.yellow_tripdata, which has triggers: keeps"),
-        "{said}"
+        stderr.contains("were not deleted from public.yellow_tripdata, which has triggers: keeps"),
+        "{stderr}"
     );
     database.sql(
         "DROP TRIGGER keeps ON yellow_tripdata; DROP TABLE public_partitions.yellow_tripdata_2021_01; \
@@ -194,9 +196,9 @@ fn a_member_of_the_owning_role_attaches_and_others_merge() {
         let output = command.args(["--if-loaded", how]).env("DATABASE_URL", url).output().unwrap();
         (json(&output), String::from_utf8(output.stderr).unwrap())
     };
-    let (loaded, said) = load("table_stranger", "merge");
+    let (loaded, stderr) = load("table_stranger", "merge");
     assert_eq!(loaded["rows_inserted"], 3001);
-    assert!(said.contains("only the owner, table_owner, can attach partitions"), "{said}");
+    assert!(stderr.contains("only the owner, table_owner, can attach partitions"), "{stderr}");
     assert_eq!(partitions(&database), ["yellow_tripdata_default 3001"]);
     let (loaded, _) = load("table_member", "merge");
     assert_eq!(loaded["rows_matched"], 3001);
@@ -211,7 +213,7 @@ fn a_member_of_the_owning_role_attaches_and_others_merge() {
 }
 
 #[test]
-fn where_moved_rows_would_be_missed_a_new_month_is_merged() {
+fn foreign_keys_and_publications_make_a_new_month_merge() {
     let folder = tempfile::tempdir().unwrap();
     write_neighbours(folder.path());
     let source = folder.path().to_str().unwrap();
@@ -227,7 +229,7 @@ fn where_moved_rows_would_be_missed_a_new_month_is_merged() {
         assert_eq!(rows, "4080 4080", "{name}");
         (database, String::from_utf8(output.stderr).unwrap())
     };
-    let (database, said) = loaded(
+    let (database, stderr) = loaded(
         "referred_to",
         "ALTER TABLE yellow_tripdata ADD PRIMARY KEY (unique_row_id, tpep_pickup_datetime); \
          CREATE TABLE notes (id text, at timestamp, \
@@ -235,15 +237,15 @@ fn where_moved_rows_would_be_missed_a_new_month_is_merged() {
          INSERT INTO notes SELECT unique_row_id, tpep_pickup_datetime FROM yellow_tripdata \
              WHERE tpep_pickup_datetime < '2021-02-01'",
     );
-    assert!(said.contains("foreign keys of notes refer to the table"), "{said}");
+    assert!(stderr.contains("foreign keys of notes reference the table"), "{stderr}");
     assert_eq!(database.value("SELECT count(*) FROM notes"), "40");
     let publication =
         "CREATE PUBLICATION p FOR TABLE yellow_tripdata WITH (publish_via_partition_root = true)";
-    assert!(loaded("published", publication).1.contains("the publications p publish its rows via the table"));
+    assert!(loaded("published", publication).1.contains("the publications p use publish_via_partition_root"));
 }
 
 #[test]
-fn a_changed_file_that_matches_nothing_is_counted_with_the_rows_that_were_there() {
+fn a_changed_file_without_matches_is_counted_with_the_existing_rows() {
     let database = Database::new("changed_wholly");
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();
@@ -252,7 +254,7 @@ fn a_changed_file_that_matches_nothing_is_counted_with_the_rows_that_were_there(
     write_month(folder.path(), "2021-01", &yellow_csv(1000, "2021-01").replace(".5,3,", ".25,3,"));
     let changed = json(&database.load("yellow", 2021, 1, source).output().unwrap());
     assert_eq!((&changed["rows_inserted"], &changed["rows_in_period"]), (&1000.into(), &3000.into()));
-    // a generated column, and one that only a trigger fills
+    // a generated column is filled by the server
     database.sql(
         "ALTER TABLE yellow_tripdata ADD twice float8 GENERATED ALWAYS AS (coalesce(fare_amount, 0) * 2) STORED NOT NULL",
     );

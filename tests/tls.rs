@@ -1,5 +1,5 @@
-//! Connections as libpq makes them: TLS in its modes against a real server with certificates made here, and settings from all the
-//! places that it looks at.
+//! Connections as libpq makes them: the TLS modes, against a real server with certificates created here, and
+//! settings from all the sources that libpq reads.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{OwnServer, json, refusal, taxi};
 
-/// A CA, and what it signs.
+/// A certificate authority.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -43,7 +43,7 @@ impl Authority {
     }
 }
 
-/// A server of its own that speaks TLS.
+/// A separate server with TLS.
 struct Secure {
     server: OwnServer,
     folder: tempfile::TempDir,
@@ -52,7 +52,7 @@ struct Secure {
 }
 
 impl Secure {
-    /// With this certificate; `rules` come before those that let the owner in.
+    /// Starts a server with this certificate. `rules` come first in its pg_hba.conf.
     fn start(signed: &Signed, client_ca: &str, rules: &str) -> Self {
         let server = OwnServer::new();
         let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
@@ -89,7 +89,7 @@ impl Secure {
         path
     }
 
-    /// Says in a flow whether its session is encrypted.
+    /// Returns a command that runs a flow, whose result is whether its session is encrypted.
     fn ask(&self, home: &Path, parameters: &str) -> Command {
         let flow = self.file(
             "flow.yaml",
@@ -111,8 +111,8 @@ fn answer(command: &mut Command) -> Value {
 }
 
 #[test]
-fn every_mode_asks_for_what_libpq_says() {
-    let (authority, stranger) = (Authority::new("ours"), Authority::new("theirs"));
+fn every_sslmode_works_as_in_libpq() {
+    let (authority, other_authority) = (Authority::new("ours"), Authority::new("theirs"));
     let secure = Secure::start(
         &authority.sign("server", &["localhost"], 2099),
         &authority.pem,
@@ -122,12 +122,12 @@ fn every_mode_asks_for_what_libpq_says() {
     );
     let roles = "CREATE ROLE plain LOGIN SUPERUSER PASSWORD 'pw'; CREATE ROLE secret LOGIN SUPERUSER PASSWORD 'pw'; \
                  CREATE ROLE certified LOGIN SUPERUSER";
-    let made = secure.server.taxi(&["psql", "-q", "-c", roles]).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
+    let created = secure.server.taxi(&["psql", "-q", "-c", roles]).output().unwrap();
+    assert!(created.status.success(), "{created:?}");
     let home = tempfile::tempdir().unwrap();
-    let ours = secure.file("ours.pem", &authority.pem, 0o644);
-    let theirs = secure.file("theirs.pem", &stranger.pem, 0o644);
-    let (ours, theirs) = (ours.display(), theirs.display());
+    let trusted_ca = secure.file("ours.pem", &authority.pem, 0o644);
+    let other_ca = secure.file("theirs.pem", &other_authority.pem, 0o644);
+    let (trusted_ca, other_ca) = (trusted_ca.display(), other_ca.display());
     let as_secret = "user=secret password=pw";
     let as_plain = "user=plain password=pw";
     for (parameters, encrypted) in [
@@ -138,8 +138,8 @@ fn every_mode_asks_for_what_libpq_says() {
         (format!("host=localhost {as_plain} sslmode=disable"), false),
         (format!("host=localhost {as_secret} sslmode=require"), true),
         (format!("host=localhost {as_secret} sslmode=require channel_binding=require"), true),
-        (format!("host=127.0.0.1 {as_secret} sslmode=verify-ca sslrootcert={ours}"), true),
-        (format!("host=localhost {as_secret} sslmode=verify-full sslrootcert={ours}"), true),
+        (format!("host=127.0.0.1 {as_secret} sslmode=verify-ca sslrootcert={trusted_ca}"), true),
+        (format!("host=localhost {as_secret} sslmode=verify-full sslrootcert={trusted_ca}"), true),
     ] {
         let row = answer(&mut secure.ask(home.path(), &parameters));
         assert_eq!(row["ssl"], encrypted, "{parameters}: {row}");
@@ -147,22 +147,22 @@ fn every_mode_asks_for_what_libpq_says() {
             assert_eq!(row["version"], "TLSv1.3");
         }
     }
-    for (parameters, code, said) in [
-        (format!("host=localhost {as_secret} sslmode=disable"), 77, "refused the user or the password"),
-        (format!("host=localhost {as_plain} sslmode=require"), 77, "refused the user or the password"),
+    for (parameters, code, expected) in [
+        (format!("host=localhost {as_secret} sslmode=disable"), 77, "rejected the user or the password"),
+        (format!("host=localhost {as_plain} sslmode=require"), 77, "rejected the user or the password"),
         (
-            format!("host=127.0.0.1 {as_secret} sslmode=verify-full sslrootcert={ours}"),
+            format!("host=127.0.0.1 {as_secret} sslmode=verify-full sslrootcert={trusted_ca}"),
             78,
-            "takes the host's name",
+            "a host name that the certificate contains",
         ),
         (
-            format!("host=localhost {as_secret} sslmode=verify-ca sslrootcert={theirs}"),
+            format!("host=localhost {as_secret} sslmode=verify-ca sslrootcert={other_ca}"),
             78,
             "the file of the CA",
         ),
-        // a root certificate that is named is one to be held to
+        // with a root certificate, require verifies like verify-ca
         (
-            format!("host=localhost {as_secret} sslmode=require sslrootcert={theirs}"),
+            format!("host=localhost {as_secret} sslmode=require sslrootcert={other_ca}"),
             78,
             "the file of the CA",
         ),
@@ -172,11 +172,11 @@ fn every_mode_asks_for_what_libpq_says() {
         (format!("host=localhost {as_plain} channel_binding=require"), 77, "channel binding"),
     ] {
         let error = refusal(&secure.ask(home.path(), &parameters).output().unwrap(), code);
-        assert!(error.contains(said), "{parameters}: {error}");
+        assert!(error.contains(expected), "{parameters}: {error}");
         assert!(!error.contains("password=pw"), "{error}");
     }
 
-    // a certificate of the client's, named or in its place
+    // a client certificate, from a parameter or from its default path
     let certified = authority.sign("certified", &[], 2099);
     let certificate = secure.file("me.crt", &certified.certificate, 0o644);
     let key = secure.file("me.key", &certified.key, 0o600);
@@ -188,17 +188,16 @@ fn every_mode_asks_for_what_libpq_says() {
     fs::copy(&certificate, own.join("postgresql.crt")).unwrap();
     fs::copy(&key, own.join("postgresql.key")).unwrap();
     fs::write(own.join("root.crt"), &authority.pem).unwrap();
-    let found = secure.ask(home.path(), "host=localhost user=certified sslmode=verify-full");
-    assert_eq!(answer(&mut { found })["name"], "certified");
+    let from_home = secure.ask(home.path(), "host=localhost user=certified sslmode=verify-full");
+    assert_eq!(answer(&mut { from_home })["name"], "certified");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let error = refusal(&secure.ask(home.path(), &named).output().unwrap(), 78);
-    assert!(error.contains("others may read the key") && error.contains("chmod 600"), "{error}");
+    assert!(error.contains("other users can access the key") && error.contains("chmod 600"), "{error}");
 
-    // a signal ends the statement of a session that only TLS may have
-    settings_come_from_where_libpq_looks(&secure);
+    settings_come_from_the_sources_of_libpq(&secure);
 }
 
-fn settings_come_from_where_libpq_looks(secure: &Secure) {
+fn settings_come_from_the_sources_of_libpq(secure: &Secure) {
     let home = tempfile::tempdir().unwrap();
     let port = secure.port.to_string();
     let ask = |variables: &[(&str, &str)]| {
@@ -212,7 +211,7 @@ fn settings_come_from_where_libpq_looks(secure: &Secure) {
     let mounted = secure.file("password", "pw\n", 0o600);
     assert_eq!(with(&[("PGPASSWORD_FILE", mounted.to_str().unwrap())])["name"], "secret");
 
-    // a password file, which nobody else may read
+    // a password file, which other users must not be able to read
     let line = format!("other:*:*:*:no\nlocalhost:{port}:ny_taxi:secret:pw\n");
     let passfile = secure.file("pgpass", &line, 0o600);
     assert_eq!(with(&[("PGPASSFILE", passfile.to_str().unwrap())])["name"], "secret");
@@ -220,9 +219,12 @@ fn settings_come_from_where_libpq_looks(secure: &Secure) {
     assert_eq!(with(&[])["name"], "secret");
     fs::set_permissions(home.path().join(".pgpass"), fs::Permissions::from_mode(0o644)).unwrap();
     let error = refusal(&ask(&base).output().unwrap(), 77);
-    assert!(error.contains(".pgpass was not used, since others may read it: chmod 600"), "{error}");
+    assert!(
+        error.contains(".pgpass was ignored because other users can access it: run 'chmod 600"),
+        "{error}"
+    );
 
-    // a service, whose settings go before the environment's, and behind the URL's
+    // a service: its settings override those of the environment, and those of the URL override the service
     let service = format!(
         "[trips]\nhost=localhost\nport={port}\ndbname=ny_taxi\nuser=secret\npassword=pw\nsslmode=require\n"
     );
@@ -234,13 +236,13 @@ fn settings_come_from_where_libpq_looks(secure: &Secure) {
         ("PGSSLMODE", "disable"),
     ];
     assert_eq!(answer(&mut ask(&variables))["ssl"], true);
-    let mut over = ask(&variables);
-    over.env("DATABASE_URL", "service=trips user=plain sslmode=disable");
-    assert_eq!(answer(&mut over)["name"], "plain");
+    let mut overriding = ask(&variables);
+    overriding.env("DATABASE_URL", "service=trips user=plain sslmode=disable");
+    assert_eq!(answer(&mut overriding)["name"], "plain");
     let error = refusal(&ask(&[("PGSERVICE", "trip"), variables[0]]).output().unwrap(), 78);
-    assert!(error.contains("there is no service \"trip\" in"), "{error}");
+    assert!(error.contains("cannot find the service \"trip\""), "{error}");
 
-    // the first of several hosts that is there
+    // the first of several hosts that can be reached
     let mut several = secure.ask(home.path(), "user=plain password=pw application_name=mine sslmode=disable");
     several
         .env("PGHOST", "127.0.0.1,localhost")
@@ -264,7 +266,7 @@ fn an_expired_certificate_is_refused() {
         error.contains("the certificate of the database at localhost") && error.contains("xpired"),
         "{error}"
     );
-    // who does not look at it gets in
+    // a connection that does not verify the certificate succeeds
     let row = answer(
         &mut secure.ask(home.path(), &format!("host=localhost user=taxi password={}", secure.password)),
     );

@@ -1,7 +1,8 @@
-//! Compares `taxi load` with the other ways to do the same job, in one run: interleaved, with a fresh target for
-//! each loader, reported as medians.
+//! Compares `taxi load` with the other ways to do the same job, in one run: interleaved, with a fresh target
+//! for each loader, reported as medians.
 //!
-//! `cargo bench --bench side_by_side -- --help` lists the options. Prints a table to stderr and one JSON object to stdout.
+//! `cargo bench --bench side_by_side -- --help` lists the options. Prints a table to stderr and one JSON
+//! object to stdout.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,22 +10,22 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "a benchmark that fails says so by panicking, and prints"
+    reason = "a failed benchmark panics, and results are printed"
 )]
 
+mod baselines;
 #[path = "../../tests/support/http.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod http;
 mod month;
-mod rivals;
 mod server;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use baselines::{Loader, Timed};
 use clap::Parser;
 use month::Month;
-use rivals::{Loader, Timed};
 use server::Server;
 
 /// Compares the time of taxi with other loaders: interleaved, a fresh database for each, medians.
@@ -96,26 +97,26 @@ fn main() {
     let source = http::Server::folder(&months);
 
     let mut results: BTreeMap<String, f64> = BTreeMap::new();
-    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let is_selected = |part: Part| args.only.is_empty() || args.only.contains(&part);
     for (name, stock) in [("stock", true), ("tuned", false)] {
         let server = Server::start(stock);
-        if wanted(Part::Month) {
+        if is_selected(Part::Month) {
             one_month(&server, &scale, &months, &source.address, name, &mut results);
         }
-        if !stock && wanted(Part::Memory) {
+        if !stock && is_selected(Part::Memory) {
             memory(&server, &scale, &mut results);
         }
-        if !stock && wanted(Part::Growth) {
+        if !stock && is_selected(Part::Growth) {
             growth(&server, &scale, &months, &source.address, &mut results);
         }
-        if !stock && wanted(Part::Flow) {
+        if !stock && is_selected(Part::Flow) {
             flows(&server, &scale, &months, &source.address, &mut results);
         }
-        if !stock && wanted(Part::Backfill) {
+        if !stock && is_selected(Part::Backfill) {
             backfills(&server, &scale, &months, &mut results);
         }
     }
-    if wanted(Part::Overhead) {
+    if is_selected(Part::Overhead) {
         overhead(&months, &mut results);
     }
     println!("{}", serde_json::to_string(&results).unwrap());
@@ -176,8 +177,8 @@ fn growth(server: &Server, scale: &Scale, months: &Path, address: &str, results:
         }
         let line: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.1}")).collect();
         eprintln!("  {:<10} {}", loader.name(), line.join(" "));
-        // the machine's noise is larger than the growth per month, so compare the first three months with the last
-        // three
+        // the machine's noise is larger than the growth per month, so compare the first three months with the
+        // last three
         let edge = 3;
         let ratio = median(&seconds[seconds.len() - edge..]) / median(&seconds[..edge]);
         results.insert(format!("growth: {}, last / first", loader.name()), ratio);
@@ -210,10 +211,10 @@ fn flows(server: &Server, scale: &Scale, months: &Path, address: &str, results: 
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for _ in 0..scale.rounds {
         let url = server.fresh_database();
-        let tasks = rivals::flow(&url, "examples/flows/wget_copy_merge.yaml", &own_tasks, programs.path());
+        let tasks = baselines::flow(&url, "examples/flows/wget_copy_merge.yaml", &own_tasks, programs.path());
         times.entry("flow of shell and SQL").or_default().push(tasks.seconds);
         let url = server.fresh_database();
-        let pipeline = rivals::flow(&url, "pipelines/postgres_taxi.yaml", &built_in, programs.path());
+        let pipeline = baselines::flow(&url, "pipelines/postgres_taxi.yaml", &built_in, programs.path());
         times.entry("built-in pipeline, taxi run").or_default().push(pipeline.seconds);
         let load = Loader::Taxi.load(&server.fresh_database(), address, &file, &month);
         times.entry("built-in pipeline, taxi load").or_default().push(load.seconds);
@@ -230,8 +231,8 @@ fn flows(server: &Server, scale: &Scale, months: &Path, address: &str, results: 
 /// Possible bandwidths of a connection to a distant server.
 const LIMITS_BYTES_PER_SECOND: [u64; 2] = [5_000_000, 1_000_000];
 
-/// Runs backfills with one job and with several jobs, in turn: from a source without a bandwidth limit, and from
-/// sources that limit each connection.
+/// Runs backfills with one job and with several jobs, in turn: from a source without a bandwidth limit, and
+/// from sources that limit each connection.
 fn backfills(server: &Server, scale: &Scale, months: &Path, results: &mut BTreeMap<String, f64>) {
     let longest = scale.backfill_months.max(scale.limited_months);
     (0..longest).for_each(|index| _ = Month::nth(index, scale.rows).write(months));
@@ -247,7 +248,8 @@ fn backfills(server: &Server, scale: &Scale, months: &Path, results: &mut BTreeM
         let mut times: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
         for _ in 0..if limit.is_some() { 1 } else { scale.rounds } {
             for jobs in jobs {
-                let timed = rivals::backfill(&server.fresh_database(), &site.address, &first, &last, *jobs);
+                let timed =
+                    baselines::backfill(&server.fresh_database(), &site.address, &first, &last, *jobs);
                 times.entry(*jobs).or_default().push(timed.seconds);
             }
         }
@@ -294,7 +296,7 @@ fn overhead(months: &Path, results: &mut BTreeMap<String, f64>) {
         let url = server.fresh_database();
         let timed = Loader::Taxi.load(&url, &source.address, &file, &month);
         outside.push(timed.seconds - timed.phases);
-        help.push(rivals::time(std::process::Command::new(rivals::TAXI).arg("--help")).seconds);
+        help.push(baselines::time(std::process::Command::new(baselines::TAXI).arg("--help")).seconds);
     }
     eprintln!(
         "\nbesides its phases a load takes {:.0} ms; --help {:.0} ms",

@@ -1,8 +1,9 @@
 //! Generates months of yellow trips, shaped like the published ones. Every call generates the same rows.
 //!
-//! Trips are ordered by pickup time, with some jitter. The last 5 % of the rows are a separate block with empty
-//! cells. A few pickups lie outside the month, by eleven years or by less than an hour. Amounts are written like
-//! `.20`, `8` and `11.8`. Lines end in CRLF. 1.37 million rows make about 25 MB gzipped and 120 MB of CSV.
+//! Trips are ordered by pickup time, with some jitter. The last 5 % of the rows are a separate block with
+//! empty cells. A few pickups lie outside the month, by eleven years or by less than an hour. Amounts are
+//! written like `.20`, `8` and `11.8`. Lines end in CRLF. 1.37 million rows make about 25 MB gzipped and 120
+//! MB of CSV.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

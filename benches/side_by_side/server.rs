@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::NoTls;
 
-use crate::rivals::TAXI;
+use crate::baselines::TAXI;
 
 /// PostgreSQL's defaults for the settings that taxi changes.
 const STOCK: [(&str, &str); 7] = [
@@ -52,8 +52,8 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Returns the URL of a new, empty database. Drops the previous one, and runs a CHECKPOINT to flush what it
-    /// left to be written.
+    /// Returns the URL of a new, empty database. Drops the previous one, and runs a CHECKPOINT to flush what
+    /// it left to be written.
     pub(crate) fn fresh_database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         self.sql(&self.url, &format!("DROP DATABASE IF EXISTS bench_{}", number.saturating_sub(1)));

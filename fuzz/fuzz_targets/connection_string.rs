@@ -1,4 +1,4 @@
-//! No text makes the reading of a connection string panic; what is read names a place.
+//! Parsing a connection string never panics. A valid string has an address, and an error has a message.
 
 #![no_main]
 

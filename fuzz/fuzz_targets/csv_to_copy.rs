@@ -1,5 +1,6 @@
-//! A file that the load takes is, row by row, what the server's COPY makes of it. `TAXI_FUZZ_DATABASE` names the judge, a
-//! database of which nothing is kept; without one only panics and hangs are found.
+//! The rows of a file that a load accepts equal the rows that the server's COPY reads from it.
+//! `TAXI_FUZZ_DATABASE` names the database to use as the oracle; it is not changed. Without it, the target
+//! finds only panics and hangs.
 
 #![no_main]
 
@@ -8,16 +9,16 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
-#[path = "../../tests/support/judge.rs"]
-mod judge;
+#[path = "../../tests/support/oracle.rs"]
+mod oracle;
 
-static JUDGE: LazyLock<Option<judge::Judge>> =
-    LazyLock::new(|| std::env::var("TAXI_FUZZ_DATABASE").ok().map(|url| judge::Judge::new(&url)));
+static ORACLE: LazyLock<Option<oracle::Oracle>> =
+    LazyLock::new(|| std::env::var("TAXI_FUZZ_DATABASE").ok().map(|url| oracle::Oracle::new(&url)));
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 fuzz_target!(|lines: &[u8]| {
-    match &*JUDGE {
-        Some(judge) => _ = judge.compare(lines),
-        None => _ = RUNTIME.block_on(judge::encode(&[b"a,b,c\n", lines].concat())),
+    match &*ORACLE {
+        Some(oracle) => _ = oracle.compare(lines),
+        None => _ = RUNTIME.block_on(oracle::encode(&[b"a,b,c\n", lines].concat())),
     }
 });

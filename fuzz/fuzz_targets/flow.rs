@@ -1,4 +1,4 @@
-//! No text makes the reading of a flow panic or hang, and what is wrong with it can be said.
+//! Checking a flow never panics or hangs, and its faults have messages.
 
 #![no_main]
 

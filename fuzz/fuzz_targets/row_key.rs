@@ -1,4 +1,5 @@
-//! No cell makes the encoder panic; what it takes it takes again in the server's own text, with the same value and key.
+//! The encoder never panics. It accepts the server's text form of each accepted cell, with the same value and
+//! the same key.
 
 #![no_main]
 
@@ -27,7 +28,7 @@ fn row(cell: &[u8], column_type: ColumnType) -> Option<Vec<u8>> {
         filename_column: "file".to_owned(),
     };
     let header = ByteRecord::from(vec!["cell"]);
-    let mut encoder = RowEncoder::new(&columns, &computed, "cell", &header).expect("the header is sound");
+    let mut encoder = RowEncoder::new(&columns, &computed, "cell", &header).expect("the header is valid");
     let mut tuple = Vec::new();
     encoder.encode(&ByteRecord::from(vec![cell]), &mut tuple).ok().map(|_| tuple)
 }

@@ -1,7 +1,6 @@
 -- Version 4: the rows that a load rejected, and an order of the runs that does not depend on clocks.
--- Locks: the run history, until the transaction ends. The lock is taken first, so that the upgrade waits for a
--- load of an older version, and does not collide with it halfway. Must not be run again: the recorded version
--- prevents it.
+-- Locks: the run history, until the transaction ends. The lock is taken first, so that the upgrade waits for a load
+-- of an older version before it changes anything. Must not be run again: the recorded version prevents it.
 LOCK TABLE taxi_etl.runs IN ACCESS EXCLUSIVE MODE;
 
 CREATE TABLE taxi_etl.rejects (

@@ -1,5 +1,5 @@
--- The green trips, partitioned by the month of the pickup. Loads add one partition a month.
--- Locks: nothing that exists. Not to be run again: it fails if the table exists.
+-- The green trips, partitioned by the month of the pickup. The first load of a month adds its partition.
+-- Locks: nothing that exists. Cannot be run again: it fails if the table exists.
 CREATE TABLE {{ table }} (
     unique_row_id          text,
     filename               text,

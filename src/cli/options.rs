@@ -58,7 +58,7 @@ pub(crate) struct RetryArgs {
     pub(crate) retries: u32,
 }
 
-/// How a command that loads files or runs a flow reports.
+/// How a command that loads files or runs a flow reports its progress and its result.
 #[derive(Args, Debug)]
 pub(crate) struct DeliveryArgs {
     /// How to print the result.

@@ -1,5 +1,5 @@
 //! The values of options: how they are parsed, and their defaults. An empty text, as from an environment variable
-//! that is set to nothing, means the default.
+//! that is set but empty, means the default.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) const DEFAULT_LOCK_TIMEOUT: &str = "60s";
 pub(crate) const DEFAULT_IDLE_TIMEOUT: &str = "60s";
 /// Default number of retries after a failed request to the source.
 pub(crate) const DEFAULT_RETRIES: &str = "5";
-const MOST_RETRIES: u32 = 100;
+const MAX_RETRIES: u32 = 100;
 
 /// Parses a lock timeout.
 pub(crate) fn lock_timeout(text: &str) -> Result<Duration, String> {
@@ -38,8 +38,8 @@ pub(crate) fn idle_timeout(text: &str) -> Result<Duration, String> {
 pub(crate) fn retries(text: &str) -> Result<u32, String> {
     let count = if text.is_empty() { DEFAULT_RETRIES } else { text }.parse().ok();
     count
-        .filter(|count| *count <= MOST_RETRIES)
-        .ok_or_else(|| format!("this is no number up to {MOST_RETRIES}"))
+        .filter(|count| *count <= MAX_RETRIES)
+        .ok_or_else(|| format!("expected a whole number from 0 to {MAX_RETRIES}"))
 }
 
 /// Parses a duration: a number of seconds, or a text such as `90s`, `5m`, `1h 30m` or `PT5M`.
@@ -47,11 +47,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    let duration: SignedDuration = text.parse().map_err(|_| "this is no time like 90s or 5m".to_owned())?;
-    duration.try_into().map_err(|_| "a time is not negative".to_owned())
+    let duration: SignedDuration =
+        text.parse().map_err(|_| "expected a time such as 90s or 5m".to_owned())?;
+    duration.try_into().map_err(|_| "the time must not be negative".to_owned())
 }
 
-/// Parses a taxi type: one of those that the built-in flow knows.
+/// Parses a taxi type: one of those that the built-in flow supports.
 pub(crate) fn taxi(text: &str) -> Result<String, String> {
     let known = taxi_types()?;
     match known.iter().any(|known| known == text) {
@@ -64,7 +65,7 @@ pub(crate) fn taxi(text: &str) -> Result<String, String> {
 pub(crate) fn taxi_or_all(text: &str) -> Result<String, String> {
     match text {
         "all" => Ok(text.to_owned()),
-        _ => taxi(text).map_err(|known| format!("{known}, all")),
+        _ => taxi(text).map_err(|message| format!("{message}, all")),
     }
 }
 
@@ -119,7 +120,7 @@ impl FromStr for First {
         match (text.parse(), text.parse::<RangeDate>()) {
             (Ok(month), _) => Ok(Self::Month(month)),
             (Err(_), Ok(date)) => Ok(Self::Date(date)),
-            (Err(why), Err(_)) => Err(why),
+            (Err(message), Err(_)) => Err(message),
         }
     }
 }
@@ -144,7 +145,7 @@ impl FromStr for Last {
             ("latest", ..) => Ok(Self::Latest),
             (_, Ok(month), _) => Ok(Self::Month(month)),
             (_, Err(_), Ok(date)) => Ok(Self::Date(date)),
-            (_, Err(why), Err(_)) => Err(format!("{why}, nor \"latest\"")),
+            (_, Err(message), Err(_)) => Err(format!("{message} or \"latest\"")),
         }
     }
 }
@@ -193,7 +194,7 @@ impl FromStr for MonthOfYear {
         match text.parse() {
             Ok(number @ 1..=12) => Ok(Self::Number(number)),
             _ if text == "previous" => Ok(Self::Previous),
-            _ => Err("this is not a month from 1 to 12, nor \"previous\"".to_owned()),
+            _ => Err("expected a month from 1 to 12 or \"previous\"".to_owned()),
         }
     }
 }

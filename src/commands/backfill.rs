@@ -40,15 +40,15 @@ pub(crate) async fn run(
         if !may_connect {
             return Err(Error::new(
                 Kind::Configuration,
-                "the embedded server, which holds the ledger, is stopped",
+                "a dry run needs the ledger, but the embedded server is stopped",
             )
-            .hint("bring it up with 'taxi up': a plan starts nothing"));
+            .hint("start the server with 'taxi up'; a dry run does not start it"));
         }
-        let client = target::look(database, provisioner, report.as_ref());
+        let client = target::open_read_only(database, provisioner, report.as_ref());
         return match interrupt.or(client).await? {
             Some((settings, client)) => {
-                let previewing = preview(&plans, Some(&client), &options, &report);
-                interrupt.or(session::while_answering(&settings, previewing)).await
+                let planned = preview(&plans, Some(&client), &options, &report);
+                interrupt.or(session::while_answering(&settings, planned)).await
             }
             None => interrupt.or(preview(&plans, None, &options, &report)).await,
         };
@@ -58,8 +58,8 @@ pub(crate) async fn run(
     let to_latest = args.to == Last::Latest;
     let backfill =
         Backfill { settings, options, jobs: args.jobs.into(), fail_fast: args.fail_fast, to_latest };
-    let ended = backfill.run(plans, sessions, interrupt, report).await?;
-    summarize(ended, to_latest, interrupt.raised())
+    let results = backfill.run(plans, sessions, interrupt, report).await?;
+    summarize(results, to_latest, interrupt.raised())
 }
 
 /// The plans of the range, one taxi type after the other.
@@ -67,13 +67,12 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
     let flow = Flow::builtin(plan::PIPELINE)?;
     let source = settings::source_base(args.run.source.as_ref())?;
-    let of_months =
-        || Error::new(Kind::Usage, "a range of months goes from a month to a month, like 2021-01");
-    let First::Month(first) = args.from else { return Err(of_months()) };
+    let not_months = || Error::new(Kind::Usage, "--from and --to must be months like 2021-01, not dates");
+    let First::Month(first) = args.from else { return Err(not_months()) };
     let last = match args.to {
         Last::Month(month) => month,
         Last::Latest => Month::previous(),
-        Last::Date(_) => return Err(of_months()),
+        Last::Date(_) => return Err(not_months()),
     };
     let plan = |taxi: &str| {
         let months = first.to(last);
@@ -86,12 +85,14 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
         plans.extend(plan(taxi)?);
     }
     if plans.is_empty() {
-        return usage(format!("there is no month from {first} to {last}"));
+        return usage(format!("the range from {first} to {last} contains no months"));
     }
     match args.index {
         None => Ok(plans),
         Some(index) if index < plans.len() => Ok(vec![plans.swap_remove(index)]),
-        Some(index) => usage(format!("the range has {} months, none with the index {index}", plans.len())),
+        Some(index) => {
+            usage(format!("no month with the index {index}: the range has {} months", plans.len()))
+        }
     }
 }
 
@@ -110,18 +111,19 @@ struct BackfillSummary {
     error: Option<Failure>,
 }
 
-/// Sums up the results of all plans. `raised` is the signal that interrupted the backfill, if there was one.
-fn summarize(ended: Vec<PlanResult>, to_latest: bool, raised: Option<Error>) -> Result<CommandOutput> {
-    let tolerated = if to_latest { not_published_yet(&ended) } else { vec![false; ended.len()] };
-    let (summaries, errors): (Vec<FileSummary>, Vec<Option<Error>>) = ended.into_iter().unzip();
+/// Summarizes the results of all plans. `raised` is the signal that interrupted the backfill, if there was
+/// one.
+fn summarize(results: Vec<PlanResult>, to_latest: bool, raised: Option<Error>) -> Result<CommandOutput> {
+    let tolerated = if to_latest { not_published_yet(&results) } else { vec![false; results.len()] };
+    let (summaries, errors): (Vec<FileSummary>, Vec<Option<Error>>) = results.into_iter().unzip();
     let failed: Vec<(&str, Error)> = std::iter::zip(&summaries, errors)
         .zip(tolerated)
         .filter(|(_, tolerated)| !tolerated)
         .filter_map(|((summary, error), _)| Some((summary.filename.as_str(), error?)))
         .collect();
-    let ended_early =
+    let is_incomplete =
         |summary: &FileSummary| matches!(summary.status, Outcome::NotBegun | Outcome::Cancelled);
-    let error = match raised.filter(|_| summaries.iter().any(ended_early)) {
+    let error = match raised.filter(|_| summaries.iter().any(is_incomplete)) {
         Some(signal) => Some(signal),
         None if failed.is_empty() => None,
         None => Some(failure::of_several(&failed, summaries.len(), "files were not loaded")),
@@ -147,13 +149,14 @@ fn summarize(ended: Vec<PlanResult>, to_latest: bool, raised: Option<Error>) -> 
 }
 
 /// Marks the files that the source does not have yet: the unpublished months at the end of each taxi type's range.
-/// If no month of a taxi type is published, none is marked: a late publisher is then not the cause.
-fn not_published_yet(ended: &[PlanResult]) -> Vec<bool> {
+/// If no month of a taxi type is published, marks none of them: a publication delay is then not the cause.
+fn not_published_yet(results: &[PlanResult]) -> Vec<bool> {
     let missing = |(summary, _): &PlanResult| summary.status == Outcome::NotPublished;
-    let groups = ended.chunk_by(|(one, _), (other, _)| one.taxi == other.taxi);
-    let mut tolerated = Vec::with_capacity(ended.len());
+    let groups = results.chunk_by(|(a, _), (b, _)| a.taxi == b.taxi);
+    let mut tolerated = Vec::with_capacity(results.len());
     for group in groups {
-        let published = group.iter().rposition(|ended| !missing(ended)).map_or(group.len(), |last| last + 1);
+        let published =
+            group.iter().rposition(|result| !missing(result)).map_or(group.len(), |last| last + 1);
         tolerated.extend((0..group.len()).map(|index| index >= published));
     }
     tolerated
@@ -170,7 +173,7 @@ fn text(summary: &BackfillSummary) -> String {
         ]
     });
     let table = table::text(Some(["file", "", "rows inserted", "rows matched", "seconds"]), rows, &[2, 3, 4]);
-    let counted = format!(
+    let totals = format!(
         "{} loaded, {} already loaded, {} not published, {} failed; {} rows inserted",
         summary.files_loaded,
         summary.files_skipped,
@@ -178,7 +181,7 @@ fn text(summary: &BackfillSummary) -> String {
         summary.files_failed,
         HumanCount(summary.rows_inserted)
     );
-    format!("{table}\n{counted}")
+    format!("{table}\n{totals}")
 }
 
 /// The planned actions of a backfill.
@@ -210,8 +213,8 @@ async fn preview(
     }
     let needed = files.iter().filter(|file| matches!(file.preview.action, Action::Load | Action::LoadAgain));
     let bytes_to_download = needed.filter_map(|file| file.preview.length_bytes).sum();
-    CommandOutput::new(&BackfillPreview { status: "planned", bytes_to_download, files }, |previewed| {
-        let rows = previewed.files.iter().map(|file| {
+    CommandOutput::new(&BackfillPreview { status: "planned", bytes_to_download, files }, |planned| {
+        let rows = planned.files.iter().map(|file| {
             let action = match file.preview.action {
                 Action::Load => "to be loaded",
                 Action::LoadAgain => "to be loaded again",
@@ -222,7 +225,7 @@ async fn preview(
             [file.filename.clone(), action.to_owned(), size.unwrap_or_default()]
         });
         let table = table::text(Some(["file", "", "size"]), rows, &[2]);
-        let bytes = HumanBytes(previewed.bytes_to_download);
+        let bytes = HumanBytes(planned.bytes_to_download);
         format!("{table}\n{bytes} to download")
     })
 }

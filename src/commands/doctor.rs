@@ -15,7 +15,8 @@ use crate::provision::Provisioner;
 use crate::report::failure::Failure;
 use crate::report::output::CommandOutput;
 
-/// The month whose file is requested from the source. The test data and the course's site both have it.
+/// The month whose file is requested from the source. Both the test data and the course's site have this
+/// file.
 const MONTH: (u16, u8) = (2021, 1);
 
 #[derive(Serialize)]
@@ -31,7 +32,7 @@ pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<C
     let flow = Flow::builtin(plan::PIPELINE)?;
     let base = settings::source_base(args.source.as_ref())?;
     let month = Month::new(MONTH.0, MONTH.1)
-        .ok_or_else(|| Error::new(Kind::Internal, "the month to look for is none"))?;
+        .ok_or_else(|| Error::new(Kind::Internal, "the month of the source check is invalid"))?;
     let plans = flow
         .taxi_types(&args.taxi)
         .into_iter()
@@ -40,12 +41,11 @@ pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<C
     let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
 
     let mut findings = Findings::default();
-    let given = settings::database(&args.database);
-    let settings = match given {
+    let settings = match settings::database(&args.database) {
         Ok(Some(settings)) => Some(settings),
         Ok(None) => embedded::check(provisioner, &mut findings).await,
         Err(error) => {
-            findings.fail("settings", &error, "put --database-url or the PG* variables right");
+            findings.fail("settings", &error, "correct --database-url or the PG* variables");
             None
         }
     };

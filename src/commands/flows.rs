@@ -40,32 +40,34 @@ struct FlowFault {
 
 /// Reads each flow and reports its faults.
 pub(crate) fn validate(files: &[PathBuf]) -> Result<CommandOutput> {
-    let mut checked = Vec::new();
-    let mut said = Vec::new();
+    let mut validated_files = Vec::new();
+    let mut messages = Vec::new();
     for path in files {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
         match Flow::check(&file, &text) {
-            Ok(flow) => checked.push(ValidatedFile { file, flow: Some(flow.name()), faults: Vec::new() }),
+            Ok(flow) => {
+                validated_files.push(ValidatedFile { file, flow: Some(flow.name()), faults: Vec::new() })
+            }
             Err(faults) => {
-                said.push(faults.to_string());
-                let found = faults.found.into_iter().map(|fault| FlowFault {
+                messages.push(faults.to_string());
+                let faults = faults.found.into_iter().map(|fault| FlowFault {
                     line: fault.position.line,
                     column: fault.position.column,
                     message: fault.message,
                 });
-                checked.push(ValidatedFile { file, flow: None, faults: found.collect() });
+                validated_files.push(ValidatedFile { file, flow: None, faults: faults.collect() });
             }
         }
     }
-    let error = (!said.is_empty()).then(|| Error::new(Kind::Configuration, said.join("\n")));
+    let error = (!messages.is_empty()).then(|| Error::new(Kind::Configuration, messages.join("\n")));
     let status = if error.is_some() { "failed" } else { "valid" };
-    let validated = Validated { status, files: checked, error: error.as_ref().map(Failure::of) };
-    let end = CommandOutput::new(&validated, |validated| {
-        let sound = validated.files.iter().filter_map(|file| Some((file, file.flow.as_ref()?)));
-        sound.map(|(file, flow)| format!("{}: {flow} is valid", file.file)).collect::<Vec<_>>().join("\n")
+    let validated = Validated { status, files: validated_files, error: error.as_ref().map(Failure::of) };
+    let output = CommandOutput::new(&validated, |validated| {
+        let valid = validated.files.iter().filter_map(|file| Some((file, file.flow.as_ref()?)));
+        valid.map(|(file, flow)| format!("{}: {flow} is valid", file.file)).collect::<Vec<_>>().join("\n")
     })?;
-    Ok(end.with_error(error))
+    Ok(output.with_error(error))
 }
 
 #[derive(Serialize)]
@@ -78,11 +80,11 @@ struct Topology {
 /// Draws the flow.
 pub(crate) fn show(args: &ShowArgs) -> Result<CommandOutput> {
     let flow = Flow::read(&args.flow)?;
-    let drawn =
+    let topology =
         Topology { flow: flow.name(), tree: topology::tree(&flow), mermaid: topology::mermaid(&flow) };
-    CommandOutput::new(&drawn, |drawn| match args.view {
-        View::Tree => drawn.tree.clone(),
-        View::Mermaid => drawn.mermaid.clone(),
+    CommandOutput::new(&topology, |topology| match args.view {
+        View::Tree => topology.tree.clone(),
+        View::Mermaid => topology.mermaid.clone(),
     })
 }
 
@@ -122,13 +124,13 @@ pub(crate) fn triggers(args: &TriggersArgs) -> Result<CommandOutput> {
         if listed.triggers.is_empty() {
             return format!("{} has no triggers", listed.flow);
         }
-        let one = |trigger: &Upcoming| {
+        let text = |trigger: &Upcoming| {
             let disabled = if trigger.disabled { " (disabled)" } else { "" };
             let lines = trigger.dates.iter().map(|date| format!("  {date}"));
             let lines: Vec<String> = lines.chain(trigger.crontab.clone()).collect();
             format!("{}{disabled}, {}\n{}", trigger.id, trigger.cron, lines.join("\n"))
         };
-        listed.triggers.iter().map(one).collect::<Vec<_>>().join("\n\n")
+        listed.triggers.iter().map(text).collect::<Vec<_>>().join("\n\n")
     })
 }
 
@@ -139,7 +141,7 @@ fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
         return Vec::new();
     }
     if trigger.cron.text.contains(['L', 'W', '#']) {
-        return vec!["# cron knows no L, W or #: run it from 'taxi backfill' or an orchestrator".to_owned()];
+        return vec!["# cron does not support L, W and #; use 'taxi backfill' or an orchestrator".to_owned()];
     }
     let path = std::path::absolute(flow).unwrap_or_else(|_| flow.to_owned());
     // cron turns an unescaped % into a newline

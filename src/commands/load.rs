@@ -49,9 +49,10 @@ fn month(args: &LoadArgs) -> Result<Month> {
         (MonthOfYear::Previous, Some(_)) => {
             Err(refuse("--year cannot be combined with --month previous, which sets the year"))
         }
-        (MonthOfYear::Number(_), None) => Err(refuse("--month needs --year")),
+        (MonthOfYear::Number(_), None) => Err(refuse("--month requires --year")),
         (MonthOfYear::Number(month), Some(year)) => {
-            Month::new(year, month).ok_or_else(|| refuse("this year does not exist"))
+            let invalid = || refuse(&format!("invalid value {year} for --year: expected a year up to 9999"));
+            Month::new(year, month).ok_or_else(invalid)
         }
     }
 }

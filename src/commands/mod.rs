@@ -23,18 +23,18 @@ use crate::report::output::CommandOutput;
 /// Runs the command, prints its output and returns the exit code.
 pub async fn run(cli: Cli) -> u8 {
     let mut delivery = Delivery::new(&cli.command);
-    let end = match delivery.open() {
+    let result = match delivery.open() {
         Ok(()) => dispatch(cli, &delivery).await,
         Err(error) => Err(error),
     };
-    delivery.deliver(end.unwrap_or_else(CommandOutput::failed))
+    delivery.deliver(result.unwrap_or_else(CommandOutput::failed))
 }
 
 async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error> {
     let provisioner = provisioner(cli.server);
     let report = delivery.report();
     let interrupt = Interrupt::listen()?;
-    let looking = report.as_ref();
+    let report_ref = report.as_ref();
     match cli.command {
         Command::Load(args) => load::run(args, &provisioner, &interrupt, report).await,
         Command::Backfill(args) => match &args.flow {
@@ -46,13 +46,13 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
         Command::Show(args) => flows::show(&args),
         Command::Triggers(args) => flows::triggers(&args),
         Command::Schema(_) => flows::json_schema(),
-        Command::Runs(args) => interrupt.or(runs::run(args, &provisioner, looking)).await,
-        Command::Verify(args) => interrupt.or(verify::run(args, &provisioner, looking)).await,
+        Command::Runs(args) => interrupt.or(runs::run(args, &provisioner, report_ref)).await,
+        Command::Verify(args) => interrupt.or(verify::run(args, &provisioner, report_ref)).await,
         Command::Doctor(args) => interrupt.or(doctor::run(args, &provisioner)).await,
-        Command::Up(_) => interrupt.or(server::up(&provisioner, looking)).await,
+        Command::Up(_) => interrupt.or(server::up(&provisioner, report_ref)).await,
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
-        Command::Down(_) => interrupt.or(server::down(&provisioner, looking)).await,
-        Command::Psql { args } => interrupt.or(psql::run(&args, &provisioner, looking)).await,
+        Command::Down(_) => interrupt.or(server::down(&provisioner, report_ref)).await,
+        Command::Psql { args } => interrupt.or(psql::run(&args, &provisioner, report_ref)).await,
     }
 }
 

@@ -19,14 +19,14 @@ pub(crate) async fn run(
 ) -> Result<CommandOutput> {
     let up = provisioner.up(report).await?;
     let psql = find(&up.binaries).ok_or_else(|| {
-        let text = format!("there is no psql in {} nor on the search path", up.binaries.dir.display());
+        let text = format!("cannot find psql in {} or on the search path", up.binaries.dir.display());
         Error::new(Kind::Configuration, text)
-            .hint("install PostgreSQL's client, or connect with the URL of 'taxi status'")
+            .hint("install the PostgreSQL client, or connect with the URL that 'taxi status' prints")
     })?;
-    // the connection goes into the environment: every user of the machine can read a process's arguments
+    // pass the connection in the environment: every user of the machine can read a process's arguments
     let mut command = Command::new(&psql);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
-        command.env_remove(name); // meant for another server
+        command.env_remove(name); // it may belong to another server
     }
     let cause = command
         .args(args)

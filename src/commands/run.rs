@@ -34,8 +34,8 @@ pub(crate) async fn run(
     Ok(CommandOutput::new(&summary, text)?.with_error(error).with_files(summary.loads))
 }
 
-/// The run that the command line requests. With a trigger, its inputs apply, and its latest date if no date is
-/// given.
+/// The run that the command line requests. With a trigger, the run gets the inputs of the trigger and,
+/// without --trigger-date, its latest date.
 fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
     let mut inputs = Vec::new();
     let mut trigger_date = args.trigger_date.as_ref().map(|date| date.0.clone());
@@ -44,11 +44,11 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         if trigger.disabled {
             return Err(Error::new(Kind::Usage, format!("the trigger {id} is disabled")));
         }
-        inputs.extend(trigger.inputs.0.iter().map(|(name, given)| (name.clone(), given.text.clone())));
+        inputs.extend(trigger.inputs.0.iter().map(|(name, input)| (name.clone(), input.text.clone())));
         trigger_date = trigger_date.or_else(|| trigger.date_before(&Zoned::now()));
         if trigger_date.is_none() {
-            return Err(Error::new(Kind::Usage, format!("the trigger {id} has had no date yet"))
-                .hint("--trigger-date names one"));
+            return Err(Error::new(Kind::Usage, format!("the trigger {id} has no date before now"))
+                .hint("use --trigger-date to set the date"));
         }
     }
     inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
@@ -71,7 +71,7 @@ fn text(summary: &FlowSummary) -> String {
         return String::new();
     }
     let rows = summary.tasks.iter().map(|task| {
-        let took = task.finished_at.map(|ended| ended.duration_since(task.started_at).as_secs_f64());
+        let took = task.finished_at.map(|end| end.duration_since(task.started_at).as_secs_f64());
         let name = match &task.value {
             Some(value) => format!("{}[{value}]", task.task_id),
             None => task.task_id.clone(),
@@ -81,5 +81,5 @@ fn text(summary: &FlowSummary) -> String {
     });
     let run = summary.run_id.map(|run| format!(" (run {run})")).unwrap_or_default();
     let table = table::text(None, rows, &[2]);
-    format!("{} {}{run}\n{table}\nin all {:.3} s", summary.flow, summary.status.name(), summary.seconds)
+    format!("{} {}{run}\n{table}\ntotal {:.3} s", summary.flow, summary.status.name(), summary.seconds)
 }

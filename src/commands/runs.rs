@@ -40,13 +40,13 @@ pub(crate) async fn run(
         return show(run_id, &database, provisioner, report).await;
     }
     let filter = Filter { taxi: args.taxi, status: args.status, run_id: None, limit: args.limit };
-    let mut runs = match look(&args.database, provisioner, report).await? {
+    let mut runs = match open(&args.database, provisioner, report).await? {
         Some((settings, mut client)) => {
             session::while_answering(&settings, history::list(&mut client, &filter)).await?
         }
         None => Vec::new(),
     };
-    // the list leaves the logs out: 'taxi runs show' prints the log of one run
+    // the list does not include the logs: 'taxi runs show' prints the log of one run
     runs.iter_mut().for_each(|run| run.log.clear());
     CommandOutput::new(&Runs { runs }, |list| {
         if list.runs.is_empty() {
@@ -63,7 +63,7 @@ pub(crate) async fn run(
                 seconds(run),
             ]
         });
-        let header = ["began", "run", "", "file or flow", "rows inserted", "rows matched", "seconds"];
+        let header = ["started", "run", "", "file or flow", "rows inserted", "rows matched", "seconds"];
         table::text(Some(header), rows, &[4, 5, 6])
     })
 }
@@ -75,24 +75,26 @@ async fn show(
     report: &dyn Report,
 ) -> Result<CommandOutput> {
     let filter = Filter { run_id: Some(run_id), limit: 1, ..Filter::default() };
-    let unknown =
-        || Error::new(Kind::Usage, format!("the ledger has no run {run_id}")).hint("'taxi runs' lists them");
-    let (settings, mut client) = look(database, provisioner, report).await?.ok_or_else(unknown)?;
-    let found = async {
+    let unknown = || {
+        Error::new(Kind::Usage, format!("no run with the id {run_id} in the ledger"))
+            .hint("use 'taxi runs' to list the runs")
+    };
+    let (settings, mut client) = open(database, provisioner, report).await?.ok_or_else(unknown)?;
+    let reading = async {
         let mut run = history::list(&mut client, &filter).await?.pop().ok_or_else(unknown)?;
         run.tasks = history::tasks(&client, run_id).await?;
         run.rejects = rejects::list(&client, run_id).await?;
         Ok(run)
     };
-    CommandOutput::new(&session::while_answering(&settings, found).await?, text)
+    CommandOutput::new(&session::while_answering(&settings, reading).await?, text)
 }
 
-async fn look(
+async fn open(
     database: &DatabaseArgs,
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<Option<(Settings, Client)>> {
-    target::look(settings::database(database)?, provisioner, report).await
+    target::open_read_only(settings::database(database)?, provisioner, report).await
 }
 
 fn text(run: &RecordedRun) -> String {
@@ -126,8 +128,8 @@ fn text(run: &RecordedRun) -> String {
     let process = |host: &String| format!("{host}, pid {}", run.pid.unwrap_or_default());
     fact("host", run.host.as_ref().map(process));
     fact("version", Some(run.tool_version.clone()));
-    fact("began", Some(local(run.started_at)));
-    fact("ended", run.finished_at.map(|ended| format!("{}, after {} s", local(ended), seconds(run))));
+    fact("started", Some(local(run.started_at)));
+    fact("finished", run.finished_at.map(|end| format!("{}, after {} s", local(end), seconds(run))));
     for (name, count) in &run.rows {
         fact(&name.replace('_', " "), count.map(|count| HumanCount(count.unsigned_abs()).to_string()));
     }
@@ -139,8 +141,8 @@ fn text(run: &RecordedRun) -> String {
     let logs = if run.tasks.is_empty() { log(&run.log) } else { task_logs(&run.tasks) };
     let sections = [
         Some(table::text(None, facts, &[])),
-        time_line("phases", phases(run)),
-        time_line("tasks", tasks(&run.tasks)),
+        timeline("phases", phases(run)),
+        timeline("tasks", tasks(&run.tasks)),
         failed,
         rejected(&run.rejects),
         logs,
@@ -157,7 +159,7 @@ fn rejected(rejects: &[Rejected]) -> Option<String> {
     let table = table::text(Some(["line", "column", "reason", "text"]), rows, &[0]);
     let more = match rejects.len().saturating_sub(REJECTS_SHOWN) {
         0 => String::new(),
-        more => format!("\n{more} more: --output json has all"),
+        more => format!("\n{more} more rows; use --output json to list all rows"),
     };
     (!rejects.is_empty()).then(|| format!("rejected rows\n{table}{more}"))
 }
@@ -209,7 +211,7 @@ fn tasks(tasks: &[RecordedTask]) -> Vec<Span> {
 }
 
 /// A table with one bar per span, placed by its start and end time.
-fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
+fn timeline(title: &str, spans: Vec<Span>) -> Option<String> {
     let first = spans.iter().map(|span| span.from).min()?;
     let last = spans.iter().map(|span| span.to).max()?;
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
@@ -227,7 +229,7 @@ fn time_line(title: &str, spans: Vec<Span>) -> Option<String> {
 
 /// The log of each task, including why it failed.
 fn task_logs(tasks: &[RecordedTask]) -> Option<String> {
-    let spoken = tasks.iter().filter(|task| !task.log.is_empty());
+    let with_log = tasks.iter().filter(|task| !task.log.is_empty());
     let text = |task: &RecordedTask| {
         let line = |line: &Line| {
             let time = line.at.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f");
@@ -240,15 +242,15 @@ fn task_logs(tasks: &[RecordedTask]) -> Option<String> {
             task.log.iter().map(line).collect::<Vec<_>>().join("\n")
         )
     };
-    let texts: Vec<String> = spoken.map(text).collect();
+    let texts: Vec<String> = with_log.map(text).collect();
     (!texts.is_empty()).then(|| texts.join("\n\n"))
 }
 
 fn log(log: &[Line]) -> Option<String> {
     let line = |line: &Line| {
         let time = line.at.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f");
-        let what = line.phase.clone().unwrap_or_default();
-        format!("  {time} {} {what} {}", line.event, line.message).trim_end().to_owned()
+        let phase = line.phase.clone().unwrap_or_default();
+        format!("  {time} {} {phase} {}", line.event, line.message).trim_end().to_owned()
     };
     (!log.is_empty()).then(|| format!("log\n{}", log.iter().map(line).collect::<Vec<_>>().join("\n")))
 }
@@ -256,9 +258,9 @@ fn log(log: &[Line]) -> Option<String> {
 fn inputs(run: &RecordedRun) -> String {
     let value = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let pairs = run.inputs.as_object().into_iter().flatten();
-    let mut text: Vec<String> = pairs.map(|(name, given)| format!("{name}={}", value(given))).collect();
+    let mut text: Vec<String> = pairs.map(|(name, input)| format!("{name}={}", value(input))).collect();
     text.extend(run.forced.then(|| "--force".to_owned()));
-    text.extend(run.if_loaded.as_ref().map(|what| format!("--if-loaded {what}")));
+    text.extend(run.if_loaded.as_ref().map(|value| format!("--if-loaded {value}")));
     text.join(" ")
 }
 
@@ -268,7 +270,7 @@ fn figure(run: &RecordedRun, name: &str) -> String {
 }
 
 fn seconds(run: &RecordedRun) -> String {
-    let took = run.finished_at.and_then(|ended| (ended - run.started_at).total(jiff::Unit::Second).ok());
+    let took = run.finished_at.and_then(|end| (end - run.started_at).total(jiff::Unit::Second).ok());
     took.map(|seconds| format!("{seconds:.1}")).unwrap_or_default()
 }
 

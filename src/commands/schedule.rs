@@ -49,7 +49,7 @@ pub(crate) async fn run(
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
     if args.run.force || args.run.if_loaded != IfLoaded::default() || args.run.max_rejects > 0 {
-        let text = "--force, --if-loaded and --max-rejects are for months, not for a flow: its tasks say what they do";
+        let text = "--force, --if-loaded and --max-rejects cannot be combined with a flow: its tasks define what to load";
         return Err(Error::new(Kind::Usage, text));
     }
     let flow = Arc::new(Flow::read(path)?);
@@ -62,9 +62,9 @@ pub(crate) async fn run(
     let database = settings::database(&args.run.database)?;
     let databases = Databases::new(database, provisioner);
     let limit = flow.concurrency.as_ref().map_or(u32::MAX, |concurrency| concurrency.limit);
-    let at_a_time = usize::from(args.jobs).min(limit as usize);
-    let ended = schedule::run(requests, at_a_time, args.fail_fast, &databases, interrupt, &report).await;
-    summarize(ended, interrupt.raised())
+    let concurrency = usize::from(args.jobs).min(limit as usize);
+    let results = schedule::run(requests, concurrency, args.fail_fast, &databases, interrupt, &report).await;
+    summarize(results, interrupt.raised())
 }
 
 fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Request>> {
@@ -75,30 +75,30 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         return Err(usage(format!("the trigger {id} is disabled")));
     }
     let zone = trigger.zone();
-    let of_month = |month: Month| month.start().to_zoned(zone.clone()).map_err(|cause| cause.to_string());
+    let start_of = |month: Month| month.start().to_zoned(zone.clone()).map_err(|cause| cause.to_string());
     let start = match &args.from {
         First::Date(date) => date.start(&zone),
-        First::Month(month) => of_month(*month),
+        First::Month(month) => start_of(*month),
     };
     let end = match &args.to {
         Last::Date(date) => date.end(&zone),
         Last::Month(month) => {
-            of_month(*month).map(|start| start.saturating_add(1.month()).saturating_sub(1.nanosecond()))
+            start_of(*month).map(|start| start.saturating_add(1.month()).saturating_sub(1.nanosecond()))
         }
         Last::Latest => Ok(Zoned::now()),
     };
     let (start, end) = (start.map_err(usage)?, end.map_err(usage)?);
     let mut inputs: Vec<(String, String)> =
-        trigger.inputs.0.iter().map(|(name, given)| (name.clone(), given.text.clone())).collect();
+        trigger.inputs.0.iter().map(|(name, input)| (name.clone(), input.text.clone())).collect();
     if let Some(source) = &args.run.source {
-        let takes_one = flow.inputs.iter().any(|input| input.id.0 == "source");
-        match takes_one {
+        let has_source_input = flow.inputs.iter().any(|input| input.id.0 == "source");
+        match has_source_input {
             true => inputs.push(("source".to_owned(), source.expose().to_owned())),
-            // a value from the environment may be meant for other commands
-            false if std::env::var("TAXI_SOURCE").is_ok_and(|known| known == source.expose()) => {}
+            // the variable may be set for other commands
+            false if std::env::var("TAXI_SOURCE").is_ok_and(|value| value == source.expose()) => {}
             false => {
                 return Err(usage(
-                    "--source is for months, and for a flow with an input of that name".to_owned(),
+                    "--source cannot be combined with a flow that has no input `source`".to_owned(),
                 ));
             }
         }
@@ -121,7 +121,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
     let mut requests: Vec<Request> = dates.map(request).collect();
     if requests.is_empty() {
         return Err(usage(format!(
-            "the trigger {id} has no date from {} to {}",
+            "the trigger {id} has no dates from {} to {}",
             dates::text(&start),
             dates::text(&end)
         )));
@@ -130,14 +130,14 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         None => Ok(requests),
         Some(index) if index < requests.len() => Ok(vec![requests.swap_remove(index)]),
         Some(index) => {
-            Err(usage(format!("the range has {} dates, none with the index {index}", requests.len())))
+            Err(usage(format!("no date with the index {index}: the range has {} dates", requests.len())))
         }
     }
 }
 
-fn summarize(ended: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) -> Result<CommandOutput> {
-    let count = ended.len();
-    let (runs, errors): (Vec<FlowSummary>, Vec<Option<Error>>) = ended.into_iter().unzip();
+fn summarize(results: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) -> Result<CommandOutput> {
+    let count = results.len();
+    let (runs, errors): (Vec<FlowSummary>, Vec<Option<Error>>) = results.into_iter().unzip();
     let failed: Vec<(&str, Error)> = std::iter::zip(&runs, errors)
         .filter_map(|(run, error)| Some((run.trigger_date.as_deref().unwrap_or_default(), error?)))
         .collect();

@@ -1,4 +1,5 @@
-//! The database that a command uses: the given one, or the embedded server, which is started first.
+//! The database that a command uses: the database in its settings, or the embedded server, which is started
+//! first.
 
 use tokio_postgres::Client;
 
@@ -25,9 +26,9 @@ pub(crate) async fn open(
     Ok((settings, sessions))
 }
 
-/// Opens one session for a command that only reads, and returns the settings with it. `None` if the embedded
-/// server was never created: there is nothing to read then.
-pub(crate) async fn look(
+/// Opens one session for a command that only reads, and returns it with the settings. `None` if the embedded
+/// server was never created: then the ledger does not exist.
+pub(crate) async fn open_read_only(
     database: Option<Settings>,
     provisioner: &Provisioner,
     report: &dyn Report,

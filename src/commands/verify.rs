@@ -1,4 +1,5 @@
-//! `taxi verify`: checks that the target holds what was loaded, and that what was loaded is what was published.
+//! `taxi verify`: compares the rows in the target with the loaded rows, and the loaded rows with the
+//! published rows.
 
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -34,13 +35,13 @@ pub(crate) async fn run(
     report: &dyn Report,
 ) -> Result<CommandOutput> {
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let numbers = args.month.map_or(1..=12, |month| month..=month);
-    let months: Vec<Month> = numbers.filter_map(|month| Month::new(args.year, month)).collect();
+    let month_numbers = args.month.map_or(1..=12, |month| month..=month);
+    let months: Vec<Month> = month_numbers.filter_map(|month| Month::new(args.year, month)).collect();
     let database = settings::database(&args.database)?;
-    let opened = target::look(database, provisioner, report).await?;
+    let opened = target::open_read_only(database, provisioner, report).await?;
     let (settings, mut client) = opened.ok_or_else(|| {
-        Error::new(Kind::Mismatch, "there is no embedded server yet, and nothing in it")
-            .hint("'taxi load' or 'taxi up' creates it; --database-url names a database of yours")
+        Error::new(Kind::Mismatch, "the embedded server does not exist yet, so it holds no files")
+            .hint("use 'taxi load' to load a file, or --database-url to verify your own database")
     })?;
     let mut files = Vec::new();
     for taxi in flow.taxi_types(&args.taxi) {
@@ -51,13 +52,13 @@ pub(crate) async fn run(
     }
     let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count();
     let error = (wrong > 0).then(|| {
-        Error::new(Kind::Mismatch, format!("{wrong} of {} files do not hold what they should", files.len()))
-            .hint("'taxi backfill' loads what is missing; with --force --if-loaded replace it swaps a file's rows")
+        Error::new(Kind::Mismatch, format!("{wrong} of {} files have missing or extra rows", files.len()))
+            .hint("use 'taxi backfill' to load missing files; add --force --if-loaded replace to replace the rows of a file")
     });
-    let nothing_known = files.iter().all(|file| file.verdict == Verdict::Unknown);
+    let is_unknown = files.iter().all(|file| file.verdict == Verdict::Unknown);
     let status = match &error {
         Some(_) => "failed",
-        None if nothing_known => "unknown",
+        None if is_unknown => "unknown",
         None => "verified",
     };
     let verified = Verified { status, files, error: error.as_ref().map(Failure::of) };

@@ -31,8 +31,8 @@ const VARIABLES: [(&str, &str); 20] = [
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
     ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
 ];
-/// The variables that select a database, rather than how to connect to it.
-const CHOOSING: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGSERVICE"];
+/// The variables that select a database. The others only affect how to connect to it.
+const SELECTORS: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGSERVICE"];
 
 /// The user's home directory; a process may have none.
 fn home() -> Option<PathBuf> {
@@ -45,7 +45,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// Whether the environment selects a database.
 pub(crate) fn names_a_database() -> bool {
-    CHOOSING.iter().any(|name| variable(name).is_some())
+    SELECTORS.iter().any(|name| variable(name).is_some())
 }
 
 /// The path of a file in `~/.postgresql`, where libpq looks for certificates and keys.
@@ -53,7 +53,7 @@ pub(crate) fn own_file(name: &str) -> Option<PathBuf> {
     home().map(|home| home.join(".postgresql").join(name))
 }
 
-/// Fills the parameters that are not set. Returns a hint for the user if a password file was not used.
+/// Fills the parameters that are not set. Returns a hint for the user if the password file was ignored.
 pub(crate) fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
     let service = parameters.get("service").map(str::to_owned).or_else(|| variable("PGSERVICE"));
     if let Some(service) = service {
@@ -73,11 +73,11 @@ pub(crate) fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
         parameters.fill("user", user.name);
     }
     if parameters.get("host").is_none() && parameters.get("hostaddr").is_none() {
-        let sockets = ["/var/run/postgresql", "/tmp"].into_iter().find(|folder| {
+        let socket_directory = ["/var/run/postgresql", "/tmp"].into_iter().find(|directory| {
             let port = parameters.get("port").unwrap_or("5432");
-            Path::new(folder).join(format!(".s.PGSQL.{port}")).exists()
+            Path::new(directory).join(format!(".s.PGSQL.{port}")).exists()
         });
-        parameters.fill("host", sockets.unwrap_or("localhost"));
+        parameters.fill("host", socket_directory.unwrap_or("localhost"));
     }
     match parameters.get("password") {
         Some(_) => Ok(None),
@@ -87,12 +87,14 @@ pub(crate) fn complete(parameters: &mut Parameters) -> Result<Option<String>> {
 
 /// Adds a service's parameters from the first service file that defines it: the user's, then the system's.
 fn add_service(parameters: &mut Parameters, service: &str) -> Result<()> {
-    let given = parameters.get("servicefile").map(str::to_owned).or_else(|| variable("PGSERVICEFILE"));
-    let system = variable("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".to_owned());
-    let own = given.map(PathBuf::from).or_else(|| home().map(|home| home.join(".pg_service.conf")));
-    let files: Vec<PathBuf> = own
+    let configured = parameters.get("servicefile").map(str::to_owned).or_else(|| variable("PGSERVICEFILE"));
+    let system_directory = variable("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".to_owned());
+    let default = || home().map(|home| home.join(".pg_service.conf"));
+    let files: Vec<PathBuf> = configured
+        .map(PathBuf::from)
+        .or_else(default)
         .into_iter()
-        .chain([Path::new(&system).join("pg_service.conf")])
+        .chain([Path::new(&system_directory).join("pg_service.conf")])
         .filter(|path| path.exists())
         .collect();
     for path in &files {
@@ -106,10 +108,14 @@ fn add_service(parameters: &mut Parameters, service: &str) -> Result<()> {
             return Ok(());
         }
     }
-    let looked: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-    let looked = if looked.is_empty() { "no service file".to_owned() } else { looked.join(" or ") };
-    Err(Error::new(Kind::Configuration, format!("there is no service {service:?} in {looked}"))
-        .hint("PGSERVICEFILE names another file; a service is a section like [mydb] with lines like host=db"))
+    let searched: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let reason = match searched.is_empty() {
+        true => "no service file exists".to_owned(),
+        false => format!("it is not defined in {}", searched.join(" or ")),
+    };
+    Err(Error::new(Kind::Configuration, format!("cannot find the service {service:?}")).because(reason).hint(
+        "set PGSERVICEFILE to a file that defines the service: a section like [mydb] with lines like host=db",
+    ))
 }
 
 fn read_service(text: &str, service: &str, path: &Path) -> Result<Option<Vec<(String, String)>>> {
@@ -127,7 +133,7 @@ fn read_service(text: &str, service: &str, path: &Path) -> Result<Option<Vec<(St
             }
         } else if let Some(found) = &mut found {
             let (name, value) = line.split_once('=').ok_or_else(|| {
-                let text = format!("{}, line {}: a parameter has no =", path.display(), index + 1);
+                let text = format!("{}, line {}: expected name=value", path.display(), index + 1);
                 Error::new(Kind::Configuration, text)
             })?;
             found.push((name.trim().to_owned(), value.trim().to_owned()));
@@ -138,52 +144,53 @@ fn read_service(text: &str, service: &str, path: &Path) -> Result<Option<Vec<(St
 
 /// Adds the password that the password file holds for the first host.
 fn add_password(parameters: &mut Parameters) -> Result<Option<String>> {
-    let given = parameters.get("passfile").map(PathBuf::from);
-    let Some(path) = given.or_else(|| home().map(|home| home.join(".pgpass"))) else { return Ok(None) };
+    let configured = parameters.get("passfile").map(PathBuf::from);
+    let Some(path) = configured.or_else(|| home().map(|home| home.join(".pgpass"))) else { return Ok(None) };
     let Ok(metadata) = fs::metadata(&path) else { return Ok(None) };
     if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
         // libpq ignores such a file, too
         return Ok(Some(format!(
-            "{} was not used, since others may read it: chmod 600 {}",
+            "{} was ignored because other users can access it: run 'chmod 600 {}'",
             path.display(),
             path.display()
         )));
     }
     let text = fs::read_to_string(&path).map_err(|cause| Error::file("read", &path, cause))?;
     let first = |name: &str| {
-        parameters.get(name).and_then(|list| list.split(',').next()).filter(|one| !one.is_empty())
+        parameters.get(name).and_then(|list| list.split(',').next()).filter(|value| !value.is_empty())
     };
     let host = first("host").or(first("hostaddr")).unwrap_or("localhost");
     // the default socket directories count as localhost
     let host = if host.starts_with("/var/run/postgresql") || host == "/tmp" { "localhost" } else { host };
     let user = parameters.get("user").unwrap_or_default();
-    let wanted = [host, first("port").unwrap_or("5432"), parameters.get("dbname").unwrap_or(user), user];
-    let found = text.lines().filter(|line| !line.starts_with('#')).find_map(|line| password_of(line, wanted));
+    let expected = [host, first("port").unwrap_or("5432"), parameters.get("dbname").unwrap_or(user), user];
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    let found = lines.find_map(|line| password_of(line, expected));
     if let Some(password) = found {
         parameters.fill("password", password);
     }
     Ok(None)
 }
 
-/// The password of a line `host:port:database:user:password`, if the line matches `wanted`.
-fn password_of(line: &str, wanted: [&str; 4]) -> Option<String> {
+/// The password of a line `host:port:database:user:password`, if the line matches `expected`.
+fn password_of(line: &str, expected: [&str; 4]) -> Option<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.chars();
-    while let Some(one) = characters.next() {
+    while let Some(character) = characters.next() {
         let is_last = fields.len() == 5;
-        match (one, fields.last_mut()?) {
+        match (character, fields.last_mut()?) {
             ('\\', field) => field.extend(characters.next()),
             (':', _) if !is_last => fields.push(String::new()),
-            (one, field) => field.push(one),
+            (character, field) => field.push(character),
         }
     }
     // an escaped star counts as a wildcard, too: no real name is a single star
     let [host, port, database, user, password] = <[String; 5]>::try_from(fields).ok()?;
-    let fits = [host, port, database, user]
+    let is_match = [host, port, database, user]
         .iter()
-        .zip(wanted)
-        .all(|(field, wanted)| field == "*" || field == wanted);
-    fits.then_some(password)
+        .zip(expected)
+        .all(|(field, expected)| field == "*" || field == expected);
+    is_match.then_some(password)
 }
 
 #[cfg(test)]
@@ -191,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_that_of_the_first_line_that_fits() {
+    fn the_first_matching_line_provides_the_password() {
         let find =
             |text: &str| text.lines().find_map(|line| password_of(line, ["db", "5432", "trips", "ann"]));
         for (text, password) in [
@@ -206,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_its_section_and_no_more() {
+    fn a_service_has_only_the_parameters_of_its_section() {
         let text = "# mine\n[one]\nhost=a\n\n[two]\n host = b \nport=1\n[three]\nhost=c\n";
         let read = |name: &str| read_service(text, name, Path::new("services")).unwrap();
         assert_eq!(read("two"), Some(vec![("host".into(), "b".into()), ("port".into(), "1".into())]));

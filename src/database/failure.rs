@@ -6,16 +6,20 @@ use tokio_postgres::error::SqlState;
 use super::handshake::{CertificateFault, HandshakeStage};
 use crate::error::{Detail, Error, Kind};
 
-/// The error of a failed statement. `what` says what the statement was for and names the table.
+/// The error of a failed statement. `what` names the failed action and the table.
 pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
     let error = Error::new(kind_of(&cause), what);
     let error = match sqlstate(&cause) {
-        Some("53100") => error.hint("the database server's disk is full: free space there and run again"),
-        Some("55P03") => error.hint("--lock-timeout waits longer, and running again later is safe"),
-        Some("23514") if is_of_no_partition(&cause) => {
-            error.hint("the table needs a default partition for rows dated outside of its others")
+        Some("53100") => {
+            error.hint("the disk of the database server is full: free some space, then run the command again")
         }
-        Some("42501") => error.hint("docs/configuration.md has the least rights that a role needs, as SQL"),
+        Some("55P03") => error.hint("use --lock-timeout to wait longer; it is safe to run the command again"),
+        Some("23514") if violates_partition_bounds(&cause) => {
+            error.hint("add a default partition to the table, for rows outside its other partitions")
+        }
+        Some("42501") => error.hint(
+            "grant the role the missing privilege: docs/configuration.md lists the privileges that it needs, as SQL",
+        ),
         _ => error,
     };
     error.because(cause)
@@ -27,25 +31,25 @@ pub(crate) enum ConnectFailure {
     Settings(Error),
     /// The TLS handshake failed, perhaps because the certificate was refused.
     Handshake(Cause, Option<CertificateFault>),
-    /// The connection must use TLS, and the server has none.
+    /// The connection must use TLS, but the server does not support TLS.
     NoTls(Cause),
     /// Any other failure.
     Connection(Cause),
 }
 
 impl ConnectFailure {
-    /// The failure of a connection with TLS, whose handshake came to `stage`.
+    /// The failure of a connection with TLS, whose handshake reached `stage`.
     pub(crate) fn with_tls(cause: Cause, stage: HandshakeStage) -> Self {
         match stage {
             HandshakeStage::Begun => Self::Handshake(cause, None),
             HandshakeStage::Refused(fault) => Self::Handshake(cause, Some(fault)),
-            // the driver reports a server without TLS as an error of its own
+            // the driver reports a server without TLS as an error of the driver itself
             HandshakeStage::NotBegun if kind_of(&cause) == Kind::Internal => Self::NoTls(cause),
             HandshakeStage::NotBegun | HandshakeStage::Done => Self::Connection(cause),
         }
     }
 
-    /// The SQLSTATE, if the server has refused the session.
+    /// The SQLSTATE, if the server rejected the session.
     pub(crate) fn sqlstate(&self) -> Option<&SqlState> {
         match self {
             Self::Settings(_) => None,
@@ -59,14 +63,14 @@ impl ConnectFailure {
         match self {
             Self::Settings(error) => error,
             Self::Handshake(cause, Some(fault)) => {
-                let what = format!("the certificate of the database at {address} is refused");
+                let what = format!("cannot verify the certificate of the database at {address}");
                 let error = Error::new(Kind::Configuration, what).because(cause).with_detail(Detail::Tls);
                 match fault {
                     CertificateFault::WrongName => error.hint(
-                        "the certificate must name the host if sslmode is verify-full; verify-ca does not check the name",
+                        "connect with a host name that the certificate contains; sslmode=verify-ca does not check the host name",
                     ),
                     CertificateFault::UnknownIssuer => error.hint(
-                        "set sslrootcert (or PGSSLROOTCERT) to the file of the CA that has signed the certificate",
+                        "set sslrootcert (or PGSSLROOTCERT) to the file of the CA that signed the certificate",
                     ),
                     CertificateFault::Other => error,
                 }
@@ -77,19 +81,19 @@ impl ConnectFailure {
             Self::NoTls(cause) => Error::new(Kind::Configuration, cannot_connect)
                 .because(cause)
                 .with_detail(Detail::Tls)
-                .hint("sslmode=prefer allows a connection without TLS if the server has none"),
+                .hint("use sslmode=prefer to connect without TLS if the server does not support TLS"),
             Self::Connection(cause) => {
                 let error = |kind, what| Error::new(kind, what);
                 match kind_of(&cause) {
                     Kind::Authentication => {
-                        let what = format!("the database at {address} refused the user or the password");
+                        let what = format!("the database at {address} rejected the user or the password");
                         error(Kind::Authentication, what).because(cause)
                     }
-                    // an error of the driver itself, such as a channel binding that the server lacks
+                    // an error of the driver itself: for example, the server does not support channel binding
                     Kind::Internal => error(Kind::Configuration, cannot_connect).because(cause),
-                    Kind::Unreachable => error(Kind::Unreachable, cannot_connect)
-                        .because(cause)
-                        .hint("check the host and port of --database-url and that the server is running"),
+                    Kind::Unreachable => error(Kind::Unreachable, cannot_connect).because(cause).hint(
+                        "check the host and port in --database-url, and check that the server is running",
+                    ),
                     kind => error(kind, cannot_connect).because(cause),
                 }
             }
@@ -104,12 +108,12 @@ pub(crate) fn is_lock_timeout(cause: &Cause) -> bool {
 
 /// Whether a statement failed only because of a concurrent session: a deadlock, or a row that entered the default
 /// partition before its month's partition was attached.
-pub(crate) fn is_overtaken(cause: &Cause) -> bool {
-    matches!(sqlstate(cause), Some("40P01")) || is_of_no_partition(cause)
+pub(crate) fn is_concurrent_change(cause: &Cause) -> bool {
+    matches!(sqlstate(cause), Some("40P01")) || violates_partition_bounds(cause)
 }
 
-/// Whether a row does not fit its partition, rather than violating a declared CHECK constraint.
-fn is_of_no_partition(cause: &Cause) -> bool {
+/// Whether a row does not belong to its partition. A violation of a declared CHECK constraint does not count.
+fn violates_partition_bounds(cause: &Cause) -> bool {
     cause.as_db_error().is_some_and(|error| error.code().code() == "23514" && error.constraint().is_none())
 }
 
@@ -120,11 +124,11 @@ fn sqlstate(cause: &Cause) -> Option<&str> {
 /// The error kind for the SQLSTATE (PostgreSQL's appendix A). Without a SQLSTATE, the connection itself failed.
 fn kind_of(cause: &Cause) -> Kind {
     let Some(state) = sqlstate(cause) else {
-        let broken = cause.is_closed() || has_io_cause(cause);
-        return if broken { Kind::Unreachable } else { Kind::Internal };
+        let is_broken = cause.is_closed() || has_io_cause(cause);
+        return if is_broken { Kind::Unreachable } else { Kind::Internal };
     };
     match (&state[..2], state) {
-        _ if is_of_no_partition(cause) => Kind::Configuration,
+        _ if violates_partition_bounds(cause) => Kind::Configuration,
         ("28", _) | (_, "42501") => Kind::Authentication,
         // unlike the rest of class 57: caused by the user's own statement_timeout
         (_, "57014") => Kind::Configuration,
@@ -137,8 +141,8 @@ fn kind_of(cause: &Cause) -> Kind {
     }
 }
 
-/// Whether the connection failed, rather than a value or a message. The driver's error has no public kind: only the
-/// type of its cause tells.
+/// Whether the connection failed, and not a value or a message. The driver's error has no public kind: this
+/// function checks the type of its cause.
 fn has_io_cause(cause: &Cause) -> bool {
     std::error::Error::source(cause).is_some_and(|source| source.is::<std::io::Error>())
 }

@@ -1,4 +1,4 @@
-//! A TLS connector that notes how far the handshake came: the driver's errors do not say it.
+//! A TLS connector that records how far the handshake got, which the driver's errors do not report.
 
 use std::future::Future;
 use std::io;
@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// Why the server's certificate was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CertificateFault {
-    /// The certificate names another host.
+    /// The certificate is for another host.
     WrongName,
     /// No trusted CA has signed the certificate.
     UnknownIssuer,
@@ -34,13 +34,13 @@ impl CertificateFault {
     }
 }
 
-/// How far the handshake came.
+/// How far the handshake got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HandshakeStage {
-    /// The connection failed before the handshake, or the server has no TLS.
+    /// The connection failed before the handshake, or the server does not support TLS.
     #[default]
     NotBegun,
-    /// The handshake began and has not succeeded.
+    /// The handshake began but has not succeeded.
     Begun,
     /// The certificate was refused.
     Refused(CertificateFault),
@@ -53,12 +53,12 @@ pub(crate) enum HandshakeStage {
 pub(crate) struct HandshakeProgress(Arc<Mutex<HandshakeStage>>);
 
 impl HandshakeProgress {
-    /// How far the handshake came.
+    /// How far the handshake got.
     pub(crate) fn stage(&self) -> HandshakeStage {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the handshake has come to `stage`.
+    /// Records that the handshake has reached `stage`.
     pub(crate) fn reach(&self, stage: HandshakeStage) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }

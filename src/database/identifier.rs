@@ -23,25 +23,27 @@ pub struct TableName {
 impl TableName {
     /// Reads `schema.table` as SQL does: unquoted parts are folded to lower case, quoted ones are kept.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse =
-            || Error::new(Kind::Configuration, format!("{text:?} is not a table name like schema.table"));
+        let invalid = || {
+            let text = format!("invalid table name {text:?}: expected a name like schema.table");
+            Error::new(Kind::Configuration, text)
+        };
         let mut parts = Vec::new();
         let mut rest = text.trim();
         loop {
-            let (part, behind) = if let Some(quoted) = rest.strip_prefix('"') {
-                read_quoted(quoted).ok_or_else(refuse)?
+            let (part, after) = if let Some(quoted) = rest.strip_prefix('"') {
+                read_quoted(quoted).ok_or_else(invalid)?
             } else {
                 let end = rest.find('.').unwrap_or(rest.len());
                 (rest[..end].to_lowercase(), &rest[end..])
             };
             if part.is_empty() || part.contains('\0') {
-                return Err(refuse());
+                return Err(invalid());
             }
             parts.push(part);
-            match behind.strip_prefix('.') {
+            match after.strip_prefix('.') {
                 Some(next) if parts.len() < 2 => rest = next,
-                None if behind.is_empty() => return Ok(Self { parts }),
-                _ => return Err(refuse()),
+                None if after.is_empty() => return Ok(Self { parts }),
+                _ => return Err(invalid()),
             }
         }
     }
@@ -69,7 +71,7 @@ impl TableName {
 pub(crate) fn column(text: &str) -> Result<String> {
     match TableName::parse(text)?.parts.as_slice() {
         [name] => Ok(quote(name)),
-        _ => Err(Error::new(Kind::Configuration, format!("{text:?} is not a column's name"))),
+        _ => Err(Error::new(Kind::Configuration, format!("invalid column name {text:?}"))),
     }
 }
 
@@ -78,14 +80,14 @@ fn read_quoted(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut rest = text;
     loop {
-        let (before, behind) = rest.split_once('"')?;
+        let (before, after) = rest.split_once('"')?;
         name.push_str(before);
-        match behind.strip_prefix('"') {
+        match after.strip_prefix('"') {
             Some(next) => {
                 name.push('"');
                 rest = next;
             }
-            None => return Some((name, behind)),
+            None => return Some((name, after)),
         }
     }
 }
@@ -102,7 +104,7 @@ mod tests {
     use super::TableName;
 
     #[test]
-    fn names_are_read_as_sql_reads_them() {
+    fn names_are_parsed_like_sql_names() {
         for (text, quoted) in [
             ("public.Yellow", r#""public"."yellow""#),
             ("trips", r#""trips""#),
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn invalid_names_are_refused() {
         for text in ["", ".", "a.", ".a", "a.b.c", "\"a", "\"a\"b"] {
             assert!(TableName::parse(text).is_err(), "{text:?}");
         }

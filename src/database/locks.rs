@@ -1,14 +1,14 @@
-//! Advisory locks that keep runs apart. They belong to the load's transaction: the server releases them when the
+//! Advisory locks between runs. They belong to the load's transaction: the server releases them when the
 //! transaction ends, for whatever reason.
 //!
 //! | lock | held | purpose |
 //! |---|---|---|
-//! | the run's own | from the beginning | shows that the run is alive; other runs mark a dead one as lost |
-//! | the month's | from the beginning | keeps two loads of one month into one table apart |
-//! | the table's | from the end of staging to the commit | lets one load at a time add its rows, see [`crate::load`] |
+//! | the run's | from the beginning | shows that the run is alive; other runs mark a dead run as lost |
+//! | the month's | from the beginning | prevents two concurrent loads of one month into one table |
+//! | the table's | from the end of staging to the commit | lets only one load at a time add its rows, see [`crate::load`] |
 //!
-//! A load takes the locks in this order. While it holds the table's lock, it waits for none of the others, so the
-//! locks cannot deadlock.
+//! A load takes the locks in this order. While it holds the table's lock, it does not wait for another of
+//! these locks, so they cannot deadlock.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ use crate::transform::timestamp::Timestamp;
 
 /// Time that a load waits for another load of its month before it prints a notice.
 const MONTH_NOTICE_DELAY: Duration = Duration::from_secs(1);
-/// Time that a load waits for the table's lock before it prints a notice. Every load holds that lock for a second
-/// or two.
+/// Time that a load waits for the table's lock before it prints a notice. Every load holds that lock for one
+/// or two seconds.
 const TABLE_NOTICE_DELAY: Duration = Duration::from_secs(20);
 /// Time after which a load gives up waiting for the table's lock. Many loads may be ahead of it, but each holds
 /// the lock only briefly.
@@ -43,14 +43,14 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// The lock on the month that begins at `start`. It keeps two loads of that month apart.
+    /// The lock on the month that begins at `start`. It prevents two concurrent loads of that month.
     pub(crate) fn of_month(table: &TableName, start: Timestamp, filename: &str, timeout: Duration) -> Self {
         Self {
             name: format!("taxi_etl: load {} into {}", start.0, table.quoted()),
-            what: format!("the month of {filename} in {table}"),
+            what: format!("the lock on {filename} in {table}"),
             timeout,
             notice_delay: MONTH_NOTICE_DELAY,
-            hint: "--lock-timeout waits longer, and running again later is safe",
+            hint: "use --lock-timeout to wait longer; it is safe to run the command again",
         }
     }
 
@@ -58,31 +58,31 @@ impl Lock {
     pub(crate) fn of_table(table: &TableName) -> Self {
         Self {
             name: format!("taxi_etl: end a load into {}", table.quoted()),
-            what: format!("the end of a load into {table}"),
+            what: format!("the lock for the end of a load into {table}"),
             timeout: TABLE_TIMEOUT,
             notice_delay: TABLE_NOTICE_DELAY,
-            hint: "running again later is safe; does that run still do something?",
+            hint: "check whether that run is still making progress; it is safe to run the command again",
         }
     }
 }
 
-/// The name of a run's own lock on the server.
+/// The name of a run's lock on the server.
 pub(crate) fn of_run(run: Uuid) -> String {
     run.simple().to_string()
 }
 
 /// Sets the lock timeout, for the current transaction only or for the whole session.
-pub(crate) async fn bound(
+pub(crate) async fn set_timeout(
     client: &impl GenericClient,
     timeout: Duration,
     transaction_only: bool,
 ) -> Result<()> {
-    // zero would turn the timeout off
+    // zero would disable the timeout
     let timeout = format!("{}ms", timeout.as_millis().clamp(1, i32::MAX as u128));
     client
         .execute(sql!("lock_timeout.sql"), &[&timeout, &transaction_only])
         .await
-        .map_err(|cause| failure::statement("cannot bound the wait for locks", cause))?;
+        .map_err(|cause| failure::statement("cannot set the lock timeout", cause))?;
     Ok(())
 }
 
@@ -95,25 +95,25 @@ pub(crate) async fn take(
     lock: &Lock,
     report: &dyn Report,
 ) -> Result<()> {
-    bound(transaction, lock.timeout, true).await?;
+    set_timeout(transaction, lock.timeout, true).await?;
     let Lock { name, what, .. } = lock;
     let parameters: [&(dyn ToSql + Sync); 1] = [name];
-    let mut taken = std::pin::pin!(transaction.execute(sql!("take_lock.sql"), &parameters));
-    let result = match tokio::time::timeout(lock.notice_delay, &mut taken).await {
+    let mut attempt = std::pin::pin!(transaction.execute(sql!("take_lock.sql"), &parameters));
+    let result = match tokio::time::timeout(lock.notice_delay, &mut attempt).await {
         Ok(result) => result,
         Err(_elapsed) => {
             report.notice(&format!("waiting for {what}, held by {}", holder(observer, name).await?));
-            taken.await
+            attempt.await
         }
     };
     match result {
         Ok(_) => Ok(()),
         Err(cause) if is_lock_timeout(&cause) => {
             let text = format!("{what} is held by {}", holder(observer, name).await?);
-            let waited = lock.timeout.as_secs_f64();
-            Err(Error::new(Kind::LockHeld, text).hint(format!("waited {waited:.1} s for it: {}", lock.hint)))
+            let waited_seconds = lock.timeout.as_secs_f64();
+            Err(Error::new(Kind::LockHeld, text).hint(format!("waited {waited_seconds:.1} s: {}", lock.hint)))
         }
-        Err(cause) => Err(failure::statement(format!("cannot lock {what}"), cause)),
+        Err(cause) => Err(failure::statement(format!("cannot take {what}"), cause)),
     }
 }
 
@@ -122,7 +122,7 @@ pub(crate) async fn wait_for_end(client: &Client, run: Uuid) -> Result<()> {
     client
         .execute(sql!("take_lock.sql"), &[&of_run(run)])
         .await
-        .map_err(|cause| failure::statement("cannot wait for the end of a transaction", cause))?;
+        .map_err(|cause| failure::statement("cannot wait for the end of the transaction", cause))?;
     Ok(())
 }
 
@@ -131,9 +131,9 @@ async fn holder(observer: &Client, name: &str) -> Result<String> {
     let found = observer
         .query_opt(sql!("find_holder.sql"), &[&name])
         .await
-        .map_err(|cause| failure::statement("cannot find out who holds a lock", cause))?;
-    let Some(row) = found else { return Ok("a run that has just ended".to_owned()) };
-    let session: i32 = row.get(0);
+        .map_err(|cause| failure::statement("cannot query which session holds the lock", cause))?;
+    let Some(row) = found else { return Ok("a run that just ended".to_owned()) };
+    let server_pid: i32 = row.get(0);
     Ok(match row.get::<_, Option<Uuid>>(1) {
         Some(run) => {
             let (host, pid): (Option<String>, Option<i32>) = (row.get(2), row.get(3));
@@ -144,6 +144,6 @@ async fn holder(observer: &Client, name: &str) -> Result<String> {
                 pid.unwrap_or_default()
             )
         }
-        None => format!("a run that is about to begin (the server's process {session})"),
+        None => format!("a run that is starting (server process {server_pid})"),
     })
 }

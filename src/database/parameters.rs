@@ -44,12 +44,13 @@ impl Parameters {
     /// Reads `postgresql://…`, `postgres://…`, `jdbc:postgresql://…` or `key=value …`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
-        let native = text.strip_prefix("jdbc:").unwrap_or(text);
-        let address = ["postgresql://", "postgres://"].iter().find_map(|scheme| native.strip_prefix(scheme));
-        match address {
-            Some(address) => parse_address(address),
-            None if native.contains("://") || native != text => {
-                Err(unreadable("it does not begin with postgresql://"))
+        let url = text.strip_prefix("jdbc:").unwrap_or(text);
+        let schemes = ["postgresql://", "postgres://"];
+        let after_scheme = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        match after_scheme {
+            Some(after_scheme) => parse_url(after_scheme),
+            None if url.contains("://") || url != text => {
+                Err(unreadable("it does not start with postgresql://"))
             }
             None => parse_pairs(text),
         }
@@ -60,14 +61,14 @@ impl Parameters {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The parameters that the driver parses itself, as its `key='value'` string. The others are taxi's.
+    /// The parameters that the driver parses itself, as its `key='value'` string. `taxi` handles the others.
     pub(crate) fn for_driver(&self) -> String {
-        let is_ours = |name: &str| {
+        let is_for_taxi = |name: &str| {
             name.starts_with("ssl") && name != "sslnegotiation"
                 || ["passfile", "service", "servicefile", "tcp_user_timeout", "target_session_attrs"]
                     .contains(&name)
         };
-        let pairs = self.0.iter().filter(|(name, _)| !is_ours(name)).map(|(name, value)| {
+        let pairs = self.0.iter().filter(|(name, _)| !is_for_taxi(name)).map(|(name, value)| {
             let value = value.replace('\\', "\\\\").replace('\'', "\\'");
             format!("{name}='{value}'")
         });
@@ -87,7 +88,7 @@ impl Parameters {
             // JDBC's spelling
             ("ssl", "true") => ("sslmode", "require".to_owned()),
             ("ApplicationName", _) => ("application_name", value),
-            // these values ask for what the connection does anyway
+            // these values request what `taxi` does anyway
             ("client_encoding", "UTF8" | "utf8" | "UTF-8" | "auto")
             | ("gssencmode", "disable" | "prefer") => return Ok(()),
             ("keepalives_count", _) => ("keepalives_retries", value),
@@ -103,34 +104,34 @@ impl Parameters {
     }
 }
 
-fn unreadable(why: impl Into<String>) -> Error {
-    Error::new(Kind::Configuration, "cannot read the database URL").because(why.into()).hint(
-        "--database-url (or DATABASE_URL) is like postgresql://user:password@host:5432/database, or host=… user=… dbname=…",
+fn unreadable(reason: impl Into<String>) -> Error {
+    Error::new(Kind::Configuration, "cannot read the database URL").because(reason.into()).hint(
+        "set --database-url (or DATABASE_URL) to a URL like postgresql://user:password@host:5432/database, or to host=… user=… dbname=…",
     )
 }
 
 /// Reads `[user[:password]@][host[:port][,…]][/database][?name=value[&…]]`.
-fn parse_address(address: &str) -> Result<Parameters> {
+fn parse_url(after_scheme: &str) -> Result<Parameters> {
     let mut parameters = Parameters::default();
-    let (place, query) = address.split_once('?').unwrap_or((address, ""));
+    let (target, query) = after_scheme.split_once('?').unwrap_or((after_scheme, ""));
     // an unescaped @ in a password belongs to the password
-    let (credentials, place) =
-        place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
-    let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    let (credentials, target) =
+        target.rsplit_once('@').map_or((None, target), |(user, target)| (Some(user), target));
+    let (hosts, database) = target.split_once('/').unwrap_or((target, ""));
     if let Some(credentials) = credentials {
         let (user, password) = credentials.split_once(':').map_or((credentials, None), |(u, p)| (u, Some(p)));
         add_decoded(&mut parameters, "user", user)?;
         add_decoded(&mut parameters, "password", password.unwrap_or_default())?;
     }
     let (mut names, mut ports) = (Vec::new(), Vec::new());
-    for place in hosts.split(',').filter(|_| !hosts.is_empty()) {
-        let (name, port) = match place.strip_prefix('[') {
+    for host in hosts.split(',').filter(|_| !hosts.is_empty()) {
+        let (name, port) = match host.strip_prefix('[') {
             Some(inside) => {
                 let (name, rest) =
-                    inside.split_once(']').ok_or_else(|| unreadable("a [ is not closed by ]"))?;
+                    inside.split_once(']').ok_or_else(|| unreadable("the closing ] is missing"))?;
                 (name, rest.strip_prefix(':').unwrap_or(rest))
             }
-            None => place.split_once(':').unwrap_or((place, "")),
+            None => host.split_once(':').unwrap_or((host, "")),
         };
         names.push(decode(name)?);
         ports.push(port);
@@ -144,7 +145,7 @@ fn parse_address(address: &str) -> Result<Parameters> {
     add_decoded(&mut parameters, "dbname", database)?;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) =
-            pair.split_once('=').ok_or_else(|| unreadable("a parameter behind ? has no ="))?;
+            pair.split_once('=').ok_or_else(|| unreadable("expected name=value after the ?"))?;
         parameters.add(&decode(name)?, decode(value)?)?;
     }
     Ok(parameters)
@@ -158,7 +159,7 @@ fn decode(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
     match decoded {
         Ok(decoded) if !decoded.contains('\0') => Ok(decoded.into_owned()),
-        _ => Err(unreadable("what %… stands for is no text in UTF-8")),
+        _ => Err(unreadable("a percent-encoded value is not UTF-8 text")),
     }
 }
 
@@ -167,10 +168,10 @@ fn parse_pairs(text: &str) -> Result<Parameters> {
     let mut parameters = Parameters::default();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let (name, behind) = rest.split_once('=').ok_or_else(|| unreadable("a parameter has no ="))?;
-        let (value, behind) = read_value(behind.trim_start())?;
+        let (name, after) = rest.split_once('=').ok_or_else(|| unreadable("expected name=value"))?;
+        let (value, after) = read_value(after.trim_start())?;
         parameters.add(name.trim(), value)?;
-        rest = behind.trim_start();
+        rest = after.trim_start();
     }
     Ok(parameters)
 }
@@ -179,15 +180,15 @@ fn read_value(text: &str) -> Result<(String, &str)> {
     let (quoted, text) = text.strip_prefix('\'').map_or((false, text), |text| (true, text));
     let mut value = String::new();
     let mut characters = text.char_indices();
-    while let Some((index, one)) = characters.next() {
-        match one {
+    while let Some((index, character)) = characters.next() {
+        match character {
             '\'' if quoted => return Ok((value, &text[index + 1..])),
             '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            one if one.is_whitespace() && !quoted => return Ok((value, &text[index..])),
-            one => value.push(one),
+            character if character.is_whitespace() && !quoted => return Ok((value, &text[index..])),
+            character => value.push(character),
         }
     }
-    if quoted { Err(unreadable("a ' is not closed")) } else { Ok((value, "")) }
+    if quoted { Err(unreadable("a closing ' is missing")) } else { Ok((value, "")) }
 }
 
 #[cfg(test)]
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_says_the_same() {
+    fn all_forms_give_the_same_parameters() {
         let expected = read("host=db.example port=5433 user=ann password='s3 cr\\'t' dbname=trips");
         for text in [
             "postgresql://ann:s3%20cr't@db.example:5433/trips",
@@ -233,19 +234,19 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named_and_values_are_not_repeated() {
+    fn errors_name_the_fault_and_do_not_quote_values() {
         for (text, fault) in [
-            ("mysql://ann:s3cret@db/trips", "does not begin with postgresql://"),
+            ("mysql://ann:s3cret@db/trips", "does not start with postgresql://"),
             ("postgresql://ann:s3cret@db/trips?tls=yes", "the parameter tls is not supported"),
-            ("postgresql://ann:s3cret@[::1/trips", "is not closed by ]"),
-            ("postgresql://ann:s3cret%FF@db/trips", "no text in UTF-8"),
-            ("host=db password='s3cret", "a ' is not closed"),
-            ("host=db s3cret", "has no ="),
+            ("postgresql://ann:s3cret@[::1/trips", "the closing ] is missing"),
+            ("postgresql://ann:s3cret%FF@db/trips", "not UTF-8 text"),
+            ("host=db password='s3cret", "a closing ' is missing"),
+            ("host=db s3cret", "expected name=value"),
             ("host=db krbsrvname=s3cret", "the parameter krbsrvname is not supported"),
         ] {
             let error = Parameters::parse(text).err().unwrap();
-            let said = crate::report::failure::plain(&error);
-            assert!(said.contains(fault) && !said.contains("s3cret"), "{text}: {said}");
+            let message = crate::report::failure::plain(&error);
+            assert!(message.contains(fault) && !message.contains("s3cret"), "{text}: {message}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! SQL scripts: splits a script into statements, and binds values to the `:name` placeholders in them.
 
-/// Splits a script into statements, without their semicolons. Literals, quoted names, dollar quotes and comments
-/// are read as PostgreSQL reads them with `standard_conforming_strings` on.
+/// Splits a script into statements, without their semicolons. It parses literals, quoted names, dollar quotes
+/// and comments like PostgreSQL with `standard_conforming_strings` on.
 pub(crate) fn statements(script: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -41,7 +41,7 @@ pub(crate) fn statements(script: &str) -> Vec<&str> {
 }
 
 /// Replaces names, as in `WHERE year = :year`, with their values. Values are inserted as literals, so that they
-/// remain data whatever they contain. A name without a value stays as it is, because `:` has other meanings.
+/// remain data whatever they contain. A name without a value stays unchanged: `:` has other meanings in SQL.
 pub(crate) fn bind(statement: &str, values: &[(String, String)]) -> String {
     let mut bound = String::with_capacity(statement.len());
     let (mut at, mut previous) = (0, "");
@@ -61,7 +61,7 @@ pub(crate) fn bind(statement: &str, values: &[(String, String)]) -> String {
     bound
 }
 
-/// Quotes a text as a literal that is correct whatever `standard_conforming_strings` is.
+/// Quotes a text as a literal that is correct for every setting of `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     match quoted.contains('\\') {
@@ -88,9 +88,9 @@ fn token<'a>(text: &'a str, previous_word: &str) -> &'a str {
 
 /// The word at the start of the text. `$` may occur in a word, but not as its first character.
 fn word(text: &str) -> &str {
-    let starts = text.starts_with(|one: char| one.is_alphabetic() || one == '_');
-    let end = text.find(|one: char| !(one.is_alphanumeric() || one == '_' || one == '$'));
-    if starts { &text[..end.unwrap_or(text.len())] } else { "" }
+    let is_word = text.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'));
+    if is_word { &text[..end.unwrap_or(text.len())] } else { "" }
 }
 
 /// The length in bytes of a block comment, which may be nested.
@@ -118,12 +118,12 @@ fn block_comment(text: &str) -> usize {
 /// The length in bytes of a quoted text, including its quotes.
 fn quoted(text: &str, quote: char, escapes: bool) -> usize {
     let mut skip = false;
-    for (index, one) in text.char_indices().skip(1) {
-        match one {
+    for (index, c) in text.char_indices().skip(1) {
+        match c {
             _ if skip => skip = false,
             '\\' if escapes => skip = true,
             // a doubled quote ends this token and starts the next one directly after it
-            one if one == quote => return index + 1,
+            c if c == quote => return index + 1,
             _ => {}
         }
     }
@@ -135,9 +135,9 @@ fn dollar_quoted(text: &str) -> Option<usize> {
     let tag_end = text[1..].find('$')? + 2;
     let tag = &text[..tag_end];
     let name = &tag[1..tag.len() - 1];
-    let sound = name.chars().all(|one| one.is_alphanumeric() || one == '_')
-        && !name.starts_with(|one: char| one.is_ascii_digit());
-    if !sound {
+    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if !is_tag {
         return None;
     }
     Some(text[tag_end..].find(tag).map_or(text.len(), |end| tag_end + end + tag.len()))
@@ -148,7 +148,7 @@ mod tests {
     use super::{bind, statements};
 
     #[test]
-    fn only_semicolons_between_statements_split() {
+    fn scripts_are_split_only_at_semicolons_between_statements() {
         for (script, expected) in [
             ("SELECT 1; SELECT 2;", &["SELECT 1", "SELECT 2"][..]),
             (";; -- nothing; here\n /* nor; /* here; */ */ ;", &[]),
@@ -170,8 +170,9 @@ mod tests {
             assert_eq!(statements(script), expected, "{script}");
         }
     }
+
     #[test]
-    fn only_names_outside_of_quotes_are_bound_and_values_stay_data() {
+    fn only_names_outside_quotes_are_bound_and_values_stay_data() {
         let values = [("a", "1"), ("b", "x'; DROP TABLE t; --"), ("c", "\\' OR 1=1")];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         for (statement, expected) in [

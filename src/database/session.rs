@@ -39,13 +39,14 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
             let error = failed.into_error(&address);
             return Err(match (settings.advice(), error.kind()) {
                 (Some(advice), Kind::Authentication) => error.hint(advice),
-                (None, Kind::Authentication) if !settings.has_password() => error
-                    .hint("no password was given: set PGPASSWORD, or put it into DATABASE_URL or ~/.pgpass"),
+                (None, Kind::Authentication) if !settings.has_password() => error.hint(
+                    "no password was given: set PGPASSWORD, or add the password to DATABASE_URL or ~/.pgpass",
+                ),
                 _ => error,
             });
         }
         Err(_elapsed) => {
-            let text = format!("the database at {address} accepts the connection and does not answer");
+            let text = format!("the database at {address} accepts the connection but does not answer");
             return Err(Error::new(Kind::Unreachable, text));
         }
     };
@@ -59,27 +60,27 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
     Ok(opened.client)
 }
 
-/// Returns once the server has not answered for the whole idle timeout.
+/// Returns after the server has not answered for the whole idle timeout.
 ///
 /// A statement may run as long as it needs, and a server that hangs, or a proxy in front of it, keeps connections
 /// open. So this function opens new sessions to check whether the server still answers.
 async fn lost(settings: &Settings) -> Error {
     let idle_timeout = settings.idle_timeout();
-    let mut answered = Instant::now();
-    while answered.elapsed() < idle_timeout {
+    let mut last_answer = Instant::now();
+    while last_answer.elapsed() < idle_timeout {
         tokio::time::sleep(idle_timeout / 4).await;
         // one of several hosts may be down; an error from the server counts as an answer
         match tokio::time::timeout(idle_timeout * settings.addresses().len() as u32, open(settings)).await {
             Ok(Err(failed)) if failed.sqlstate().is_none() => {}
-            Ok(_) => answered = Instant::now(),
+            Ok(_) => last_answer = Instant::now(),
             Err(_elapsed) => {}
         }
     }
     let text = format!("the database at {} has not answered for {idle_timeout:?}", settings.address());
     Error::new(Kind::Unreachable, text)
-        .because("new sessions are not answered either")
+        .because("it does not answer new sessions either")
         .with_detail(Detail::ServerLost)
-        .hint("--database-timeout waits longer")
+        .hint("use --database-timeout to wait longer")
 }
 
 /// Runs `work` on sessions, and fails if the server stops answering in the meantime.
@@ -89,7 +90,7 @@ pub(crate) async fn while_answering<T>(
 ) -> Result<T> {
     tokio::select! {
         biased;
-        done = work => done,
+        result = work => result,
         lost = lost(settings) => Err(lost),
     }
 }
@@ -101,23 +102,23 @@ struct OpenedSession {
     encoding: String,
 }
 
-/// Opens a session, with or without TLS, trying the options that the mode allows in order.
+/// Opens a session, with or without TLS: tries the options that the mode allows, in order.
 async fn open(settings: &Settings) -> Result<OpenedSession, ConnectFailure> {
-    let with = |mode| {
+    let config_with = |mode| {
         let mut config = settings.config().clone();
         config.ssl_mode(mode);
         config
     };
-    let plain = async || open_with(with(SslMode::Disable), NoTls).await;
+    let plain = async || open_with(config_with(SslMode::Disable), NoTls).await;
     let secure = async |mode| {
         let connector = settings.tls().connector().map_err(ConnectFailure::Settings)?;
         let progress = connector.progress.clone();
-        open_with(with(mode), connector).await.map_err(|failed| match failed {
+        open_with(config_with(mode), connector).await.map_err(|failed| match failed {
             ConnectFailure::Connection(cause) => ConnectFailure::with_tls(cause, progress.stage()),
             other => other,
         })
     };
-    // the server's pg_hba.conf may allow only TLS connections, or only plain ones
+    // the server's pg_hba.conf may allow only connections with TLS, or only connections without TLS
     let is_refused =
         |failed: &ConnectFailure| failed.sqlstate() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     match settings.mode() {
@@ -127,7 +128,7 @@ async fn open(settings: &Settings) -> Result<OpenedSession, ConnectFailure> {
             opened => opened,
         },
         Mode::Prefer => match secure(SslMode::Prefer).await {
-            // a user who names a client certificate wants it to be used
+            // a client certificate that the user names must not be ignored
             Err(failed @ ConnectFailure::Settings(_)) if settings.tls().certificate.is_some() => Err(failed),
             Err(failed @ ConnectFailure::Connection(_)) if !is_refused(&failed) => Err(failed),
             Err(_) => plain().await,
@@ -143,8 +144,8 @@ where
     T::Stream: Send + 'static,
 {
     let (client, connection) = config.connect(tls).await.map_err(ConnectFailure::Connection)?;
-    let said = |name, default: &str| connection.parameter(name).unwrap_or(default).to_owned();
-    let (version, encoding) = (said("server_version", ""), said("server_encoding", "UTF8"));
+    let parameter = |name, default: &str| connection.parameter(name).unwrap_or(default).to_owned();
+    let (version, encoding) = (parameter("server_version", ""), parameter("server_encoding", "UTF8"));
     // A broken connection shows as an error of the running statement, so the task's handle is not needed.
     tokio::spawn(connection);
     Ok(OpenedSession { client, version, encoding })
@@ -167,7 +168,8 @@ pub(crate) async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error
 
 /// Cancels the statements of sessions, terminates the sessions by their server process ids, and returns a new one.
 ///
-/// Cancelling alone is not enough: the request may arrive between two statements, and hit none or the wrong one.
+/// Cancelling alone is not enough: the request may arrive between two statements, and then cancels none or the
+/// wrong one.
 pub(crate) async fn terminate(
     settings: &Settings,
     tokens: &[CancelToken],
@@ -178,15 +180,15 @@ pub(crate) async fn terminate(
         cancel(settings, token).await;
     }
     let client = connect(settings).await?;
-    let ended = client.execute(sql!("end_sessions.sql"), &[&server_pids]).await;
-    ended.map_err(|cause| failure::statement("cannot end the sessions", cause))?;
+    let result = client.execute(sql!("end_sessions.sql"), &[&server_pids]).await;
+    result.map_err(|cause| failure::statement("cannot terminate the sessions", cause))?;
     Ok(client)
 }
 
 /// The session's server process id, by which other sessions see it.
 pub(crate) async fn server_pid(client: &Client) -> Result<i32> {
     let row = client.query_one(sql!("session_number.sql"), &[]).await;
-    Ok(row.map_err(|cause| failure::statement("cannot ask for the session's number", cause))?.get(0))
+    Ok(row.map_err(|cause| failure::statement("cannot read the session's process id", cause))?.get(0))
 }
 
 /// Refuses encodings other than UTF8 and SQL_ASCII. A row key is a hash of bytes: taxi's keys equal the server's
@@ -199,7 +201,7 @@ fn check_encoding(encoding: &str, address: &str) -> Result<()> {
             format!("the database at {address} has the encoding {encoding}; taxi needs UTF8"),
         )
         .with_detail(Detail::Encoding)
-        .hint("create one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")),
+        .hint("create a database with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")),
     }
 }
 
@@ -211,6 +213,6 @@ fn check_version(version: &str, address: &str) -> Result<()> {
             Kind::ServerTooOld,
             format!("the server at {address} is PostgreSQL {version}; taxi needs {OLDEST_MAJOR} or later"),
         )
-        .hint("MERGE came with PostgreSQL 15: upgrade the server, or leave --database-url away to use taxi's own")),
+        .hint("upgrade the server, or omit --database-url to use the embedded server: MERGE requires PostgreSQL 15")),
     }
 }

@@ -1,8 +1,8 @@
 //! Which database to connect to, and how.
 //!
 //! In: a connection string; for the user's database also the environment, the service file and the password file.
-//! Out: settings for the driver. Refused: parameters that neither taxi nor the driver supports, rather than
-//! ignoring them.
+//! Out: settings for the driver. Refused: parameters that neither taxi nor the driver supports; taxi does not
+//! ignore them.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use crate::error::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for the server to authenticate the user and start the session, after the connection is open.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
+const SESSION_START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The default idle timeout: how long the server may not answer at all. Also how long sent data may stay
-/// unacknowledged (`tcp_user_timeout`).
+/// The default idle timeout: how long the server may not answer at all. It is also how long sent data may
+/// stay unacknowledged (`tcp_user_timeout`).
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads a complete database URL: nothing is taken from the environment.
+    /// Reads a complete database URL, and ignores the environment.
     pub fn parse(url: &str) -> Result<Self> {
         Self::parse_with(url, None, None)
     }
@@ -64,25 +64,27 @@ impl Settings {
     }
 
     fn of(parameters: &Parameters, advice: Option<String>) -> Result<Self> {
-        let refuse = |text: String| Error::new(Kind::Configuration, text);
+        let invalid = |text: String| Error::new(Kind::Configuration, text);
         let mut config: Config =
             parameters.for_driver().parse().map_err(|cause: tokio_postgres::Error| {
-                refuse("a connection parameter is invalid".to_owned()).because(cause)
+                invalid("invalid connection parameter".to_owned()).because(cause)
             })?;
         let hosts = config.get_hosts();
         let host_count = hosts.len().max(config.get_hostaddrs().len());
         if host_count == 0 || hosts.contains(&Host::Tcp(String::new())) {
-            return Err(refuse("the database URL names no host".to_owned()));
+            return Err(invalid("the database URL has no host".to_owned()));
         }
         if config.get_user().is_none() {
-            return Err(refuse("the database URL names no user".to_owned()));
+            return Err(invalid("the database URL has no user".to_owned()));
         }
         let ports = config.get_ports().len();
         if ports > 1 && ports != host_count {
-            return Err(refuse(format!("there are {ports} ports for {host_count} hosts")));
+            return Err(invalid(format!(
+                "the database URL has {ports} ports for {host_count} hosts; expected one port, or one for each host"
+            )));
         }
         if config.get_password().is_none() {
-            // without a password, the server's refusal says more than the driver's
+            // without a password, the server's error is clearer than the driver's
             config.password("");
         }
         if config.get_application_name().is_none() {
@@ -108,25 +110,26 @@ impl Settings {
         if parameters.get("keepalives_retries").is_none() {
             config.keepalives_retries(KEEPALIVE_RETRIES);
         }
-        // not left to the driver, which takes libpq's milliseconds for seconds
+        // set here, because the driver reads libpq's milliseconds as seconds
         match parameters.get("tcp_user_timeout").map(str::parse::<i32>) {
             None => _ = config.tcp_user_timeout(IDLE_TIMEOUT),
-            // as in libpq: the system's default
+            // the system's default, as in libpq
             Some(Ok(..=0)) => {}
             Some(Ok(milliseconds)) => {
                 config.tcp_user_timeout(Duration::from_millis(milliseconds.unsigned_abs().into()));
             }
-            Some(Err(_)) => return Err(refuse("tcp_user_timeout must be a whole number".to_owned())),
+            Some(Err(_)) => {
+                let text = "invalid value for `tcp_user_timeout`: expected a whole number";
+                return Err(invalid(text.to_owned()));
+            }
         }
-        // not left to the driver, which does not know "primary"
+        // set here, because the driver does not know "primary"
         match parameters.get("target_session_attrs") {
             None | Some("any") => {}
             Some("read-write" | "primary") => _ = config.target_session_attrs(TargetSessionAttrs::ReadWrite),
             Some(_) => {
-                return Err(refuse(
-                    "target_session_attrs must be any, read-write or primary, because a load writes"
-                        .to_owned(),
-                ));
+                let reason = "expected any, read-write or primary, because a load writes";
+                return Err(invalid(format!("invalid value for `target_session_attrs`: {reason}")));
             }
         }
         let root = parameters.get("sslrootcert").map(|root| match root {
@@ -138,7 +141,8 @@ impl Settings {
             None if root == Some(Roots::System) => Mode::VerifyFull,
             None => Mode::Prefer,
             Some(text) => Mode::of(text).ok_or_else(|| {
-                refuse("sslmode must be disable, allow, prefer, require, verify-ca or verify-full".to_owned())
+                let modes = "disable, allow, prefer, require, verify-ca or verify-full";
+                invalid(format!("invalid value for `sslmode`: expected {modes}"))
             })?,
         };
         let file = |name| parameters.get(name).map(PathBuf::from);
@@ -193,23 +197,23 @@ impl Settings {
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
         let addresses = self.config.get_hostaddrs();
         let hosts = self.config.get_hosts();
-        let place = |index: usize| match (addresses.get(index), hosts.get(index)) {
-            (Some(address), _) => Some(ServerAddress::Tcp(address.to_string(), port(index))),
+        let address = |index: usize| match (addresses.get(index), hosts.get(index)) {
+            (Some(ip), _) => Some(ServerAddress::Tcp(ip.to_string(), port(index))),
             (None, Some(Host::Tcp(name))) => Some(ServerAddress::Tcp(name.clone(), port(index))),
             (None, Some(Host::Unix(path))) => {
                 Some(ServerAddress::Socket(path.join(format!(".s.PGSQL.{}", port(index)))))
             }
             (None, None) => None,
         };
-        (0..hosts.len().max(addresses.len())).filter_map(place).collect()
+        (0..hosts.len().max(addresses.len())).filter_map(address).collect()
     }
 
     /// Whether the server is on this machine, judging by its address: a socket, `localhost` or a loopback address.
     pub(crate) fn is_local(&self) -> bool {
-        self.addresses().iter().all(|place| match place {
+        self.addresses().iter().all(|address| match address {
             ServerAddress::Socket(_) => true,
             ServerAddress::Tcp(host, _) => {
-                host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+                host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
             }
         })
     }
@@ -222,8 +226,8 @@ impl Settings {
     /// The total timeout for connecting, over all hosts.
     pub(crate) fn answer_timeout(&self) -> Duration {
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()) as u32;
-        let connecting = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-        (connecting + GREETING_TIMEOUT.min(self.idle_timeout)) * hosts
+        let connect_timeout = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        (connect_timeout + SESSION_START_TIMEOUT.min(self.idle_timeout)) * hosts
     }
 
     /// The idle timeout: how long the server may not answer at all.
@@ -231,7 +235,7 @@ impl Settings {
         self.idle_timeout
     }
 
-    /// The same settings with another idle timeout.
+    /// The same settings with a different idle timeout.
     #[must_use]
     pub(crate) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
@@ -250,10 +254,10 @@ impl Settings {
         }
         let ports = self.config.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        let places: Vec<String> =
+        let servers: Vec<String> =
             hosts.iter().enumerate().map(|(index, host)| format!("{host}:{}", port(index))).collect();
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
-        format!("{}/{database}", places.join(","))
+        format!("{}/{database}", servers.join(","))
     }
 }
 
@@ -287,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_names_the_same_database() {
+    fn all_url_forms_name_the_same_database() {
         for url in [
             "postgresql://ann:s3cret@db.example:5433/trips",
             "postgres://ann:s3cret@db.example:5433/trips",
@@ -302,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_is_named() {
+    fn the_address_shows_every_host() {
         for (url, address) in [
             ("postgresql://ann@one,two:5433/trips", "one:5432,two:5433/trips"),
             ("hostaddr=10.0.0.1 user=ann", "10.0.0.1:5432/ann"),
@@ -314,20 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_parameters_are_refused() {
         for (text, fault) in [
-            ("host=db user=ann sslmode=perhaps", "sslmode must be disable, allow"),
+            ("host=db user=ann sslmode=perhaps", "`sslmode`: expected disable, allow"),
             ("host=db user=ann port=none", "invalid value for option `port`"),
             ("host=a,b user=ann port=1,2,3", "3 ports for 2 hosts"),
             ("host=db user=ann connect_timeout=soon", "invalid value for option `connect_timeout`"),
             ("host=db user=ann target_session_attrs=standby", "a load writes"),
-            ("user=ann", "names no host"),
-            ("host=db", "names no user"),
+            ("user=ann", "has no host"),
+            ("host=db", "has no user"),
         ] {
             let error = Settings::parse(text).err().unwrap();
             assert_eq!(error.kind(), Kind::Configuration);
-            let said = crate::report::failure::line(&error);
-            assert!(said.contains(fault), "{text}: {said}");
+            let message = crate::report::failure::line(&error);
+            assert!(message.contains(fault), "{text}: {message}");
         }
     }
 }

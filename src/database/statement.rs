@@ -31,16 +31,16 @@ pub(crate) fn fill(name: &str, text: &str, identifiers: &Value) -> Result<String
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment
         .render_str(text, identifiers)
-        .map_err(|cause| Error::new(Kind::Configuration, format!("cannot fill in sql/{name}")).because(cause))
+        .map_err(|cause| Error::new(Kind::Configuration, format!("cannot render sql/{name}")).because(cause))
 }
 
-/// The statement that creates `table`, from `sql/tables/<name>`. A pipeline names the file, so whether it exists is
-/// known at run time only.
+/// The statement that creates `table`, from `sql/tables/<name>`. A pipeline names the file, so this function
+/// checks at run time whether the file exists.
 pub(crate) fn create_table(name: &str, table: &TableName) -> Result<String> {
     let text = TABLES.get_file(name).and_then(|file| file.contents_utf8()).ok_or_else(|| {
         let known: Vec<String> = TABLES.files().map(|file| file.path().display().to_string()).collect();
-        let text = format!("taxi has no SQL file {name:?} that creates a table");
-        Error::new(Kind::Configuration, text).hint(format!("the SQL files are {}", known.join(", ")))
+        let text = format!("no SQL file {name:?} that creates a table");
+        Error::new(Kind::Configuration, text).hint(format!("known SQL files: {}", known.join(", ")))
     })?;
     fill(name, text, &context! { table => table.quoted() })
 }

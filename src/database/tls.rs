@@ -7,7 +7,7 @@
 //! | `prefer` | TLS, or plain if the server refuses that | not checked |
 //! | `require` | TLS | checked only if there is a root certificate |
 //! | `verify-ca` | TLS | must be signed by a trusted CA |
-//! | `verify-full` | TLS | must also name the host |
+//! | `verify-full` | TLS | must also match the host name |
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -30,17 +30,17 @@ use crate::error::{Error, Kind, Result};
 /// The TLS mode of a connection (`sslmode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Plain only.
+    /// Without TLS.
     Disable,
-    /// Plain, or TLS if the server refuses that.
+    /// Without TLS, or with TLS if the server refuses that.
     Allow,
-    /// TLS, or plain if the server refuses that.
+    /// With TLS, or without TLS if the server refuses that.
     Prefer,
-    /// TLS. The server's certificate is checked only if there is a root certificate.
+    /// With TLS. The server's certificate is checked only if there is a root certificate.
     Require,
-    /// TLS. The server's certificate must be signed by a trusted CA.
+    /// With TLS. The server's certificate must be signed by a trusted CA.
     VerifyCa,
-    /// Like [`Mode::VerifyCa`], and the certificate must also name the host.
+    /// Like [`Mode::VerifyCa`], and the certificate must also match the host name.
     VerifyFull,
 }
 
@@ -81,7 +81,7 @@ pub(crate) enum Roots {
 pub(crate) struct Tls {
     /// The required encryption and checks.
     pub(crate) mode: Mode,
-    /// The trusted CAs, if the user named them.
+    /// The trusted CAs, if the user set them.
     pub(crate) roots: Option<Roots>,
     /// The file of the client's certificate.
     pub(crate) certificate: Option<PathBuf>,
@@ -93,28 +93,29 @@ impl Tls {
     /// Builds the TLS connector for the driver.
     pub(crate) fn connector(&self) -> Result<Connector> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let own_root = environment::own_file("root.crt").filter(|path| path.exists());
+        let default_root = environment::own_file("root.crt").filter(|path| path.exists());
         let roots = match (&self.roots, self.mode) {
             (Some(roots), _) => Some(roots.clone()),
             (None, Mode::Disable | Mode::Allow | Mode::Prefer) => None,
-            (None, Mode::Require) => own_root.map(Roots::File),
-            (None, Mode::VerifyCa | Mode::VerifyFull) => Some(own_root.map(Roots::File).ok_or_else(|| {
-                Error::new(Kind::Configuration, "there is no root certificate to hold the server's against")
-                    .hint("sslrootcert (or PGSSLROOTCERT) names the file of the CA, or \"system\"; else it is ~/.postgresql/root.crt")
+            (None, Mode::Require) => default_root.map(Roots::File),
+            (None, Mode::VerifyCa | Mode::VerifyFull) => Some(default_root.map(Roots::File).ok_or_else(|| {
+                Error::new(Kind::Configuration, "cannot verify the server's certificate")
+                    .because("there is no root certificate")
+                    .hint("set sslrootcert (or PGSSLROOTCERT) to the file of the CA or to \"system\", or create ~/.postgresql/root.crt")
             })?),
         };
-        let known = match roots {
-            Some(Roots::System) => system()?,
+        let trusted = match roots {
+            Some(Roots::System) => system_certificates()?,
             Some(Roots::File(path)) => read_certificates(&path)?,
             None => Vec::new(),
         };
         let progress = HandshakeProgress::default();
         let verifier = Verifier {
             progress: progress.clone(),
-            checks_chain: !known.is_empty(),
+            checks_chain: !trusted.is_empty(),
             checks_name: self.mode == Mode::VerifyFull,
-            roots: store(&known)?,
-            known,
+            roots: store(&trusted)?,
+            trusted,
             provider: Arc::clone(&provider),
         };
         let failed = |cause| Error::new(Kind::Configuration, "cannot set up TLS").because(cause);
@@ -123,9 +124,9 @@ impl Tls {
             .map_err(failed)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match self.own()? {
+        let config = match self.client_certificate()? {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|cause| {
-                Error::new(Kind::Configuration, "the client's certificate and its key do not fit")
+                Error::new(Kind::Configuration, "cannot use the client's certificate with its key")
                     .because(cause)
             })?,
             None => builder.with_no_client_auth(),
@@ -134,22 +135,24 @@ impl Tls {
     }
 
     /// Reads the client's certificate and key: the named files, else those in `~/.postgresql`, if they exist.
-    fn own(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
-        let own = |name| environment::own_file(name).filter(|path: &PathBuf| path.exists());
-        let Some(certificate) = self.certificate.clone().or_else(|| own("postgresql.crt")) else {
+    fn client_certificate(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
+        let default_file = |name| environment::own_file(name).filter(|path: &PathBuf| path.exists());
+        let Some(certificate) = self.certificate.clone().or_else(|| default_file("postgresql.crt")) else {
             return Ok(None);
         };
-        let key = self.key.clone().or_else(|| own("postgresql.key")).ok_or_else(|| {
-            let text = format!("the certificate {} has no key", certificate.display());
-            Error::new(Kind::Configuration, text)
-                .hint("sslkey (or PGSSLKEY) names it; else it is ~/.postgresql/postgresql.key")
+        let key = self.key.clone().or_else(|| default_file("postgresql.key")).ok_or_else(|| {
+            let text = format!("missing key for the certificate {}", certificate.display());
+            Error::new(Kind::Configuration, text).hint(
+                "set sslkey (or PGSSLKEY) to the file of the key, or create ~/.postgresql/postgresql.key",
+            )
         })?;
         let metadata = fs::metadata(&key).map_err(|cause| Error::file("read", &key, cause))?;
         // a key that root owns may be readable by its group, as in libpq
-        let others = if metadata.uid() == 0 { 0o027 } else { 0o077 };
-        if metadata.mode() & others != 0 {
-            let text = format!("others may read the key {}", key.display());
-            return Err(Error::new(Kind::Configuration, text).hint(format!("chmod 600 {}", key.display())));
+        let forbidden_bits = if metadata.uid() == 0 { 0o027 } else { 0o077 };
+        if metadata.mode() & forbidden_bits != 0 {
+            let text = format!("other users can access the key {}", key.display());
+            let hint = format!("run 'chmod 600 {}'", key.display());
+            return Err(Error::new(Kind::Configuration, text).hint(hint));
         }
         let read = PrivateKeyDer::from_pem_file(&key).map_err(|cause| unreadable(&key, cause))?;
         Ok(Some((read_certificates(&certificate)?, read)))
@@ -165,18 +168,16 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = read.map_err(|cause| unreadable(path, cause))?;
     match certificates.is_empty() {
-        true => {
-            Err(Error::new(Kind::Configuration, format!("there is no certificate in {}", path.display())))
-        }
+        true => Err(Error::new(Kind::Configuration, format!("no certificate in {}", path.display()))),
         false => Ok(certificates),
     }
 }
 
-fn system() -> Result<Vec<CertificateDer<'static>>> {
+fn system_certificates() -> Result<Vec<CertificateDer<'static>>> {
     let found = rustls_native_certs::load_native_certs().certs;
     match found.is_empty() {
-        true => Err(Error::new(Kind::Configuration, "this machine has no CA certificates")
-            .hint("install the package ca-certificates, or name a file with sslrootcert")),
+        true => Err(Error::new(Kind::Configuration, "cannot find the CA certificates of this machine")
+            .hint("install the package ca-certificates, or set sslrootcert to a file")),
         false => Ok(found),
     }
 }
@@ -186,7 +187,7 @@ fn store(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     // some of the system's certificates cannot be parsed
     let (added, _) = store.add_parsable_certificates(certificates.iter().cloned());
     match added == 0 && !certificates.is_empty() {
-        true => Err(Error::new(Kind::Configuration, "the root certificate is none that is understood")),
+        true => Err(Error::new(Kind::Configuration, "cannot parse the root certificate")),
         false => Ok(store),
     }
 }
@@ -198,9 +199,9 @@ struct Verifier {
     checks_name: bool,
     roots: RootCertStore,
     /// The trusted certificates. The server's own, self-signed certificate may be one of them.
-    known: Vec<CertificateDer<'static>>,
+    trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
-    /// Notes why a certificate was refused.
+    /// Records why a certificate was refused.
     progress: HandshakeProgress,
 }
 
@@ -213,8 +214,8 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let is_known = self.known.iter().any(|known| known.as_ref() == end_entity.as_ref());
-        if self.checks_chain && !is_known {
+        let is_trusted = self.trusted.iter().any(|trusted| trusted.as_ref() == end_entity.as_ref());
+        if self.checks_chain && !is_trusted {
             let algorithms = self.provider.signature_verification_algorithms.all;
             verify_server_cert_signed_by_trust_anchor(
                 &certificate,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// The URL of a database, or a `key=value` string. It may hold a password, so it is never printed by accident.
+/// The URL of a database, or a `key=value` string. It may hold a password, so `Debug` does not print it.
 #[derive(Clone)]
 pub(crate) struct DatabaseUrl(String);
 
@@ -21,7 +21,7 @@ impl DatabaseUrl {
         &self.0
     }
 
-    /// Serializes the whole URL, with its password: for `taxi up`, whose result it is.
+    /// Serializes the whole URL, with its password: part of the result of `taxi up`.
     pub(crate) fn serialize_exposed<S: Serializer>(
         url: &Option<Self>,
         serializer: S,

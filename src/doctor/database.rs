@@ -1,4 +1,4 @@
-//! Checks the database: the network, the login, the role's rights, the ledger and the target tables.
+//! Checks the database: the network, the login, the role's privileges, the ledger and the target tables.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,21 +22,21 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// A larger difference between the clocks is a warning.
 const CLOCK_TOLERANCE_SECONDS: f64 = 5.0;
 
-/// Checks the database that the `jobs` would load into.
+/// Checks the database that the `jobs` load into.
 pub(crate) async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) {
-    if !reach(settings, findings).await {
+    if !check_addresses(settings, findings).await {
         return;
     }
     let client = match session::connect(settings).await {
         Ok(client) => client,
         Err(error) => {
-            let fix = "put right what it says in --database-url, the PG* variables or the server's settings";
+            let fix = "fix the problem in --database-url, in the PG* variables or in the server's settings";
             return findings.fail(stage(&error), &error, fix);
         }
     };
-    let looked = session::while_answering(settings, look(&client, settings, jobs, findings)).await;
-    if let Err(error) = looked {
-        let fix = "let the role read the catalog and use the tables' schema: docs/configuration.md has the least rights as SQL";
+    let result = session::while_answering(settings, check_all(&client, settings, jobs, findings)).await;
+    if let Err(error) = result {
+        let fix = "allow the role to read the catalog and to use the schema of the tables: docs/configuration.md lists the privileges that it needs, as SQL";
         findings.fail(
             if error.detail() == Some(Detail::ServerLost) { "session" } else { "rights" },
             &error,
@@ -56,60 +56,64 @@ fn stage(error: &Error) -> &'static str {
     }
 }
 
-/// Whether at least one of the hosts can be reached.
-async fn reach(settings: &Settings, findings: &mut Findings) -> bool {
+/// Checks the addresses. Returns whether at least one of them is reachable.
+async fn check_addresses(settings: &Settings, findings: &mut Findings) -> bool {
     let mut failed = Vec::new();
-    let mut some_reached = false;
-    for place in settings.addresses() {
-        match reach_address(&place, findings).await {
-            Ok(()) => some_reached = true,
+    let mut any_reachable = false;
+    for address in settings.addresses() {
+        match check_address(&address, findings).await {
+            Ok(()) => any_reachable = true,
             Err(failure) => failed.push(failure),
         }
     }
     for (name, error, fix) in failed {
-        match some_reached {
+        match any_reachable {
             true => findings.warn(name, crate::report::failure::line(&error), fix),
             false => findings.fail(name, &error, fix),
         }
     }
-    some_reached
+    any_reachable
 }
 
-async fn reach_address(
-    place: &ServerAddress,
+async fn check_address(
+    address: &ServerAddress,
     findings: &mut Findings,
 ) -> Result<(), (&'static str, Error, &'static str)> {
     let unreachable = |what: String| Error::new(Kind::Unreachable, what);
-    let (host, port) = match place {
+    let (host, port) = match address {
         ServerAddress::Socket(path) => {
             let exists = path.exists();
-            let error = unreachable(format!("there is no socket {}", path.display()));
+            let error = unreachable(format!("the socket {} does not exist", path.display()));
             return match exists {
                 true => {
                     findings.ok("socket", path.display().to_string());
                     Ok(())
                 }
                 false => {
-                    Err(("socket", error, "check that the server runs, and its unix_socket_directories"))
+                    let fix =
+                        "check that the server is running, and check its setting unix_socket_directories";
+                    Err(("socket", error, fix))
                 }
             };
         }
         ServerAddress::Tcp(host, port) => (host.as_str(), *port),
     };
-    let found = tokio::time::timeout(REACH_TIMEOUT, lookup_host((host, port))).await;
-    let addresses: Vec<SocketAddr> = match found {
+    let cannot_resolve = || unreachable(format!("cannot resolve the host name {host}"));
+    let resolved = tokio::time::timeout(REACH_TIMEOUT, lookup_host((host, port))).await;
+    let addresses: Vec<SocketAddr> = match resolved {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(cause)) => {
-            let error = unreachable(format!("the name {host} cannot be resolved")).because(cause);
-            return Err(("name resolution", error, "check the host's name and this machine's DNS"));
+            let error = cannot_resolve().because(cause);
+            let fix = "check the host name and the DNS settings of this machine";
+            return Err(("name resolution", error, fix));
         }
         Err(_elapsed) => {
-            let error = unreachable(format!("the name {host} is not resolved in time"));
-            return Err(("name resolution", error, "check this machine's DNS"));
+            let error = cannot_resolve().because(format!("no response within {REACH_TIMEOUT:?}"));
+            return Err(("name resolution", error, "check the DNS settings of this machine"));
         }
     };
-    let texts: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    findings.ok("name resolution", format!("{host} is {}", texts.join(", ")));
+    let ips: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    findings.ok("name resolution", format!("{host} resolves to {}", ips.join(", ")));
     let connected = tokio::time::timeout(REACH_TIMEOUT, TcpStream::connect(addresses.as_slice())).await;
     let cause: Box<dyn std::error::Error + Send + Sync> = match connected {
         Ok(Ok(_)) => {
@@ -119,78 +123,88 @@ async fn reach_address(
         Ok(Err(cause)) => cause.into(),
         Err(_elapsed) => "the connection timed out".into(),
     };
-    let error = unreachable(format!("{host}:{port} cannot be reached")).because(cause);
-    Err(("port", error, "check the port, that the server runs and listens there, and firewalls on the way"))
+    let error = unreachable(format!("cannot reach {host}:{port}")).because(cause);
+    let fix = "check the port, check that the server is running and listens on it, and check the firewalls";
+    Err(("port", error, fix))
 }
 
-async fn look(client: &Client, settings: &Settings, jobs: &[&Job], findings: &mut Findings) -> Result<()> {
+/// Checks everything that needs a session.
+async fn check_all(
+    client: &Client,
+    settings: &Settings,
+    jobs: &[&Job],
+    findings: &mut Findings,
+) -> Result<()> {
     let row = query(client, sql!("doctor/session.sql"), &[]).await?;
-    look_at_session(&row, settings, findings);
+    check_session(&row, settings, findings);
     let directory: Option<String> = row.get("data_directory");
     match directory.as_deref().map(Path::new).filter(|path| settings.is_local() && path.exists()) {
         Some(directory) => disk::check(directory, findings),
-        None => findings.ok("disk", "the room on the server's disk cannot be known from here"),
+        None => findings.ok("disk", "not checked: taxi cannot query the free disk space of another machine"),
     }
-    look_at_ledger(client, findings).await?;
+    check_ledger(client, findings).await?;
     for job in jobs {
-        look_at_table(client, job, findings).await?;
+        check_table(client, job, findings).await?;
     }
     Ok(())
 }
 
-fn look_at_session(row: &Row, settings: &Settings, findings: &mut Findings) {
+fn check_session(row: &Row, settings: &Settings, findings: &mut Findings) {
     let (user, database): (String, String) = (row.get("user_name"), row.get("database_name"));
     let (encrypted, protocol): (Option<bool>, Option<String>) = (row.get("encrypted"), row.get("protocol"));
     let mode = settings.ssl_mode();
     let protocol = protocol.unwrap_or_default();
     match (encrypted.unwrap_or(false), mode) {
-        (false, _) if settings.is_local() => findings.ok("tls", "none, and none needed on this machine"),
+        (false, _) if settings.is_local() => findings.ok("tls", "not used: the server is on this machine"),
         (false, _) => findings.warn(
             "tls",
-            "the connection is not encrypted: everybody on the way can read it, the password's proof included",
-            "let the server speak TLS, and set sslmode=verify-full",
+            "the connection is not encrypted: others on the network can read it, including the password exchange",
+            "enable TLS on the server, and set sslmode=verify-full",
         ),
         (true, "verify-full" | "verify-ca") => findings.ok("tls", format!("{protocol}, sslmode={mode}")),
         (true, _) => findings.warn(
             "tls",
             format!("{protocol}, but sslmode={mode} does not verify the server's certificate"),
-            "set sslmode=verify-full, with sslrootcert where the CA is not a public one",
+            "set sslmode=verify-full; if the CA is not a public one, set sslrootcert too",
         ),
     }
-    findings.ok("authentication", format!("{user} may use the database {database}"));
+    findings.ok("authentication", format!("{user} can connect to the database {database}"));
     findings.ok("version", format!("PostgreSQL {}", row.get::<_, String>("version")));
     if row.get("read_only") {
-        let text = "the database takes no writes: it is a standby, or read-only by its settings";
-        let fix = "name the primary; target_session_attrs=read-write picks it among several hosts";
+        let text = "the database is read-only: it is a standby server, or a setting makes it read-only";
+        let fix =
+            "connect to the primary server; target_session_attrs=read-write selects it among several hosts";
         findings.fail("writes", &Error::new(Kind::Configuration, text), fix);
     }
-    let ahead = row.get::<_, f64>("clock") - Timestamp::now().as_duration().as_secs_f64();
-    let said = format!(
+    let offset_seconds = row.get::<_, f64>("clock") - Timestamp::now().as_duration().as_secs_f64();
+    let message = format!(
         "the server's clock is {:.1} s {}",
-        ahead.abs(),
-        if ahead < 0.0 { "behind" } else { "ahead" }
+        offset_seconds.abs(),
+        if offset_seconds < 0.0 { "behind" } else { "ahead" }
     );
-    match ahead.abs() > CLOCK_TOLERANCE_SECONDS {
+    match offset_seconds.abs() > CLOCK_TOLERANCE_SECONDS {
         true => findings.warn(
             "clock",
-            said,
-            "let both machines keep time (NTP): certificates and 'previous' depend on it",
+            message,
+            "synchronize the clocks of both machines (NTP): certificates and '--month previous' depend on them",
         ),
-        false => findings.ok("clock", said),
+        false => findings.ok("clock", message),
     }
 }
 
-async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> {
+async fn check_ledger(client: &Client, findings: &mut Findings) -> Result<()> {
     const NAME: &str = "ledger";
     let row = query(client, sql!("doctor/ledger.sql"), &[]).await?;
     if !row.get::<_, bool>("schema_exists") {
         match row.get("may_create_schema") {
-            true => findings.ok(NAME, "not there yet: the first load creates the schema taxi_etl"),
-            false => missing_right(NAME, "CREATE on the database, for the schema taxi_etl", findings),
+            true => findings.ok(NAME, "not created yet: the first load creates the schema taxi_etl"),
+            false => {
+                missing_privilege(NAME, "CREATE on the database (to create the schema taxi_etl)", findings)
+            }
         }
         return Ok(());
     }
-    for (column, right) in [
+    for (column, privilege) in [
         ("may_use_schema", "USAGE on the schema taxi_etl"),
         ("may_create_staging", "CREATE on the schema taxi_etl"),
         ("may_write_runs", "SELECT, INSERT and UPDATE on taxi_etl.runs"),
@@ -198,77 +212,81 @@ async fn look_at_ledger(client: &Client, findings: &mut Findings) -> Result<()> 
     ] {
         // NULL if the table does not exist
         if row.get::<_, Option<bool>>(column) == Some(false) {
-            missing_right(NAME, right, findings);
+            missing_privilege(NAME, privilege, findings);
             return Ok(());
         }
     }
     let without_rejects = match row.get::<_, Option<bool>>("may_write_rejects") {
-        Some(false) => "; not to taxi_etl.rejects, as --max-rejects needs",
+        Some(false) => " (but not to taxi_etl.rejects, which --max-rejects needs)",
         _ => "",
     };
     let may_upgrade = row.get::<_, Option<bool>>("may_upgrade") == Some(true);
     match (schema::state(client).await?, may_upgrade) {
-        (SchemaState::Absent, _) => findings.ok(NAME, "not there yet: the first load creates its tables"),
+        (SchemaState::Absent, _) => findings.ok(NAME, "not created yet: the first load creates its tables"),
         (SchemaState::Current, _) => {
-            findings.ok(NAME, format!("of this version, and the role may write to it{without_rejects}"));
+            let message = format!("the schema is current, and the role can write to it{without_rejects}");
+            findings.ok(NAME, message);
         }
-        (SchemaState::Older, true) => findings.ok(NAME, "of an older version: the next load upgrades it"),
+        (SchemaState::Older, true) => {
+            findings.ok(NAME, "the schema has an older version: the next load upgrades it");
+        }
         (SchemaState::Older, false) => {
-            let error =
-                Error::new(Kind::Authentication, "of an older version, and the role may not upgrade it");
-            findings.fail(NAME, &error, "let the owner of the schema taxi_etl run this taxi once");
+            let text = "the schema has an older version, and the role cannot upgrade it";
+            let fix = "ask the owner of the schema taxi_etl to run a load with this version of taxi once";
+            findings.fail(NAME, &Error::new(Kind::Authentication, text), fix);
         }
         (SchemaState::Newer, _) => {
-            let error = Error::new(Kind::Configuration, "of a newer version than this taxi knows");
-            findings.fail(NAME, &error, "use the taxi that has upgraded it");
+            let text = "the schema has a newer version than this version of taxi supports";
+            let fix = "use the version of taxi that upgraded the schema, or a later one";
+            findings.fail(NAME, &Error::new(Kind::Configuration, text), fix);
         }
     }
     Ok(())
 }
 
-async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> Result<()> {
+async fn check_table(client: &Client, job: &Job, findings: &mut Findings) -> Result<()> {
     let (name, quoted, schema) = (format!("table {}", job.table), job.table.quoted(), job.table.schema());
     let row = query(client, sql!("doctor/tables.sql"), &[&quoted, &schema]).await?;
     if !tables::exists(client, &job.table).await? {
         match (row.get("may_create_tables"), row.get("may_create_partitions")) {
-            (false, _) => missing_right(&name, &format!("CREATE on the schema {schema}"), findings),
+            (false, _) => missing_privilege(&name, &format!("CREATE on the schema {schema}"), findings),
             (true, false) => {
-                let right = format!("CREATE on the database, for the schema {schema}_partitions");
-                missing_right(&name, &right, findings);
+                let privilege = format!("CREATE on the database (to create the schema {schema}_partitions)");
+                missing_privilege(&name, &privilege, findings);
             }
             (true, true) => {
-                findings.ok(name, "not there yet: the first load creates it, partitioned by month")
+                findings.ok(name, "not created yet: the first load creates it, partitioned by month")
             }
         }
         return Ok(());
     }
     if row.get::<_, Option<bool>>("may_load") == Some(false) {
-        missing_right(&name, &format!("SELECT and INSERT on {}", job.table), findings);
+        missing_privilege(&name, &format!("SELECT and INSERT on {}", job.table), findings);
         return Ok(());
     }
     let columns = columns::columns_to_fill(client, &job.table, &job.computed, &job.period.time_column).await;
     let columns = match columns {
         Ok(columns) => columns,
         Err(error) => {
-            findings.fail(name, &error, "rename the table and let the load make a new one");
+            findings.fail(name, &error, "rename the table; the next load creates a new one");
             return Ok(());
         }
     };
     let target = match target::inspect(client, &job.table, &job.period).await {
         Ok(target) => target,
         Err(error) => {
-            findings.fail(name, &error, "do what it says and load again");
+            findings.fail(name, &error, "fix the problem, then load again");
             return Ok(());
         }
     };
     let no_replace = match row.get("may_replace") {
-        Some(false) => "; without DELETE no file can be replaced",
+        Some(false) => "; without the privilege DELETE, taxi cannot replace a file",
         _ => "",
     };
-    let takes = format!("its {} columns take the rows{no_replace}", columns.len());
+    let filled = format!("taxi can fill its {} columns{no_replace}", columns.len());
     let time_column = job.period.time_column.to_lowercase();
     match target.new_months {
-        Route::Attach(_) => findings.ok(name, format!("{takes}; a new month becomes a partition")),
+        Route::Attach(_) => findings.ok(name, format!("{filled}; a new month becomes a partition")),
         Route::Merge(MergeReason::NotPartitioned)
             if !query(client, sql!("doctor/time_index.sql"), &[&quoted, &time_column])
                 .await?
@@ -276,25 +294,26 @@ async fn look_at_table(client: &Client, job: &Job, findings: &mut Findings) -> R
         {
             findings.warn(
                 name,
-                format!("{takes}; every load is merged and reads all of the table, which has no index on its times"),
+                format!("{filled}; every load is a merge that reads the whole table, because its time column has no index"),
                 &format!(
-                    "CREATE INDEX ON {} USING brin ({time_column}) WITH (pages_per_range = 32), or let the load make a \
-                     new table, partitioned by month",
+                    "run CREATE INDEX ON {} USING brin ({time_column}) WITH (pages_per_range = 32), or rename the table: \
+                     the next load creates a new one, partitioned by month",
                     job.table
                 ),
             );
         }
         Route::Merge(reason) => {
             findings
-                .ok(name, format!("{takes}; a new month is merged, not attached as a partition: {reason}"));
+                .ok(name, format!("{filled}; a new month is merged, not attached as a partition: {reason}"));
         }
     }
     Ok(())
 }
 
-fn missing_right(name: &str, right: &str, findings: &mut Findings) {
-    let error = Error::new(Kind::Authentication, format!("the role lacks {right}"));
-    findings.fail(name, &error, "let the owner grant it: docs/configuration.md has the least rights as SQL");
+fn missing_privilege(name: &str, privilege: &str, findings: &mut Findings) {
+    let error = Error::new(Kind::Authentication, format!("the role does not have the privilege {privilege}"));
+    let fix = "ask the owner to grant the privilege: docs/configuration.md lists the privileges that a role needs, as SQL";
+    findings.fail(name, &error, fix);
 }
 
 async fn query(
@@ -303,5 +322,5 @@ async fn query(
     values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
 ) -> Result<Row> {
     let row = client.query_one(statement, values).await;
-    row.map_err(|cause| failure::statement("cannot look at the database", cause))
+    row.map_err(|cause| failure::statement("cannot inspect the database", cause))
 }

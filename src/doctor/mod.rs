@@ -1,4 +1,4 @@
-//! Finds what would make a load fail, without changing anything.
+//! Finds the problems that would make a load fail, and changes nothing.
 //!
 //! In: the source and the target of a load. Out: checks, in the order in which a load would hit the problems, each
 //! with its fix.
@@ -52,20 +52,20 @@ impl Findings {
     }
 
     fn ok(&mut self, name: impl Into<String>, message: impl Into<String>) {
-        self.note(name, CheckLevel::Ok, message, None, None);
+        self.add(name, CheckLevel::Ok, message, None, None);
     }
 
     fn warn(&mut self, name: impl Into<String>, message: impl Into<String>, fix: &str) {
-        self.note(name, CheckLevel::Warning, message, Some(fix), None);
+        self.add(name, CheckLevel::Warning, message, Some(fix), None);
     }
 
     /// Adds a failed check: a load would fail with this `error`. `fix` is used if the error has no hint.
     pub(crate) fn fail(&mut self, name: impl Into<String>, error: &Error, fix: &str) {
         let fix = error.advice().unwrap_or(fix).to_owned();
-        self.note(name, CheckLevel::Failed, failure::line(error), Some(&fix), Some(error.kind()));
+        self.add(name, CheckLevel::Failed, failure::line(error), Some(&fix), Some(error.kind()));
     }
 
-    fn note(
+    fn add(
         &mut self,
         name: impl Into<String>,
         level: CheckLevel,

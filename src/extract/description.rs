@@ -7,7 +7,7 @@ use reqwest::header::{
 };
 use sha2::Sha256;
 
-/// What a source announces about a file before its first byte.
+/// What a source announces about a file before it sends the first byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Description {
     /// The file's length in bytes, if announced.
@@ -38,7 +38,7 @@ impl Description {
         // weak comparison, as for If-None-Match (RFC 9110)
         let tag = |etag: &str| etag.trim_start_matches("W/").to_owned();
         match (&self.etag, &other.etag) {
-            (Some(one), Some(another)) => tag(one) == tag(another),
+            (Some(a), Some(b)) => tag(a) == tag(b),
             _ => {
                 self.last_modified.is_some()
                     && self.length_bytes.is_some()
@@ -65,8 +65,8 @@ impl Description {
 
 /// Extracts the SHA-256 from a list of digests like `sha-256=:…:`.
 fn sha256_of(digests: &str) -> Option<String> {
-    let named = digests.split(',').find_map(|digest| digest.trim().strip_prefix("sha-256=:"));
-    BASE64_STANDARD.decode(named?.strip_suffix(':')?).ok().map(hex::encode)
+    let digest = digests.split(',').find_map(|digest| digest.trim().strip_prefix("sha-256=:"));
+    BASE64_STANDARD.decode(digest?.strip_suffix(':')?).ok().map(hex::encode)
 }
 
 /// The bytes of a file received so far, as length and digest.

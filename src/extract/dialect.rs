@@ -17,7 +17,7 @@ const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
 /// The state of the scan between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Dialect {
-    place: CellState,
+    state: CellState,
     line_end: Option<LineEnd>,
     /// Number of line ends so far.
     lines: u64,
@@ -43,18 +43,18 @@ enum LineEnd {
     CrLf,
 }
 
-/// CSV that the parser and the server would read differently, with its line.
+/// An error about CSV that the parser and the server would read differently, with the line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
+#[error("{message}")]
 pub(crate) struct DialectError {
     line: u64,
-    what: &'static str,
+    message: &'static str,
 }
 
 impl DialectError {
     /// Converts this into an error that names the file by `address`.
     pub(crate) fn in_file(self, address: &str) -> Error {
-        Error::new(Kind::Data, format!("{address}, line {}: {}", self.line, self.what))
+        Error::new(Kind::Data, format!("{address}, line {}: {}", self.line, self.message))
     }
 }
 
@@ -63,13 +63,13 @@ impl Dialect {
     pub(crate) fn check(&mut self, chunk: &[u8]) -> Result<(), DialectError> {
         let mut rest = chunk;
         while let Some(first) = rest.first() {
-            let skipped = match self.place {
+            let skipped = match self.state {
                 CellState::Unquoted => memchr3(b'"', b'\r', b'\n', rest),
                 CellState::Quoted => memchr(b'"', rest),
                 CellState::AfterCarriageReturn | CellState::AfterQuote => Some(0),
             };
             let plain = &rest[..skipped.unwrap_or(rest.len())];
-            if self.place == CellState::Quoted {
+            if self.state == CellState::Quoted {
                 self.lines += memchr_iter(b'\n', plain).count() as u64;
             }
             if let Some(last) = plain.last() {
@@ -91,39 +91,39 @@ impl Dialect {
 
     /// Ends the scan: checks that the file does not end inside a quoted cell or a line ending.
     pub(crate) fn finish(&self) -> Result<(), DialectError> {
-        match self.place {
+        match self.state {
             CellState::Unquoted => Ok(()),
             CellState::AfterQuote => self.close_quoted_cell(),
-            CellState::Quoted => self.refuse("the quoted cell is never closed"),
+            CellState::Quoted => self.refuse("the quoted cell has no closing quote"),
             CellState::AfterCarriageReturn => {
-                self.refuse("the file ends in a carriage return without a line feed")
+                self.refuse("the file ends with a carriage return without a line feed")
             }
         }
     }
 
     fn step(&mut self, byte: u8) -> Result<(), DialectError> {
-        match (self.place, byte) {
+        match (self.state, byte) {
             (CellState::Unquoted, b'"') => {
                 if self.position != self.line_start && self.previous != Some(b',') {
-                    return self.refuse("a quote inside a cell that does not begin with one");
+                    return self.refuse("found a quote inside an unquoted cell");
                 }
                 self.quoted_from = self.position + 1;
-                self.place = CellState::Quoted;
+                self.state = CellState::Quoted;
             }
-            (CellState::Quoted, _) => self.place = CellState::AfterQuote,
-            (CellState::AfterQuote, b'"') => self.place = CellState::Quoted,
+            (CellState::Quoted, _) => self.state = CellState::AfterQuote,
+            (CellState::AfterQuote, b'"') => self.state = CellState::Quoted,
             (CellState::AfterQuote, b',') => {
                 self.close_quoted_cell()?;
-                self.place = CellState::Unquoted;
+                self.state = CellState::Unquoted;
             }
             (CellState::AfterQuote, b'\r' | b'\n') => {
                 self.close_quoted_cell()?;
                 self.end_line(byte)?;
             }
-            (CellState::AfterQuote, _) => return self.refuse("text behind the closing quote of a cell"),
+            (CellState::AfterQuote, _) => return self.refuse("found text after the closing quote of a cell"),
             (CellState::AfterCarriageReturn, b'\n') => self.next_line(LineEnd::CrLf)?,
             (CellState::AfterCarriageReturn, _) => {
-                return self.refuse("a carriage return without a line feed");
+                return self.refuse("found a carriage return without a line feed");
             }
             (CellState::Unquoted, _) => self.end_line(byte)?,
         }
@@ -135,7 +135,7 @@ impl Dialect {
             return self.refuse("the line is blank");
         }
         if byte == b'\r' {
-            self.place = CellState::AfterCarriageReturn;
+            self.state = CellState::AfterCarriageReturn;
             return Ok(());
         }
         self.next_line(LineEnd::Lf)
@@ -143,24 +143,26 @@ impl Dialect {
 
     fn next_line(&mut self, line_end: LineEnd) -> Result<(), DialectError> {
         if *self.line_end.get_or_insert(line_end) != line_end {
-            return self.refuse("the line ends in another way than those before it (LF or CR LF)");
+            return self.refuse("the line ending differs from the line endings before it (LF or CR LF)");
         }
         self.lines += 1;
         self.line_start = self.position + 1;
-        self.place = CellState::Unquoted;
+        self.state = CellState::Unquoted;
         Ok(())
     }
 
     fn close_quoted_cell(&self) -> Result<(), DialectError> {
         // the closing quote is the byte before this one
         if self.quoted_from + 1 == self.position {
-            return self.refuse("a quoted empty cell, which would be an empty text and not NULL");
+            return self.refuse(
+                "found a quoted empty cell, which PostgreSQL reads as an empty string and not as NULL",
+            );
         }
         Ok(())
     }
 
-    fn refuse(&self, what: &'static str) -> Result<(), DialectError> {
-        Err(DialectError { line: self.lines + 1, what })
+    fn refuse(&self, message: &'static str) -> Result<(), DialectError> {
+        Err(DialectError { line: self.lines + 1, message })
     }
 }
 
@@ -168,13 +170,13 @@ impl Dialect {
 mod tests {
     use super::*;
 
-    /// Returns the refusal of `text`, and asserts that it does not depend on the chunk boundaries.
+    /// Returns the error for `text`, and asserts that it does not depend on the chunk boundaries.
     fn refusal(text: &str) -> Option<(u64, &'static str)> {
         let scan = |chunk_size: usize| {
             let mut dialect = Dialect::default();
             let chunks = text.as_bytes().chunks(chunk_size);
             let result = chunks.map(|chunk| dialect.check(chunk)).find(Result::is_err).unwrap_or(Ok(()));
-            result.and_then(|()| dialect.finish()).err().map(|error| (error.line, error.what))
+            result.and_then(|()| dialect.finish()).err().map(|error| (error.line, error.message))
         };
         let whole = scan(text.len().max(1));
         for chunk_size in 1..text.len() {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_both_parsers_read_alike() {
+    fn accepts_csv_that_both_parsers_read_the_same_way() {
         for text in [
             "",
             "a,b\n1,2\n",
@@ -200,30 +202,30 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_they_read_differently_at_its_line() {
-        for (text, line, what) in [
+    fn refuses_csv_that_the_parsers_read_differently_and_names_the_line() {
+        for (text, line, part) in [
             ("a,b\n\n1,2\n", 2, "blank"),
             ("a,b\r\n\r\n1,2\r\n", 2, "blank"),
-            ("a,b\r\n1,2\n", 2, "another way"),
-            ("a,b\n1,2\r\n", 2, "another way"),
+            ("a,b\r\n1,2\n", 2, "differs from the line endings"),
+            ("a,b\n1,2\r\n", 2, "differs from the line endings"),
             ("a,b\r1,2\r", 1, "without a line feed"),
-            ("a,b\n1,2\r", 2, "ends in a carriage return"),
-            ("a,b\n1,x\"y\n", 2, "inside a cell"),
-            ("a,b\n1,\"x\"y\n", 2, "behind the closing quote"),
-            ("a,b\n1,\"two\nlines\n", 2, "never closed"),
+            ("a,b\n1,2\r", 2, "ends with a carriage return"),
+            ("a,b\n1,x\"y\n", 2, "inside an unquoted cell"),
+            ("a,b\n1,\"x\"y\n", 2, "after the closing quote"),
+            ("a,b\n1,\"two\nlines\n", 2, "no closing quote"),
             ("a,b\n1,\"\"\n", 2, "quoted empty"),
             ("a,b\n1,\"\"", 2, "quoted empty"),
             ("a,b\n\"\",1\n", 2, "quoted empty"),
         ] {
-            let (at, why) = refusal(text).unwrap_or_else(|| panic!("accepted: {text:?}"));
+            let (found_line, message) = refusal(text).unwrap_or_else(|| panic!("accepted: {text:?}"));
             // inside a quoted cell, the error names the current line, not the line on which the cell begins
-            assert!(at == line || text.contains("two"), "{text:?}: line {at}");
-            assert!(why.contains(what), "{text:?}: {why}");
+            assert!(found_line == line || text.contains("two"), "{text:?}: line {found_line}");
+            assert!(message.contains(part), "{text:?}: {message}");
         }
     }
 
     #[test]
-    fn refuses_a_line_that_does_not_end() {
+    fn refuses_a_line_longer_than_the_limit() {
         let mut dialect = Dialect::default();
         let chunk = [b'x'; 64 * 1024];
         let refused = (0..32).map(|_| dialect.check(&chunk)).find(Result::is_err);

@@ -48,7 +48,7 @@ pub(crate) fn start(
         let Received { length_bytes, sha256 } = body.received;
         if let Some(announced) = body.description.length_bytes.filter(|announced| *announced != length_bytes)
         {
-            let text = format!("{} announced {announced} bytes and gave {length_bytes}", body.address);
+            let text = format!("expected {announced} bytes from {}, received {length_bytes}", body.address);
             let _ = sender.send(Err(Error::new(Kind::Unreachable, text))).await;
         }
         Downloaded { length_bytes, sha256: hex::encode(sha256.finalize()) }

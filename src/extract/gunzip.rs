@@ -1,5 +1,4 @@
-//! Decompresses the file on a thread of its own: this is the only stage that blocks, and it uses nearly a full
-//! core.
+//! Decompresses the file on its own thread: this is the only stage that blocks, and it uses nearly a full core.
 //!
 //! In: a channel of gzip bytes. Out: a channel of checked CSV bytes. Refused: input that is not gzip, a truncated
 //! file, a wrong checksum, trailing bytes after the last member, and CSV in an unsupported
@@ -66,10 +65,10 @@ fn check_magic(input: &mut ChannelReader, address: &str) -> Result<()> {
         return Ok(());
     }
     let text = start.trim_ascii_start();
-    let error = Error::new(Kind::Data, format!("{address} is not gzip"));
+    let error = Error::new(Kind::Data, format!("{address} is not a gzip file"));
     Err(if text.first() == Some(&b'<') {
         error.hint(
-            "it looks like a web page: does the address need a login, or does a proxy answer in its place?",
+            "the file looks like a web page: check whether the address needs a login, or whether a proxy sent the page",
         )
     } else {
         error
@@ -89,13 +88,13 @@ fn read_chunk(decoder: &mut impl Read) -> io::Result<Bytes> {
     Ok(buffer.into())
 }
 
-/// Returns the download's own error if that stopped the decoder, otherwise an error about the damaged bytes.
+/// Returns the download's own error if it stopped the decoder, otherwise an error about the damaged bytes.
 fn damaged(cause: io::Error, address: &str) -> Error {
     match cause.downcast::<Error>() {
         Ok(error) => error,
         Err(cause) => {
             let what = match cause.kind() {
-                io::ErrorKind::UnexpectedEof => "is cut short: its gzip stream does not end",
+                io::ErrorKind::UnexpectedEof => "is truncated: the gzip stream has no end",
                 _ => "is damaged",
             };
             Error::new(Kind::Data, format!("{address} {what}")).because(cause)

@@ -1,4 +1,4 @@
-//! Parses CSV: the header once, then one record after the other, each with its line number.
+//! Parses CSV: first the header, then one record after another, each with its line number.
 //!
 //! In: checked CSV bytes. Out: cells. This stage does not check the width of a record: a record that is too short
 //! is an error of that row, with its line.
@@ -37,11 +37,14 @@ impl Records {
         Self { reader, address, line_lag: 0 }
     }
 
-    /// Reads the header. A file without a header is refused.
+    /// Reads the header. Refuses a file without a header.
     pub async fn header(&mut self) -> Result<ByteRecord> {
         let mut header = ByteRecord::new();
         if !self.read(&mut header).await? {
-            return Err(Error::new(Kind::Data, format!("{} holds no header, only nothing", self.address)));
+            return Err(Error::new(
+                Kind::Data,
+                format!("{} has no header: the decompressed file is empty", self.address),
+            ));
         }
         let lines = 1 + memchr::memchr_iter(b'\n', header.as_slice()).count() as u64;
         self.line_lag = (lines + 1).saturating_sub(self.reader.position().line());
@@ -55,7 +58,7 @@ impl Records {
                 Ok(error) => error,
                 Err(cause) => Error::new(Kind::Io, format!("cannot read {}", self.address)).because(cause),
             },
-            other => Error::new(Kind::Data, format!("{} is no CSV: {other:?}", self.address)),
+            other => Error::new(Kind::Data, format!("{} is not valid CSV: {other:?}", self.address)),
         })
     }
 

@@ -64,8 +64,8 @@ impl Source {
             },
             "file" => Ok(Self::File(PathBuf::from(rest))),
             scheme if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                Err(Error::new(Kind::Configuration, format!("the source's scheme {scheme:?} is not known"))
-                    .hint("--source takes a directory, http:// or https://"))
+                Err(Error::new(Kind::Configuration, format!("unknown URL scheme {scheme:?} in the source"))
+                    .hint("set --source to a directory or to an http:// or https:// URL"))
             }
             _ => Ok(Self::File(PathBuf::from(address))),
         }
@@ -132,9 +132,9 @@ impl Source {
             Self::Http(address) => {
                 let mut requests = Requests::new(address, retry_policy, report);
                 let mut response = requests.ask(Method::HEAD, HeaderMap::new()).await?;
-                let may_be_of_the_method =
+                let head_may_be_refused =
                     [StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
-                if may_be_of_the_method.contains(&response.status()) {
+                if head_may_be_refused.contains(&response.status()) {
                     // signed URLs are often valid for GET only; the body is not read
                     response = requests.ask(Method::GET, HeaderMap::new()).await?;
                 }
@@ -170,10 +170,14 @@ async fn open_file(path: &Path) -> Result<Body> {
 fn missing_file(path: &Path, cause: std::io::Error) -> Error {
     let base = path.parent().and_then(Path::parent).unwrap_or(path);
     if base.as_os_str().is_empty() || base.is_dir() {
-        return Error::new(Kind::NotPublished, format!("there is no {}", path.display())).because(cause);
+        return Error::new(
+            Kind::NotPublished,
+            format!("the source does not have the file {}", path.display()),
+        )
+        .because(cause);
     }
     Error::new(Kind::Configuration, format!("the source {} is not a directory", base.display()))
-        .hint("--source (or TAXI_SOURCE) names the directory that holds yellow/ and green/")
+        .hint("set --source (or TAXI_SOURCE) to the directory that contains yellow/ and green/")
 }
 
 impl Body {

@@ -26,13 +26,13 @@ use crate::report::{Report, failure};
 /// Delay before the first retry. Each further delay is twice as long, and random jitter adds up to the same length
 /// again.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_DELAY: Duration = Duration::from_secs(10);
+const MAX_DELAY: Duration = Duration::from_secs(10);
 /// Upper limit for the delay that a server requests with `Retry-After`.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Number of bytes received after which the retry count restarts.
-const FAIR_PIECE_BYTES: u64 = 64 * 1024;
+const RETRY_RESET_BYTES: u64 = 64 * 1024;
 /// A slower transfer is treated as idle.
-const SLOWEST_BYTES_PER_SECOND: u64 = 1024;
+const MIN_BYTES_PER_SECOND: u64 = 1024;
 
 /// Timeout and retry settings for a web server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +86,12 @@ impl Requests {
 
     async fn attempt(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
         let response = http::send(method, &self.address, headers, self.retry_policy.idle_timeout).await?;
-        if !http::is_passing(response.status()) {
+        if !http::is_transient(response.status()) {
             return Ok(response);
         }
         // the header may also hold a date, which is ignored here
         let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        self.retry_after = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_RETRY_AFTER);
+        self.retry_after = seconds.map_or(Duration::ZERO, Duration::from_secs).min(MAX_RETRY_AFTER);
         Err(http::refusal(&self.address, response.status()))
     }
 
@@ -101,24 +101,24 @@ impl Requests {
         if error.kind() != Kind::Unreachable || error.detail() == Some(Detail::SourceChanged) {
             return Err(error);
         }
-        if position >= self.counted_from + FAIR_PIECE_BYTES {
+        if position >= self.counted_from + RETRY_RESET_BYTES {
             (self.delays, self.counted_from) = (delays(self.retry_policy), position);
         }
         let Some(delay) = self.delays.next() else { return Err(error) };
         let delay = delay.max(std::mem::take(&mut self.retry_after));
-        let what = match position {
-            0 => "trying again".to_owned(),
-            position => format!("going on from byte {position}"),
+        let next_step = match position {
+            0 => "retrying".to_owned(),
+            position => format!("resuming at byte {position}"),
         };
-        let told = format!("{}; {what} in {:.1} s", failure::line(&error), delay.as_secs_f64());
-        self.report.notice(&told);
+        let notice = format!("{}; {next_step} in {:.1} s", failure::line(&error), delay.as_secs_f64());
+        self.report.notice(&notice);
         tokio::time::sleep(delay).await;
         Ok(())
     }
 }
 
 fn delays(retry_policy: RetryPolicy) -> ExponentialBackoff {
-    let delays = ExponentialBuilder::default().with_min_delay(FIRST_DELAY).with_max_delay(LONGEST_DELAY);
+    let delays = ExponentialBuilder::default().with_min_delay(FIRST_DELAY).with_max_delay(MAX_DELAY);
     delays.with_max_times(retry_policy.retries as usize).with_jitter().build()
 }
 
@@ -131,7 +131,7 @@ pub(crate) struct Transfer {
     length_bytes: Option<u64>,
     /// New bytes that arrived in the same chunk as the last repeated bytes.
     pending: Bytes,
-    pace: Pace,
+    throughput: Throughput,
 }
 
 impl Transfer {
@@ -143,7 +143,7 @@ impl Transfer {
             response: Some(response),
             length_bytes,
             pending: Bytes::new(),
-            pace: Pace::default(),
+            throughput: Throughput::default(),
         }
     }
 
@@ -157,7 +157,7 @@ impl Transfer {
         loop {
             match self.read(received).await {
                 Ok(chunk) => return Ok(chunk),
-                Err(error) => self.go_on(error, received, description).await?,
+                Err(error) => self.resume(error, received, description).await?,
             }
         }
     }
@@ -167,18 +167,18 @@ impl Transfer {
             return Ok(Some(std::mem::take(&mut self.pending)));
         }
         let Some(response) = &mut self.response else { return Ok(None) };
-        let chunk = self.pace.chunk(response, &self.requests).await?;
+        let chunk = self.throughput.chunk(response, &self.requests).await?;
         match self.length_bytes {
             Some(announced) if chunk.is_none() && received.length_bytes < announced => {
-                let why = format!("{announced} bytes were announced, and {} came", received.length_bytes);
-                Err(http::broken_off(&self.requests.address).because(why))
+                let reason = format!("expected {announced} bytes, received {}", received.length_bytes);
+                Err(http::interrupted(&self.requests.address).because(reason))
             }
             _ => Ok(chunk),
         }
     }
 
     /// Resumes the stream after `error`, or returns an error if that is not possible.
-    async fn go_on(
+    async fn resume(
         &mut self,
         mut error: Error,
         received: &Received,
@@ -186,7 +186,7 @@ impl Transfer {
     ) -> Result<()> {
         loop {
             self.requests.wait(error, received.length_bytes).await?;
-            self.pace = Pace::default();
+            self.throughput = Throughput::default();
             match self.reopen(received, description).await {
                 Ok(response) => {
                     self.response = response;
@@ -197,7 +197,7 @@ impl Transfer {
         }
     }
 
-    /// Requests the missing bytes. Returns `None` if there are none: only the end of the stream had not arrived.
+    /// Requests the missing bytes. Returns `None` if no bytes are missing: only the end of the stream had not arrived.
     async fn reopen(&mut self, received: &Received, description: &Description) -> Result<Option<Response>> {
         let from = received.length_bytes;
         let response = self.requests.attempt(Method::GET, range(from, description)).await?;
@@ -214,12 +214,12 @@ impl Transfer {
             | StatusCode::RANGE_NOT_SATISFIABLE
             | StatusCode::PRECONDITION_FAILED => Err(changed(address)),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Err(http::broken_off(address).because("the file is not there any more"))
+                Err(http::interrupted(address).because("the source no longer has the file"))
             }
             _ => {
                 let response = http::accept(address, response)?;
-                let answered = Description::of(response.headers());
-                if answered != *description && !answered.is_of_same_file(description) {
+                let new_description = Description::of(response.headers());
+                if new_description != *description && !new_description.is_of_same_file(description) {
                     return Err(changed(address));
                 }
                 self.skip(response, received).await.map(Some)
@@ -229,13 +229,13 @@ impl Transfer {
 
     /// Skips the bytes that were already `received`, and checks that they are the same.
     async fn skip(&mut self, mut response: Response, received: &Received) -> Result<Response> {
-        let (mut sha256, mut left) = (Sha256::new(), received.length_bytes);
-        while left > 0 {
-            let Some(mut chunk) = self.pace.chunk(&mut response, &self.requests).await? else {
+        let (mut sha256, mut remaining) = (Sha256::new(), received.length_bytes);
+        while remaining > 0 {
+            let Some(mut chunk) = self.throughput.chunk(&mut response, &self.requests).await? else {
                 return Err(changed(&self.requests.address));
             };
-            self.pending = chunk.split_off((chunk.len() as u64).min(left) as usize);
-            left -= chunk.len() as u64;
+            self.pending = chunk.split_off((chunk.len() as u64).min(remaining) as usize);
+            remaining -= chunk.len() as u64;
             sha256.update(&chunk);
         }
         if sha256.finalize() != received.sha256.clone().finalize() {
@@ -246,8 +246,8 @@ impl Transfer {
     }
 }
 
-/// The request headers for the bytes from `from` on, valid only for the described file. Without a strong
-/// validator, the whole file is requested: a part could belong to a different file.
+/// The headers of a request for the bytes from `from` on, valid only for the described file. Without a strong
+/// validator, the headers request the whole file, because a part could belong to a different file.
 fn range(from: u64, description: &Description) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let validator = match &description.etag {
@@ -281,8 +281,8 @@ impl PartialContent {
     /// because not every server honours `If-Range`.
     fn is_of(self, headers: &HeaderMap, description: &Description, length_bytes: Option<u64>) -> bool {
         let same = |name, known: &Option<String>| {
-            let said = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-            said.is_none_or(|said| known.as_deref().is_none_or(|known| known == said))
+            let found = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            found.is_none_or(|found| known.as_deref().is_none_or(|known| known == found))
         };
         same(ETAG, &description.etag)
             && same(LAST_MODIFIED, &description.last_modified)
@@ -292,33 +292,34 @@ impl PartialContent {
 
 /// Measures the transfer rate over the time spent waiting for bytes.
 #[derive(Default)]
-struct Pace {
+struct Throughput {
     waited: Duration,
     bytes: u64,
 }
 
-impl Pace {
+impl Throughput {
     /// Returns the next bytes of `response`. Fails if the transfer was too slow for a whole idle timeout.
     async fn chunk(&mut self, response: &mut Response, requests: &Requests) -> Result<Option<Bytes>> {
         let idle_timeout = requests.retry_policy.idle_timeout;
-        let began = Instant::now();
+        let start = Instant::now();
         let chunk = http::chunk(response, &requests.address, idle_timeout).await?;
-        self.waited += began.elapsed();
+        self.waited += start.elapsed();
         self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if self.waited < idle_timeout {
             return Ok(chunk);
         }
         let Self { waited, bytes } = std::mem::take(self);
-        if chunk.is_some() && (bytes as f64) < SLOWEST_BYTES_PER_SECOND as f64 * waited.as_secs_f64() {
-            let why = format!("{bytes} bytes in {:.1} s are too few", waited.as_secs_f64());
-            return Err(http::broken_off(&requests.address).because(why));
+        if chunk.is_some() && (bytes as f64) < MIN_BYTES_PER_SECOND as f64 * waited.as_secs_f64() {
+            let reason = format!("the server sent only {bytes} bytes in {:.1} s", waited.as_secs_f64());
+            return Err(http::interrupted(&requests.address).because(reason));
         }
         Ok(chunk)
     }
 }
 
-/// The file changed at the source during the download.
-/// The error for a file that has changed at the source while it was read.
+/// The error for a file that changed at the source during the download.
 fn changed(address: &SourceUrl) -> Error {
-    http::broken_off(address).because("the file has changed at the source").with_detail(Detail::SourceChanged)
+    http::interrupted(address)
+        .because("the file has changed at the source")
+        .with_detail(Detail::SourceChanged)
 }

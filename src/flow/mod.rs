@@ -3,13 +3,13 @@
 //! ```text
 //! yaml ──────────► model ─────────────► run ──────────────────────────► summary
 //! nodes with       flow, tasks,         tasks in order, conditions,      outputs, labels,
-//! positions        inputs, triggers     attempts, timeouts; the          task runs
-//!                                       expressions are filled in
-//!                  └──► plan            the built-in flow becomes a load: every value is filled in before the
-//!                                       first byte moves, and many months run side by side
+//! positions        inputs, triggers     attempts, timeouts,              task runs
+//!                                       expressions
+//!                  └──► plan            the built-in flow becomes a load: every expression is evaluated before
+//!                                       the first byte moves, and many months run side by side
 //! ```
 //!
-//! Each step checks all that it can, so that an error is reported as early as possible.
+//! Each step checks as much as it can, so that errors are reported early.
 
 pub(crate) mod context;
 pub(crate) mod expression;
@@ -20,7 +20,7 @@ pub(crate) mod schema;
 pub(crate) mod tasks;
 pub mod yaml;
 
-/// Checks a flow, and returns all of its faults. `name` is the file name shown in them.
+/// Checks a flow and returns all of its faults. `name` is the file name that the faults show.
 pub fn check(name: &str, text: &str) -> Result<(), yaml::document::Faults> {
     model::flow::Flow::check(name, text).map(drop)
 }

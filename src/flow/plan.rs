@@ -1,4 +1,4 @@
-//! Makes the plan of a load from the built-in flow: every expression is filled in before the first byte moves.
+//! Creates the plan of a load from the built-in flow: every expression is evaluated before the first byte moves.
 //! Creating a plan has no side effects.
 
 use minijinja::context;
@@ -17,7 +17,7 @@ use crate::secrets::Secrets;
 /// The built-in flow that loads one month.
 pub(crate) const PIPELINE: &str = "postgres_taxi";
 
-/// The plan for a month of a taxi type. `source` replaces the flow's own.
+/// The plan for a month of a taxi type. `source` replaces the source of the flow.
 pub(crate) fn of_month(
     flow: &Flow,
     taxi: &str,
@@ -35,7 +35,7 @@ pub(crate) fn of_month(
     plan(flow, &inputs)
 }
 
-/// Checks the `given` inputs and fills in every task of the flow.
+/// Checks the `given` inputs and evaluates the expressions of every task of the flow.
 fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
     let inputs = Inputs::resolve(&flow.inputs, given)?;
     let vars = flow.variables.as_ref().map_or_else(|| context! {}, data);
@@ -58,7 +58,10 @@ fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
     }
     match job {
         _ if !diagnostics.is_empty() => Err(flow.faults(diagnostics)),
-        None => Err(Error::new(Kind::Configuration, format!("the flow {} loads nothing", flow.name()))),
+        None => {
+            let text = format!("the flow {} has no task of type taxi.postgresql.LoadCsv", flow.name());
+            Err(Error::new(Kind::Configuration, text))
+        }
         Some(job) => Ok(Plan {
             pipeline: flow.name(),
             taxi: inputs.get("taxi").unwrap_or_default().to_owned(),
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_load_is_planned_as_the_reference_flow_would_run_it() {
+    fn plan_holds_the_evaluated_properties_of_the_load() {
         let flow = Flow::builtin("postgres_taxi").unwrap();
         let inputs = given(&[("taxi", "green"), ("year", "2020"), ("month", "03"), ("source", "/data")]);
         let plan = plan(&flow, &inputs).unwrap();
@@ -98,24 +101,27 @@ mod tests {
     fn inputs_are_checked_before_anything_runs() {
         let flow = Flow::builtin("postgres_taxi").unwrap();
         let refusal = |pairs: &[(&str, &str)]| plan(&flow, &given(pairs)).unwrap_err().to_string();
-        assert_eq!(refusal(&[("taxi", "blue")]), "the input taxi: \"blue\" is not one of yellow, green");
-        assert!(refusal(&[("yaer", "2020")]).starts_with("there is no input \"yaer\""));
+        assert_eq!(
+            refusal(&[("taxi", "blue")]),
+            "invalid value \"blue\" for the input \"taxi\": expected one of yellow, green"
+        );
+        assert!(refusal(&[("yaer", "2020")]).starts_with("no input with the id \"yaer\""));
     }
 
     #[test]
-    fn a_variable_that_renders_itself_is_a_fault_at_its_place() {
+    fn a_variable_that_renders_itself_is_a_fault_with_a_position() {
         let text = "id: a\nnamespace: b\nvariables: {x: '{{ render(vars.x) }}'}\ntasks:\n  - id: t\n    type: \
                     taxi.postgresql.CreateTables\n    sql: '{{ render(vars.x) }}'\n    table: a\n";
         let error = plan(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
-        assert!(error.starts_with("a.yaml:7:10: task t: cannot fill in"), "{error}");
-        assert!(error.contains("does a variable render itself?"), "{error}");
+        assert!(error.starts_with("a.yaml:7:10: task t: cannot evaluate"), "{error}");
+        assert!(error.contains("check whether a variable renders itself"), "{error}");
     }
 
     #[test]
-    fn a_name_that_is_not_defined_is_a_fault() {
+    fn an_undefined_variable_is_a_fault() {
         let text = "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: taxi.postgresql.CreateTables\n    \
                     sql: '{{ inputs.nothing }}'\n    table: a\n";
         let error = plan(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
-        assert!(error.contains("a.yaml:6:10: task t: cannot fill in \"{{ inputs.nothing }}\""), "{error}");
+        assert!(error.contains("a.yaml:6:10: task t: cannot evaluate \"{{ inputs.nothing }}\""), "{error}");
     }
 }

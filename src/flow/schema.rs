@@ -1,4 +1,4 @@
-//! The JSON Schema of a flow, for editors. It is generated from the types that a flow is decoded into.
+//! The JSON Schema of flows, for editors. It is generated from the types that flows are decoded into.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Queries of the run history: which files are loaded, and which runs there were.
+//! Queries of the run history: which files are loaded, and which runs are recorded.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,7 +27,7 @@ pub(crate) struct PreviousLoad {
     pub(crate) address: String,
     /// What the source announced about the file.
     pub(crate) description: Description,
-    /// How many of the file's rows, dated in its own month, the target held after the load. Unknown for runs by
+    /// How many of the file's rows, dated in its own month, the target held after the load. Unknown for runs of
     /// old versions of taxi, and for files that have to be compared again.
     pub(crate) rows_in_period: Option<u64>,
 }
@@ -41,7 +41,7 @@ pub(crate) async fn previous_load(
     let found = client
         .query_opt(sql!("ledger/latest_success.sql"), &[&table.to_string(), &filename])
         .await
-        .map_err(unreadable)?;
+        .map_err(read_error)?;
     let unsigned = |number: Option<i64>| number.map(i64::unsigned_abs);
     Ok(found.map(|row| PreviousLoad {
         run_id: row.get("run_id"),
@@ -59,7 +59,7 @@ pub(crate) async fn previous_load(
 /// Marks killed runs as lost: runs that are recorded as running, but whose process is gone.
 pub(crate) async fn mark_lost(client: &Client) -> Result<()> {
     let marked = client.execute(sql!("ledger/mark_lost.sql"), &[]).await;
-    let what = "cannot note in taxi_etl.runs which runs were killed";
+    let what = "cannot mark killed runs as lost in taxi_etl.runs";
     marked.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
@@ -72,11 +72,11 @@ pub(crate) async fn forget_matched(
     filename: &str,
 ) -> Result<()> {
     let forgotten = client.execute(sql!("ledger/forget_matched.sql"), &[&table.to_string(), &filename]).await;
-    let what = "cannot note in taxi_etl.runs which files have to be compared again";
+    let what = "cannot mark the files to compare again in taxi_etl.runs";
     forgotten.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
-/// What the ledger says about a file.
+/// The row counts of a file in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LedgerCounts {
     /// How many rows the file had when it was last loaded.
@@ -87,7 +87,7 @@ pub(crate) struct LedgerCounts {
     pub(crate) rows_in_period: Option<u64>,
 }
 
-/// What the ledger says about these files in the table, by name, without files that were never loaded.
+/// Returns the row counts of these files in the table, by name, without files that were never loaded.
 pub(crate) async fn counts(
     client: &mut Client,
     table: &TableName,
@@ -99,7 +99,7 @@ pub(crate) async fn counts(
     let rows = client
         .query(sql!("ledger/known_files.sql"), &[&table.to_string(), &filenames])
         .await
-        .map_err(unreadable)?;
+        .map_err(read_error)?;
     let unsigned = |row: &Row, index| row.get::<_, Option<i64>>(index).map(i64::unsigned_abs);
     let known = |row: &Row| LedgerCounts {
         rows_read: unsigned(row, 1).unwrap_or_default(),
@@ -160,9 +160,9 @@ pub(crate) struct RecordedRun {
     /// The date that a flow run is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trigger_date: Option<Timestamp>,
-    /// When it began.
+    /// When the run began.
     pub(crate) started_at: Timestamp,
-    /// When it ended.
+    /// When the run ended.
     pub(crate) finished_at: Option<Timestamp>,
     /// The version of taxi that ran.
     pub(crate) tool_version: String,
@@ -200,9 +200,9 @@ pub(crate) struct RecordedTask {
     pub(crate) error_kind: Option<String>,
     /// Why the task failed.
     pub(crate) error: Option<String>,
-    /// When it began.
+    /// When the task run began.
     pub(crate) started_at: Timestamp,
-    /// When it ended.
+    /// When the task run ended.
     pub(crate) finished_at: Option<Timestamp>,
     /// The task's log lines, in order.
     pub(crate) log: Vec<Line>,
@@ -222,7 +222,7 @@ pub(crate) struct Filter {
 }
 
 /// The count columns, which a dashboard sums.
-const FIGURES: [&str; 9] = [
+const COUNT_COLUMNS: [&str; 9] = [
     "rows_read",
     "rows_staged",
     "rows_inserted",
@@ -242,12 +242,12 @@ pub(crate) async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Rec
     let (status, limit) = (filter.status.map(RunStatus::name), i64::from(filter.limit));
     let rows =
         client.query(sql!("ledger/list_runs.sql"), &[&filter.taxi, &status, &filter.run_id, &limit]).await;
-    rows.map_err(unreadable)?.iter().map(recorded).collect()
+    rows.map_err(read_error)?.iter().map(recorded).collect()
 }
 
 /// Lists the task runs of a run, in the order of their start times.
 pub(crate) async fn tasks(client: &Client, run: Uuid) -> Result<Vec<RecordedTask>> {
-    let rows = client.query(sql!("ledger/list_tasks.sql"), &[&run]).await.map_err(unreadable)?;
+    let rows = client.query(sql!("ledger/list_tasks.sql"), &[&run]).await.map_err(read_error)?;
     let task = |row: &Row| {
         Ok(RecordedTask {
             task_run_id: row.get("task_run_id"),
@@ -271,7 +271,7 @@ pub(crate) async fn tasks(client: &Client, run: Uuid) -> Result<Vec<RecordedTask
 fn log(row: &Row) -> Result<Vec<Line>> {
     let log: Option<Json<Vec<Line>>> = row
         .try_get("log")
-        .map_err(|cause| Error::new(Kind::Data, "the ledger holds a log of another form").because(cause))?;
+        .map_err(|cause| Error::new(Kind::Data, "cannot parse a log in the ledger").because(cause))?;
     Ok(log.map(|Json(lines)| lines).unwrap_or_default())
 }
 
@@ -290,7 +290,7 @@ fn recorded(row: &Row) -> Result<RecordedRun> {
         source_last_modified: row.get("source_last_modified"),
         source_length_bytes: row.get("source_length_bytes"),
         sha256: row.get("sha256"),
-        rows: FIGURES.into_iter().map(|figure| (figure, row.get(figure))).collect(),
+        rows: COUNT_COLUMNS.into_iter().map(|column| (column, row.get(column))).collect(),
         phases: row.get("phases"),
         error_kind: row.get("error_kind"),
         error: row.get("error"),
@@ -308,6 +308,6 @@ fn recorded(row: &Row) -> Result<RecordedRun> {
     })
 }
 
-fn unreadable(cause: tokio_postgres::Error) -> Error {
+fn read_error(cause: tokio_postgres::Error) -> Error {
     failure::statement("cannot read taxi_etl.runs", cause)
 }

@@ -45,9 +45,9 @@ pub(crate) struct Run {
     pub(crate) phases: Timeline,
     /// The log lines so far.
     pub(crate) log: Log,
-    /// Whether the commit has begun, which a signal can no longer prevent.
+    /// Whether the commit has begun. A signal can no longer prevent it.
     pub(crate) committing: Arc<AtomicBool>,
-    /// The server process id of the load's session, once there is one.
+    /// The server process id of the load's session, once the session is open.
     pub(crate) server_pid: Option<i32>,
     /// The secrets to mask in the record.
     pub(crate) secrets: Secrets,
@@ -83,7 +83,7 @@ impl Run {
         }
     }
 
-    /// Continues as a new run, which has already been through these phases.
+    /// Continues as a new run that has already completed these phases.
     pub(crate) fn begin_again(&mut self, phases: Timeline) {
         (self.id, self.started_at, self.phases, self.source) =
             (Uuid::now_v7(), Timestamp::now(), phases, None);

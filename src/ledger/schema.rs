@@ -23,9 +23,9 @@ const UPGRADE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// The schema state: the version of the ledger's tables, compared with this program's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SchemaState {
-    /// There are no tables.
+    /// The tables do not exist.
     Absent,
-    /// The tables are older. The next load upgrades them, if its role may.
+    /// The tables are older. The next load upgrades them, if its role has the privileges.
     Older,
     /// The tables have this program's version.
     Current,
@@ -35,7 +35,7 @@ pub(crate) enum SchemaState {
 
 /// Reads the schema state.
 pub(crate) async fn state(client: &Client) -> Result<SchemaState> {
-    Ok(match version(client).await.map_err(unreadable)? {
+    Ok(match version(client).await.map_err(read_error)? {
         0 => SchemaState::Absent,
         version if version < MIGRATIONS.len() => SchemaState::Older,
         version if version > MIGRATIONS.len() => SchemaState::Newer,
@@ -43,23 +43,25 @@ pub(crate) async fn state(client: &Client) -> Result<SchemaState> {
     })
 }
 
-/// Creates or upgrades the tables. Tables of this program's version are not changed, and only the right to read
-/// them is needed.
+/// Creates or upgrades the tables. If the tables have this program's version, the function changes nothing and needs
+/// only the privilege to read them.
 pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
     let failed = |cause| {
-        failure::statement("cannot prepare the ledger, the tables of the schema taxi_etl", cause)
-            .hint("the role that owns the database has to run taxi once")
+        failure::statement("cannot check or upgrade the ledger (the tables in the schema taxi_etl)", cause)
+            .hint("run taxi once as the role that owns the database")
     };
     let transaction = client.transaction().await.map_err(failed)?;
     if version(&transaction).await.map_err(failed)? != MIGRATIONS.len() {
-        locks::bound(&transaction, UPGRADE_LOCK_TIMEOUT, true).await?;
+        locks::set_timeout(&transaction, UPGRADE_LOCK_TIMEOUT, true).await?;
         transaction.batch_execute(sql!("lock_creation.sql")).await.map_err(failed)?;
         let found = version(&transaction).await.map_err(failed)?;
         let missing = MIGRATIONS.get(found..).ok_or_else(|| {
-            let known = MIGRATIONS.len();
-            let text =
-                format!("the ledger in the schema taxi_etl is of version {found}, this taxi knows {known}");
-            Error::new(Kind::Configuration, text).hint("a newer taxi has been here: use that one")
+            let supported = MIGRATIONS.len();
+            let text = format!(
+                "the ledger in the schema taxi_etl has version {found}, but this taxi supports version {supported}"
+            );
+            Error::new(Kind::Configuration, text)
+                .hint("a newer version of taxi has upgraded the ledger; use that version")
         })?;
         for migration in missing {
             transaction.batch_execute(migration).await.map_err(failed)?;
@@ -68,20 +70,20 @@ pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
     transaction.commit().await.map_err(failed)
 }
 
-/// Upgrades existing tables for a command that only reads, and creates none. Returns whether there are tables.
+/// Upgrades existing tables for a command that only reads, and does not create them. Returns whether they exist.
 pub(crate) async fn upgrade_existing(client: &mut Client) -> Result<bool> {
-    let exists = version(client).await.map_err(unreadable)? > 0;
+    let exists = version(client).await.map_err(read_error)? > 0;
     if exists {
         upgrade(client).await?;
     }
     Ok(exists)
 }
 
-fn unreadable(cause: tokio_postgres::Error) -> Error {
-    failure::statement("cannot look for the ledger", cause)
+fn read_error(cause: tokio_postgres::Error) -> Error {
+    failure::statement("cannot check whether the ledger exists", cause)
 }
 
-/// The version of the tables: the number of migrations that were applied, 0 if there are no tables.
+/// The version of the tables: the number of migrations that were applied, 0 if the tables do not exist.
 async fn version(client: &impl GenericClient) -> Result<usize, tokio_postgres::Error> {
     let found = client.query_one(sql!("ledger/find_ledger.sql"), &[]).await?;
     match (found.get(0), found.get(1)) {

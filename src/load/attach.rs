@@ -1,12 +1,12 @@
 //! ATTACH: makes the staging table the month's partition, if the month has no partition yet.
 //!
 //! Rows of the month that the target already holds are in its default partition. They are out-of-period rows of
-//! other files, or rows that somebody else inserted. They win over rows of the file with the same key, and move
-//! into the new partition.
+//! other files, or rows that somebody else inserted. They move into the new partition. If a row of the file has the
+//! same key as one of them, the row of the file is dropped.
 //!
 //! ATTACH needs an exclusive lock on the default partition, which every query of the whole table reads. A waiting
-//! lock request blocks all later queries, for as long as the longest earlier query runs. So the load requests the
-//! lock with a short timeout, lets other queries pass, and tries again.
+//! lock request blocks all later queries until the earlier queries end. The load therefore requests the lock with a
+//! short timeout, lets other queries pass, and tries again.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::transform::batch::Transformed;
 
 /// Lock timeout of one attempt, and so the longest time that queries wait behind it. It is longer than the one
 /// second after which PostgreSQL cancels an autovacuum that blocks the lock (`deadlock_timeout`).
-const ATTEMPT: Duration = Duration::from_millis(1500);
+const ATTEMPT_LOCK_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Pause between two attempts, so that other queries can pass.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,7 +57,7 @@ struct Attach<'a> {
 /// How the rows of the new partition differ from those of the file.
 #[derive(Clone, Copy, Debug, Default)]
 struct Attached {
-    /// Number of rows of the file that were dropped, since the target already held their key.
+    /// Number of rows of the file that were dropped, because the target already held their key.
     rows_matched: u64,
     /// Number of rows under the file's name that came from the default partition.
     rows_of_file_moved: u64,
@@ -91,29 +91,31 @@ impl Attach<'_> {
     async fn run(&self) -> Result<Attached> {
         let (table, timeout, report) = (self.load.table, self.load.lock_timeout, self.load.report);
         let began = Instant::now();
-        let mut said = false;
+        let mut is_reported = false;
         loop {
-            let left = timeout.saturating_sub(began.elapsed());
+            let remaining = timeout.saturating_sub(began.elapsed());
             self.execute("SAVEPOINT attach").await?;
-            let cause = match self.attempt(left.min(ATTEMPT)).await? {
+            let cause = match self.attempt(remaining.min(ATTEMPT_LOCK_TIMEOUT)).await? {
                 Ok(attached) => return Ok(attached),
                 Err(cause) => cause,
             };
-            if !failure::is_lock_timeout(&cause) && !failure::is_overtaken(&cause) {
+            if !failure::is_lock_timeout(&cause) && !failure::is_concurrent_change(&cause) {
                 return Err(self.failed(cause));
             }
             self.execute("ROLLBACK TO SAVEPOINT attach").await?;
             if began.elapsed() + PAUSE > timeout {
                 let text = format!("the default partition of {table} is in use by {}", self.users().await?);
                 return Err(Error::new(Kind::LockHeld, text).because(cause).hint(format!(
-                    "waited {:.1} s for it: --lock-timeout waits longer, and running again later is safe",
+                    "waited {:.1} s: use --lock-timeout to wait longer; it is safe to run the command again",
                     began.elapsed().as_secs_f64()
                 )));
             }
-            if !said {
+            if !is_reported {
                 let users = self.users().await?;
-                report.notice(&format!("waiting for the default partition of {table}, in use by {users}"));
-                said = true;
+                report.notice(&format!(
+                    "waiting for the default partition of {table}, which is in use by {users}"
+                ));
+                is_reported = true;
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -121,10 +123,10 @@ impl Attach<'_> {
 
     /// Makes one attempt. The inner error is the server's, so that the caller can decide whether to try again.
     async fn attempt(&self, lock_timeout: Duration) -> Result<Result<Attached, Cause>> {
-        locks::bound(self.load.transaction, lock_timeout, true).await?;
+        locks::set_timeout(self.load.transaction, lock_timeout, true).await?;
         let holds_rows = render!("holds_rows.sql", &self.names)?;
         let attach = render!("attach_partition.sql", &self.names)?;
-        let moving = render!("move_rows_of_month.sql", &self.names)?;
+        let move_rows = render!("move_rows_of_month.sql", &self.names)?;
         let range = &self.load.period.range;
         let attempt = async {
             let mut attached = Attached::default();
@@ -132,7 +134,7 @@ impl Attach<'_> {
                 self.load.transaction.query_one(&holds_rows, &[&range.start, &range.end, &false]).await?;
             if held.get(0) {
                 let bounds: [&(dyn ToSql + Sync); 3] = [&range.start, &range.end, &self.load.filename];
-                let moved = self.load.transaction.query_one(&moving, &bounds).await?;
+                let moved = self.load.transaction.query_one(&move_rows, &bounds).await?;
                 let count = |index| moved.get::<_, i64>(index).unsigned_abs();
                 (attached.rows_matched, attached.rows_of_file_moved) = (count(0), count(1));
             }
@@ -148,11 +150,13 @@ impl Attach<'_> {
 
     /// Describes the sessions that keep the load waiting, for messages.
     async fn users(&self) -> Result<String> {
-        let failed = |cause| failure::statement("cannot find out who uses a table", cause);
+        let table = self.load.table;
+        let failed =
+            |cause| failure::statement(format!("cannot list the sessions that use table {table}"), cause);
         let users = self
             .load
             .control
-            .query(sql!("find_table_users.sql"), &[&self.load.table.quoted(), &self.load.server_pid])
+            .query(sql!("find_table_users.sql"), &[&table.quoted(), &self.load.server_pid])
             .await
             .map_err(failed)?;
         let users: Vec<String> = users
@@ -160,13 +164,13 @@ impl Attach<'_> {
             .map(|row| {
                 let (pid, user, program): (i32, Option<String>, Option<String>) =
                     (row.get(0), row.get(1), row.get(2));
-                format!("process {pid} ({} of {})", program.unwrap_or_default(), user.unwrap_or_default())
+                format!("process {pid} ({}, user {})", program.unwrap_or_default(), user.unwrap_or_default())
             })
             .collect();
         Ok(if users.is_empty() { "a session that has just ended".to_owned() } else { users.join(", ") })
     }
 
     fn failed(&self, cause: Cause) -> Error {
-        failure::statement(format!("attaching a partition to {} failed", self.load.table), cause)
+        failure::statement(format!("cannot attach a partition to {}", self.load.table), cause)
     }
 }

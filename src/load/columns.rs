@@ -1,4 +1,4 @@
-//! Reads the tables' columns from the database's catalog, so that the code needs no second list.
+//! Reads the tables' columns from the database's catalog, so that the code does not repeat them.
 
 use tokio_postgres::Client;
 
@@ -26,7 +26,7 @@ pub(crate) async fn columns_to_fill(
         if column.is_none_or(|column| column.column_type != column_type) {
             let type_name = column_type.name();
             let text = format!(
-                "target table {table} has no column {name} of type {type_name}, which the pipeline names"
+                "target table {table} has no column {name} of type {type_name}, which the pipeline requires"
             );
             return Err(Error::new(Kind::Configuration, text));
         }
@@ -45,16 +45,16 @@ async fn describe(client: &Client, table: &TableName) -> Result<Vec<Column>> {
         .await
         .map_err(|cause| failure::statement(format!("cannot read the columns of table {table}"), cause))?;
     if rows.is_empty() {
-        return Err(Error::new(Kind::Configuration, format!("there is no table {table}")));
+        return Err(Error::new(Kind::Configuration, format!("table {table} does not exist")));
     }
     rows.iter()
         .map(|row| {
             let (name, oid, modifier): (String, u32, i32) = (row.get(0), row.get(1), row.get(2));
             let column_type = ColumnType::from_catalog(oid, modifier).ok_or_else(|| {
                 let type_name: String = row.get(3);
-                let text = format!("column {name} of table {table} is of type {type_name}, which loads cannot fill");
+                let text = format!("column {name} of table {table} has the type {type_name}, which loads do not support");
                 Error::new(Kind::Configuration, text).hint(
-                    "known are text, varchar, smallint, integer, bigint, double precision, date and timestamp",
+                    "supported types: text, varchar, smallint, integer, bigint, double precision, date and timestamp",
                 )
             })?;
             Ok(Column { name, column_type })

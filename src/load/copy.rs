@@ -20,8 +20,8 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// The end-of-data marker: a tuple with a field count of -1.
 const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
-/// Copies all `batches` into the staging tables. Always creates the main table, and the other one when it is
-/// needed.
+/// Copies all `batches` into the staging tables. Always creates the main table, and creates the other table only if
+/// it is needed.
 pub(crate) async fn copy_all(
     load: &Load<'_>,
     staging: &mut Staging,
@@ -34,12 +34,12 @@ pub(crate) async fn copy_all(
         let table = staging.for_rows(first.in_period);
         table.create(load).await?;
         let failed =
-            |cause| failure::statement(format!("copy into staging table {} failed", table.name), cause);
+            |cause| failure::statement(format!("cannot copy into staging table {}", table.name), cause);
         let copy = render!("copy_into_staging.sql", &load.names_with(&table.name))?;
         let mut sink = std::pin::pin!(load.transaction.copy_in(&copy).await.map_err(failed)?);
         let sent = send(first, &mut batches, is_one_table, sink.as_mut()).await?;
-        let taken = sink.as_mut().finish().await.map_err(failed)?;
-        table.add_rows(sent.rows, taken)?;
+        let copied = sink.as_mut().finish().await.map_err(failed)?;
+        table.add_rows(sent.rows, copied)?;
         next = sent.next;
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! MERGE: inserts the rows of a staging table that have no match in the target.
 //!
-//! The row's time is part of its key, so a match has the same time. Every statement states the times as constants,
+//! The row's time is part of its key, so a match has the same time. Every statement contains the times as constants,
 //! so that the server reads only the partitions, or the ranges of an index, that can hold a match. These bounds
-//! only reduce what is read. They never decide what a match is: if the file was loaded before and some of its rows
-//! have no match at their times, somebody may have changed the times in the target, and the keys alone decide.
+//! only reduce what the server reads. They do not define what a match is: if the file was loaded before and some of
+//! its rows have no match at their times, somebody may have changed the times in the target. Then only the keys
+//! decide.
 
 use tokio_postgres::types::ToSql;
 
@@ -21,7 +22,7 @@ pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transfo
     let (rows_deleted, was_loaded) = load.begin_to_add().await?;
     let staging = staging.main;
     let rows_inserted = Merge { load, was_loaded }.whole_file(&staging, &transformed.outside).await?;
-    // rows that match may be under another file's name, and rows of an earlier version of the file may be there too
+    // matched rows may be under another file's name, and the target may hold rows of an earlier version of the file
     let is_as_staged = rows_inserted == staging.rows && !was_loaded && load.target.triggers.is_empty();
     let rows_in_period = is_as_staged.then_some(transformed.rows_in_period);
     staging.drop(load).await?;
@@ -76,14 +77,14 @@ impl Merge<'_> {
         let (times, span) = (outside.listed(), outside.span());
         let span = span.filter(|_| times.is_none());
         Ok(Bounds {
-            // a staged row without a time can have the same key as a row of any time
-            // and a trigger may have stored another time than the file has
+            // A staged row without a time can have the same key as a row of any time. A trigger may have stored a
+            // time that differs from the file's.
             anywhere: outside.some_without_time() || !self.load.target.triggers.is_empty(),
             times,
             first: span.map(|(first, _)| first),
             last: span.map(|(_, last)| last),
-            // and any staged row can have the same key as a target row without a time: whether there is one is
-            // checked only in a partitioned table, where the check is cheap
+            // Any staged row can have the same key as a target row without a time. Whether the target has such a
+            // row is checked only in a partitioned table, where the check is cheap.
             without_time: !self.load.target.is_partitioned || self.load.holds_rows_without_time().await?,
             ..Bounds::default()
         })
@@ -91,7 +92,7 @@ impl Merge<'_> {
 
     async fn merge(&self, staging: &StagingTable, mut bounds: Bounds) -> Result<u64> {
         let Load { transaction, table, target, .. } = self.load;
-        let failed = |cause| failure::statement(format!("merge into target table {table} failed"), cause);
+        let failed = |cause| failure::statement(format!("cannot merge into target table {table}"), cause);
         let names = self.load.names_with(&staging.name);
         let (merge, count) = (render!("merge.sql", &names)?, render!("count_unmatched.sql", &names)?);
         let count_unmatched = async |bounds: &Bounds| {
@@ -112,11 +113,12 @@ impl Merge<'_> {
         if inserted == unmatched {
             return Ok(inserted);
         }
-        let (lost, names) = (unmatched.abs_diff(inserted), target.triggers.join(", "));
+        let (dropped, names) = (unmatched.abs_diff(inserted), target.triggers.join(", "));
         let text = format!(
-            "table {table} took {inserted} of {unmatched} new rows: {lost} were dropped by one of its triggers: {names}"
+            "table {table} accepted {inserted} of {unmatched} new rows; its triggers dropped {dropped} rows: {names}"
         );
-        Err(Error::new(Kind::Configuration, text)
-            .hint("a load keeps all rows of a file or none: disable the trigger, or let it keep them"))
+        Err(Error::new(Kind::Configuration, text).hint(
+            "disable the trigger that drops rows, or change it; a load inserts all rows of a file or none",
+        ))
     }
 }

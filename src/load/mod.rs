@@ -6,13 +6,13 @@
 //!                └─► else: COPY into a staging table ─► MERGE ────────────────────────┘
 //! ```
 //!
-//! All of this is one transaction, which [`crate::month::load`] begins and commits. Advisory locks keep two loads of
-//! one month apart. If the client dies, the server rolls back the transaction and releases the locks, so a load that
-//! is killed leaves no rows, no tables and no locks.
+//! All of this is one transaction, which [`crate::month::load`] begins and commits. Advisory locks prevent
+//! two loads of the same month at the same time. If the client dies, the server rolls back the transaction and
+//! releases the locks, so a killed load leaves no rows, no tables and no locks.
 //!
 //! Loads of different months run in parallel and share nothing until they add their rows. Then the table's lock
-//! lets one load at a time add its rows, so that each load sees what the others have committed. The result is the
-//! same as if the loads had run one after the other, in the order of their commits.
+//! allows only one load at a time to add its rows, so that each load sees what the others have committed. The result
+//! is the same as if the loads had run one after another, in the order of their commits.
 
 pub(crate) mod attach;
 pub(crate) mod columns;
@@ -29,7 +29,7 @@ use staging::Staging;
 use target::Route;
 use transaction::{Added, Load};
 
-/// Adds the staged rows to the target, one load at a time. Only the ledger's row and the commit remain.
+/// Adds the staged rows to the target, one load at a time. After that, only the ledger's row and the commit remain.
 pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
     match &load.target.route {
         Route::Attach(_) => attach::add(load, staging, transformed).await,

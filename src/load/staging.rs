@@ -1,5 +1,5 @@
 //! The staging tables, which receive a load's rows first. The load's transaction creates them, and no other
-//! session sees them. By the commit, each table is attached or dropped; a rollback removes them all.
+//! session can see them. Before the commit, each table is attached or dropped. A rollback removes them all.
 
 use uuid::Uuid;
 
@@ -26,8 +26,8 @@ enum StagingKind {
     Partition { owner: Option<String> },
     /// All rows of a file are merged from the table. It is unlogged.
     MergedFile,
-    /// A few rows are merged from the table. It is logged: an unlogged table is one more file that recovery has to
-    /// reset after a server crash.
+    /// A few rows are merged from the table. It is logged, because recovery after a server crash has to reset each
+    /// unlogged table.
     FewRows,
 }
 
@@ -83,7 +83,7 @@ impl Staging {
         let count = render!("count_duplicate_keys.sql", &names)?;
         let keys: Option<Vec<String>> = keys
             .map(|keys| keys.iter().map(|key| String::from_utf8_lossy(&key.text()).into_owned()).collect());
-        let failed = |cause| failure::statement("cannot count the keys that the file repeats", cause);
+        let failed = |cause| failure::statement("cannot count the duplicate keys of the file", cause);
         Ok(load
             .transaction
             .query_one(&count, &[&keys])
@@ -120,9 +120,10 @@ impl StagingTable {
     }
 
     /// Adds the rows that a COPY `sent` to the count. Fails if the server reports a different number of rows.
-    pub(crate) fn add_rows(&mut self, sent: u64, taken: u64) -> Result<()> {
-        if sent != taken {
-            let text = format!("{sent} rows were sent to staging table {}, which took {taken}", self.name);
+    pub(crate) fn add_rows(&mut self, sent: u64, copied: u64) -> Result<()> {
+        if sent != copied {
+            let text =
+                format!("sent {sent} rows to staging table {}, but the server copied {copied}", self.name);
             return Err(Error::new(Kind::Internal, text));
         }
         self.rows += sent;

@@ -1,7 +1,7 @@
 //! Creates the target table if it does not exist.
 //!
-//! An existing table is not changed, and no CREATE is attempted: a role that may only load needs no right to
-//! create tables next to the target.
+//! An existing table is not changed, and no CREATE is attempted: a role that only loads needs no privilege to
+//! create tables in the schema of the target.
 
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -18,7 +18,9 @@ const SUFFIX_BYTES: usize = 8;
 /// Whether the table exists.
 pub(crate) async fn exists(client: &impl GenericClient, table: &TableName) -> Result<bool> {
     let row = client.query_one(sql!("table_exists.sql"), &[&table.quoted()]).await;
-    Ok(row.map_err(|cause| failure::statement(format!("cannot look for table {table}"), cause))?.get(0))
+    Ok(row
+        .map_err(|cause| failure::statement(format!("cannot check whether table {table} exists"), cause))?
+        .get(0))
 }
 
 /// Creates the table with `sql/tables/<file>` unless it exists. Adds a default partition if the table is partitioned by
@@ -48,8 +50,11 @@ async fn create_default_partition(transaction: &Transaction<'_>, table: &TableNa
     let (time_column, table_schema, name): (String, String, String) = (row.get(0), row.get(1), row.get(2));
     let schema = format!("{table_schema}_partitions");
     if schema.len() > NAME_LIMIT_BYTES || name.len() + SUFFIX_BYTES > NAME_LIMIT_BYTES {
-        let text = format!("the name {table} is too long: its partitions need {SUFFIX_BYTES} bytes more");
-        return Err(Error::new(Kind::Configuration, text).hint("PostgreSQL's names have 63 bytes at most"));
+        let text = format!(
+            "the table name {table} is too long: the names of its partitions are up to {SUFFIX_BYTES} bytes longer"
+        );
+        let hint = format!("use a shorter name; PostgreSQL limits names to {NAME_LIMIT_BYTES} bytes");
+        return Err(Error::new(Kind::Configuration, text).hint(hint));
     }
     let identifiers = minijinja::context! {
         table => table.quoted(),

@@ -41,13 +41,13 @@ pub(crate) enum MergeReason {
     NotOwner(String),
     /// The role may not create tables in this schema.
     MayNotCreate(String),
-    /// The target has these triggers, which must see the rows.
+    /// The target has these triggers, which ATTACH does not fire.
     Triggers(Vec<String>),
     /// Row-level security applies to the role.
     Policies,
-    /// Foreign keys of these tables refer to the target: to move a row would delete what refers to it.
+    /// Foreign keys of these tables reference the target: moving a row would delete the rows that reference it.
     ForeignKeys(Vec<String>),
-    /// These publications publish rows as the target's, which attached rows are not.
+    /// These publications use `publish_via_partition_root`, and would not publish the rows of an attached table.
     Publications(Vec<String>),
     /// The name of a partition would be longer than the server's limit.
     NameTooLong,
@@ -56,18 +56,20 @@ pub(crate) enum MergeReason {
 impl fmt::Display for MergeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MonthHasPartition(name) => write!(f, "the month has the partition {name}"),
-            Self::OtherPartition(name) => write!(f, "the partition {name} is not one of a single month"),
+            Self::MonthHasPartition(name) => write!(f, "the month already has the partition {name}"),
+            Self::OtherPartition(name) => write!(f, "the partition {name} does not cover exactly this month"),
             Self::NotPartitioned => f.write_str("the table is not partitioned by month"),
             Self::NotOwner(owner) => write!(f, "only the owner, {owner}, can attach partitions"),
-            Self::MayNotCreate(schema) => write!(f, "the role lacks CREATE on the schema {schema}"),
-            Self::Triggers(names) => write!(f, "the triggers {} must see the rows", names.join(", ")),
-            Self::Policies => f.write_str("row-level security applies to the rows"),
+            Self::MayNotCreate(schema) => {
+                write!(f, "the role does not have the CREATE privilege on the schema {schema}")
+            }
+            Self::Triggers(names) => write!(f, "the triggers {} must fire for the rows", names.join(", ")),
+            Self::Policies => f.write_str("row-level security applies to the role"),
             Self::ForeignKeys(tables) => {
-                write!(f, "foreign keys of {} refer to the table", tables.join(", "))
+                write!(f, "foreign keys of {} reference the table", tables.join(", "))
             }
             Self::Publications(names) => {
-                write!(f, "the publications {} publish its rows via the table", names.join(", "))
+                write!(f, "the publications {} use publish_via_partition_root", names.join(", "))
             }
             Self::NameTooLong => f.write_str("the name of a partition would be longer than 63 bytes"),
         }
@@ -105,7 +107,9 @@ pub(crate) async fn inspect(
     let rules: Vec<String> = row.get("rules");
     if !rules.is_empty() {
         let text = format!("table {table} has rules, which a load does not apply: {}", rules.join(", "));
-        return Err(Error::new(Kind::Configuration, text).hint("drop them, or make triggers of them"));
+        return Err(
+            Error::new(Kind::Configuration, text).hint("drop the rules, or replace them with triggers")
+        );
     }
     let new_months = new_months(&row);
     let partition: Option<String> = row.get("partition");
@@ -113,9 +117,9 @@ pub(crate) async fn inspect(
         (Some(name), _) if row.get("is_equal") => Route::Merge(MergeReason::MonthHasPartition(name)),
         (Some(name), _) => Route::Merge(MergeReason::OtherPartition(name)),
         (None, Route::Attach(partition)) if row.get("is_taken") => {
-            let text = format!("{} exists and is not a partition of {table}", partition.name);
+            let text = format!("{} already exists and is not a partition of {table}", partition.name);
             return Err(Error::new(Kind::Configuration, text)
-                .hint("attach it, rename it or drop it: the load would create a table of that name"));
+                .hint("attach, rename or drop that table; the load needs its name for a new partition"));
         }
         (None, route) => route.clone(),
     };

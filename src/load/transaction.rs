@@ -36,7 +36,7 @@ pub(crate) struct Load<'a> {
     pub(crate) was_loaded: bool,
     /// Whether the file's old rows are deleted first.
     pub(crate) replaces: bool,
-    /// Longest wait for a lock that another session holds.
+    /// Maximum time to wait for a lock that another session holds.
     pub(crate) lock_timeout: Duration,
     /// Receives a notice of each long wait.
     pub(crate) report: &'a dyn Report,
@@ -57,7 +57,7 @@ impl Load<'_> {
     /// Returns the number of deleted rows, and whether the target may still hold rows of the file.
     pub(crate) async fn begin_to_add(&self) -> Result<(u64, bool)> {
         locks::take(self.transaction, self.control, &Lock::of_table(self.table), self.report).await?;
-        locks::bound(self.transaction, self.lock_timeout, true).await?;
+        locks::set_timeout(self.transaction, self.lock_timeout, true).await?;
         if !self.replaces {
             return Ok((0, self.was_loaded));
         }
@@ -72,19 +72,21 @@ impl Load<'_> {
         Ok((deleted, false))
     }
 
-    /// Fails if a trigger has kept rows of the file from being deleted.
+    /// Fails if a trigger has prevented the deletion of rows of the file.
     async fn check_deleted(&self) -> Result<()> {
         let Self { table, filename, .. } = self;
         let count = render!("count_files.sql", self.names)?;
-        let left = self.transaction.query(&count, &[&[filename].as_slice()]).await;
-        let left =
-            left.map_err(|cause| failure::statement(format!("cannot count the rows of {table}"), cause))?;
-        if left.is_empty() {
+        let remaining = self.transaction.query(&count, &[&[filename].as_slice()]).await;
+        let remaining = remaining
+            .map_err(|cause| failure::statement(format!("cannot count the rows of {table}"), cause))?;
+        if remaining.is_empty() {
             return Ok(());
         }
         let names = self.target.triggers.join(", ");
-        let text = format!("rows of {filename} were not deleted from {table}, which has triggers: {names}");
-        Err(Error::new(Kind::Configuration, text).hint("disable the trigger, or load with --if-loaded merge"))
+        let text =
+            format!("some rows of {filename} were not deleted from {table}, which has triggers: {names}");
+        Err(Error::new(Kind::Configuration, text)
+            .hint("disable the trigger that keeps rows, or use --if-loaded merge"))
     }
 
     /// The quoted names, with `staging` as the staging table.
@@ -97,7 +99,7 @@ impl Load<'_> {
         let holds = render!("holds_rows.sql", self.names)?;
         let none: Option<Timestamp> = None;
         let row = self.transaction.query_one(&holds, &[&none, &none, &true]).await;
-        let failed = |cause| failure::statement(format!("cannot read {}", self.table), cause);
+        let failed = |cause| failure::statement(format!("cannot read table {}", self.table), cause);
         Ok(row.map_err(failed)?.get(0))
     }
 }

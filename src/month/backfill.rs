@@ -1,4 +1,4 @@
-//! A backfill: many plans, each one a run of its own, several at a time.
+//! A backfill: many plans, each with its own run, several at a time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +51,7 @@ impl Backfill {
         report: Arc<dyn Report>,
     ) -> Result<Vec<PlanResult>> {
         report.emit(None, Event::RangeBegan(plans.len()));
-        let not_begun: Vec<PlanResult> = plans.iter().map(|plan| (plan.summary(), None)).collect();
+        let mut all: Vec<PlanResult> = plans.iter().map(|plan| (plan.summary(), None)).collect();
         let workers = self.jobs.min(plans.len());
         let shared = Arc::new(Workers {
             backfill: self,
@@ -67,11 +67,10 @@ impl Backfill {
         for worker in workers {
             worker
                 .await
-                .map_err(|cause| Error::new(Kind::Internal, "a worker's task failed").because(cause))?;
+                .map_err(|cause| Error::new(Kind::Internal, "a worker task failed").because(cause))?;
         }
-        let mut all = not_begun;
-        for (index, ended) in lock(&shared.results).drain(..) {
-            all[index] = ended;
+        for (index, result) in lock(&shared.results).drain(..) {
+            all[index] = result;
         }
         Ok(all)
     }
@@ -82,25 +81,25 @@ impl Workers {
         while let Some((index, plan)) = self.next() {
             let run = MonthRun::new(plan, self.backfill.options, true, Arc::clone(&self.report));
             // the server may have been restarted since the previous month
-            let usable = sessions.take().filter(|sessions| !sessions.is_closed());
-            let connected = match usable {
-                Some(usable) => Ok(usable),
+            let open_sessions = sessions.take().filter(|sessions| !sessions.is_closed());
+            let connected = match open_sessions {
+                Some(open_sessions) => Ok(open_sessions),
                 None => self.interrupt.or(Sessions::open(&self.backfill.settings)).await,
             };
-            let ended = match connected {
+            let result = match connected {
                 Ok(connected) => {
-                    let (summary, error, left) = run.finish(connected, &self.interrupt).await;
-                    sessions = left;
+                    let (summary, error, returned_sessions) = run.finish(connected, &self.interrupt).await;
+                    sessions = returned_sessions;
                     (summary, error)
                 }
                 Err(error) => run.fail(error),
             };
-            let missing = ended.0.status == Outcome::NotPublished && !self.backfill.to_latest;
-            if missing || ended.0.status == Outcome::Failed {
+            let missing = result.0.status == Outcome::NotPublished && !self.backfill.to_latest;
+            if missing || result.0.status == Outcome::Failed {
                 self.some_failed.store(true, Ordering::Relaxed);
             }
-            self.report.emit(Some(&ended.0.filename), Event::MonthEnded(&ended.0.line()));
-            lock(&self.results).push((index, ended));
+            self.report.emit(Some(&result.0.filename), Event::MonthEnded(&result.0.line()));
+            lock(&self.results).push((index, result));
         }
     }
 

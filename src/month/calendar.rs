@@ -11,7 +11,7 @@ use jiff::{ToSpan as _, Zoned};
 pub(crate) struct Month(Date);
 
 impl Month {
-    /// Creates a month. `None` if it does not exist.
+    /// Creates a month. Returns `None` if it does not exist.
     pub(crate) fn new(year: u16, month: u8) -> Option<Self> {
         let (year, month) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?);
         Date::new(year, month, 1).ok().map(Self)
@@ -58,7 +58,7 @@ impl FromStr for Month {
             let digits = year.len() == 4 && month.len() == 2;
             Self::new(year.parse().ok().filter(|_| digits)?, month.parse().ok()?)
         };
-        month().ok_or_else(|| "this is not a month like 2021-01".to_owned())
+        month().ok_or_else(|| "expected a month such as 2021-01".to_owned())
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_holds_both_its_ends() {
+    fn a_range_includes_its_first_and_last_month() {
         let month = |text: &str| text.parse::<Month>().unwrap();
         let names = |from: &str, to: &str| {
             month(from).to(month(to)).map(|month| month.to_string()).collect::<Vec<_>>()

@@ -1,5 +1,5 @@
-//! Decides whether a month has to be loaded. A load and its dry run ask the same function, and then the source: the
-//! load with one conditional request, the dry run without reading the file.
+//! Decides whether a month has to be loaded. A load and its dry run call the same function, and then query the
+//! source: the load with one conditional request, the dry run without reading the file.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) enum Decision {
     Load { again: bool },
     /// The file has to be loaded only if the source no longer has the file of the previous load.
     LoadIfChanged(PreviousLoad),
-    /// The file is loaded, and the source is not asked.
+    /// The file is already loaded, and the source is not queried.
     Skip(PreviousLoad),
 }
 
@@ -77,8 +77,8 @@ pub(crate) struct Preview {
 }
 
 impl Job {
-    /// Dry run of the load: decides, asks the source, and changes nothing. Without a `client`, there is no ledger and
-    /// no target yet.
+    /// Dry run of the load: decides, queries the source, and changes nothing. Without a `client`, the ledger and
+    /// the target do not exist yet.
     pub(crate) async fn preview(
         &self,
         client: Option<&Client>,

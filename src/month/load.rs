@@ -47,7 +47,7 @@ pub(crate) enum LoadOutcome {
     Skipped(Uuid),
 }
 
-/// What the three steps share.
+/// The state that the three steps share.
 struct Steps<'a> {
     job: &'a Job,
     options: &'a Options,
@@ -64,7 +64,7 @@ struct Staged {
 }
 
 /// Loads the file of `job` and records `run` in one transaction, unless there is nothing to do. If the file changes
-/// at the source while it is read, the load starts over, as often as the retry policy allows.
+/// at the source while it is read, the load restarts, as often as the retry policy allows.
 pub(crate) async fn run(
     job: &Job,
     sessions: &mut Sessions,
@@ -77,14 +77,14 @@ pub(crate) async fn run(
     run.server_pid = Some(sessions.server_pids[0]);
     let columns = columns_to_fill(&sessions.load, &job.table, &job.computed, &job.period.time_column).await?;
     let names = job.names(&columns);
-    locks::bound(&sessions.control, options.lock_timeout, false).await?;
+    locks::set_timeout(&sessions.control, options.lock_timeout, false).await?;
     let phases = run.phases.clone();
     let mut retries = options.retry_policy.retries;
     loop {
         let mut steps = Steps { job, options, run, report };
         match steps.load(sessions, &columns, &names).await {
             Err(error) if retries > 0 && error.detail() == Some(Detail::SourceChanged) => {
-                report.notice(&format!("{}; starting over", failure::line(&error)));
+                report.notice(&format!("{}; restarting the load", failure::line(&error)));
                 // record this attempt as failed: the next one may find nothing to do, and then records no run
                 run.record_failure(&sessions.control, &error).await?;
                 run.begin_again(phases.clone());
@@ -104,8 +104,12 @@ impl Steps<'_> {
     ) -> Result<LoadOutcome> {
         let table = &self.job.table;
         let begun = sessions.load.transaction().await;
-        let transaction = begun
-            .map_err(|cause| database_failure::statement(format!("the load into {table} failed"), cause))?;
+        let transaction = begun.map_err(|cause| {
+            database_failure::statement(
+                format!("cannot begin the transaction of the load into {table}"),
+                cause,
+            )
+        })?;
         let (load, body) = match self.prepare(&transaction, &sessions.control, names).await? {
             Ok(prepared) => prepared,
             Err(loaded_by) => return Ok(LoadOutcome::Skipped(loaded_by)),
@@ -115,7 +119,7 @@ impl Steps<'_> {
         let counts = self.add(&load, staged).await?;
         self.run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {
-            database_failure::statement(format!("the commit of the load into {table} failed"), cause).hint(
+            database_failure::statement(format!("cannot commit the load into {table}"), cause).hint(
                 "taxi_etl.runs shows whether the commit took effect; it is safe to load again in either case",
             )
         })?;
@@ -142,7 +146,7 @@ impl Steps<'_> {
         locks::take(transaction, control, &month, report.as_ref()).await?;
         let decision = job.decide(control, options).await?;
         let was_loaded = options.force || !matches!(decision, Decision::Load { again: false });
-        // after the locks: the source would not keep the download open for as long as another load may take
+        // after the locks: the source could close the download while this load waits for another load
         let opened = match &decision {
             Decision::Skip(previous) => Err(previous.run_id),
             Decision::Load { .. } => Ok(job.source.open(options.retry_policy, report).await?),
@@ -161,7 +165,7 @@ impl Steps<'_> {
         self.run.source = Some((job.source.address(), body.description.clone()));
         self.run.record_start(control).await?;
         if job.max_rejects > 0 {
-            // makes a missing privilege fail now, before all the work
+            // fails now, before all the work, if a privilege is missing
             rejects::record(transaction, self.run.id, &job.filename, &[]).await?;
         }
         let target = target::inspect(control, &job.table, &job.period).await?;
@@ -196,12 +200,12 @@ impl Steps<'_> {
         let (stages, batches) = start_stages(job, body, columns, &progress).await?;
         let mut staging = Staging::new(&load.target.route, self.run.id);
         copy::copy_all(load, &mut staging, batches).await?;
-        let task_failed = |cause| Error::new(Kind::Internal, "a stage's task failed").because(cause);
+        let task_failed = |cause| Error::new(Kind::Internal, "the task of a stage failed").because(cause);
         let downloaded = stages.download.await.map_err(task_failed)?;
         let mut transformed = stages.transform.await.map_err(task_failed)?;
         if let Some(expected) = expected.iter().flatten().find(|expected| **expected != downloaded.sha256) {
             let (address, found) = (job.source.address(), &downloaded.sha256);
-            let text = format!("{address} has the SHA-256 {found}, but {expected} is expected");
+            let text = format!("{address} has the wrong SHA-256: expected {expected}, found {found}");
             return Err(Error::new(Kind::Data, text));
         }
         let detail = match transformed.rejects.len() {
@@ -216,7 +220,7 @@ impl Steps<'_> {
         Ok(Staged { staging, transformed, downloaded, duplicate_keys })
     }
 
-    /// Adds the staged rows to the target, and records the success in the ledger. Only the commit remains.
+    /// Adds the staged rows to the target, and records the success in the ledger. After that, only the commit remains.
     async fn add(&mut self, load: &Load<'_>, staged: Staged) -> Result<LoadCounts> {
         let Staged { staging, transformed, downloaded, duplicate_keys } = staged;
         let rows_staged = staging.rows();
@@ -252,7 +256,7 @@ impl Steps<'_> {
 
 /// Sets up the transaction, and takes the lock that shows other runs that this run is alive.
 async fn begin(transaction: &Transaction<'_>, run: Uuid) -> Result<()> {
-    let failed = |cause| database_failure::statement("cannot prepare the session that loads", cause);
+    let failed = |cause| database_failure::statement("cannot set up the session of the load", cause);
     transaction.batch_execute(sql!("session.sql")).await.map_err(failed)?;
     transaction.execute(sql!("mark_run.sql"), &[&locks::of_run(run)]).await.map(drop).map_err(failed)
 }

@@ -1,9 +1,9 @@
-//! One month of one taxi type, from the question whether it has to be loaded to the check of what was loaded:
+//! Loads one month of one taxi type: decides whether to load it, loads it, and verifies the loaded rows:
 //!
 //! ```text
 //! plan ─► decision ─► load: prepare ─► stream ─► commit      one file, one transaction
 //!                     run: the load with its record, signals and clean-up
-//!                     backfill: many runs, several side by side
+//!                     backfill: many runs, several at a time
 //! verify                                                     compares the target with the ledger
 //! ```
 

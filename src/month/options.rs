@@ -7,7 +7,7 @@ use crate::extract::transfer::RetryPolicy;
 /// What to do if the file has changed at the source since it was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum IfLoaded {
-    /// Leave the target unchanged, and do not ask the source.
+    /// Leave the target unchanged, and do not query the source.
     Skip,
     /// Insert the rows that are new.
     #[default]
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     pub(crate) force: bool,
     /// What to do if the file has changed at the source since it was loaded.
     pub(crate) if_loaded: IfLoaded,
-    /// Longest wait for a lock that another run or session holds.
+    /// Maximum time to wait for a lock that another run or session holds.
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     pub(crate) retry_policy: RetryPolicy,

@@ -1,4 +1,4 @@
-//! A plan: everything that one run loads, with all values filled in.
+//! A plan: the file that one run loads, with all values filled in.
 
 use super::job::Job;
 use crate::report::load_counts::LoadCounts;

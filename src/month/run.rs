@@ -147,7 +147,7 @@ impl MonthRun {
                 && let Some(cancelled) = sessions.take()
             {
                 report.notice(&format!(
-                    "{}: rolling back; a second signal ends at once",
+                    "{}: rolling back; send a second signal to exit immediately",
                     error.kind().meaning()
                 ));
                 let client = cancelled.cancel(self.run.id).await?;
@@ -170,16 +170,15 @@ impl MonthRun {
         match tokio::time::timeout_at(deadline.into(), record).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => report.notice("the run was already committed: its rows are in the target"),
-            Ok(Err(unrecorded)) => {
+            Ok(Err(record_error)) => {
                 report.notice(&format!(
-                    "the end of the run could not be recorded in the ledger: {}",
-                    failure::line(&unrecorded)
+                    "cannot record the end of the run in the ledger: {}",
+                    failure::line(&record_error)
                 ));
             }
             Err(_elapsed) => {
-                report.notice(
-                    "the end of the run could not be recorded in the ledger: the database does not answer",
-                );
+                report
+                    .notice("cannot record the end of the run in the ledger: the database does not respond");
             }
         }
     }

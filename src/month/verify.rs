@@ -1,5 +1,5 @@
-//! Checks whether the target holds the rows that it should: compares its row counts per file with the ledger's
-//! counts and the published counts.
+//! Checks whether the target holds the expected rows: compares its row counts per file with the counts in the ledger
+//! and the published counts.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
     Differs,
     /// The loaded file does not have the published number of rows.
     NotAsPublished,
-    /// There is nothing to compare with.
+    /// There are no counts to compare with.
     Unknown,
 }
 
@@ -55,9 +55,9 @@ impl Verdict {
         match self {
             Self::Agrees => "✓",
             Self::NotLoaded => "✗ not loaded",
-            Self::Differs => "✗ differs from what was loaded",
-            Self::NotAsPublished => "✗ differs from what was published",
-            Self::Unknown => "? nothing to compare with",
+            Self::Differs => "✗ differs from the ledger",
+            Self::NotAsPublished => "✗ differs from the published count",
+            Self::Unknown => "? no counts to compare with",
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_of_all_three_figures() {
+    fn the_verdict_compares_all_three_counts() {
         let known = |rows_read, rows_staged, rows_in_period| {
             Some(LedgerCounts { rows_read, rows_staged, rows_in_period })
         };

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::report::output::CommandOutput;
 
 /// Writes the result to `return.json` in `folder`. Does nothing if the folder does not exist.
-pub(crate) fn write_xcom(folder: &Path, end: &CommandOutput) -> Result<()> {
+pub(crate) fn write_xcom(folder: &Path, output: &CommandOutput) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }
     let path = folder.join("return.json");
-    std::fs::write(&path, &end.json).map_err(|cause| Error::file("write", &path, cause))
+    std::fs::write(&path, &output.json).map_err(|cause| Error::file("write", &path, cause))
 }

@@ -66,7 +66,7 @@ impl Pipes {
         let context = match decode::<ContextParameters>(CONTEXT, &context)? {
             ContextParameters { data: Some(context), .. } => context,
             ContextParameters { path: Some(path), .. } => read(&path)?,
-            _ => return Err(refuse(CONTEXT, "it names neither data nor a path")),
+            _ => return Err(invalid(CONTEXT, "expected `data` or `path`")),
         };
         let messages: MessagesParameters = decode(MESSAGES, &messages)?;
         let messages = match (messages.path, messages.stdio.as_deref()) {
@@ -76,7 +76,9 @@ impl Pipes {
             }
             (None, Some("stdout")) => DagsterMessages::Stdout,
             (None, Some("stderr")) => DagsterMessages::Stderr,
-            _ => return Err(refuse(MESSAGES, "it names neither a path nor stdout nor stderr")),
+            _ => {
+                return Err(invalid(MESSAGES, "expected `path`, or `stdio` with the value stdout or stderr"));
+            }
         };
         let messages = Arc::new(Mutex::new(messages));
         let pipes = Self { messages, asset_keys: context.asset_keys.unwrap_or_default() };
@@ -84,14 +86,14 @@ impl Pipes {
         Ok(Some(pipes))
     }
 
-    /// Reports what was loaded, and ends the session.
-    pub(crate) fn close(&self, end: &CommandOutput) -> Result<()> {
-        if let ([asset_key], None) = (&self.asset_keys[..], &end.error) {
+    /// Reports the loaded asset, and ends the session.
+    pub(crate) fn close(&self, output: &CommandOutput) -> Result<()> {
+        if let ([asset_key], None) = (&self.asset_keys[..], &output.error) {
             let parameters =
-                json!({ "asset_key": asset_key, "data_version": null, "metadata": metadata(end) });
+                json!({ "asset_key": asset_key, "data_version": null, "metadata": metadata(output) });
             self.send("report_asset_materialization", parameters)?;
         }
-        let closed = match end.error.as_ref().map(Failure::of) {
+        let closed = match output.error.as_ref().map(Failure::of) {
             Some(error) => json!({ "exception": {
                 "message": error.message, "name": error.kind, "stack": [], "cause": null, "context": null
             } }),
@@ -124,16 +126,16 @@ impl Report for Pipes {
 }
 
 /// The totals over all files, and the names of the loaded and the skipped files.
-fn metadata(end: &CommandOutput) -> Value {
+fn metadata(output: &CommandOutput) -> Value {
     let typed = |value: Value, kind: &str| json!({ "raw_value": value, "type": kind });
-    let sum = |figure: fn(&crate::report::load_counts::LoadCounts) -> u64| {
-        typed(end.files.iter().map(|file| figure(&file.rows)).sum::<u64>().into(), "int")
+    let sum = |count: fn(&crate::report::load_counts::LoadCounts) -> u64| {
+        typed(output.files.iter().map(|file| count(&file.rows)).sum::<u64>().into(), "int")
     };
     let files = |status: Outcome| {
-        let names = end.files.iter().filter(|file| file.status == status).map(|file| &file.filename);
+        let names = output.files.iter().filter(|file| file.status == status).map(|file| &file.filename);
         typed(names.cloned().collect::<Vec<_>>().into(), "json")
     };
-    let seconds: f64 = end.files.iter().map(|file| file.seconds).sum();
+    let seconds: f64 = output.files.iter().map(|file| file.seconds).sum();
     json!({
         "rows_read": sum(|rows| rows.rows_read),
         "rows_inserted": sum(|rows| rows.rows_inserted),
@@ -148,20 +150,20 @@ fn metadata(end: &CommandOutput) -> Value {
 }
 
 fn decode<T: for<'a> Deserialize<'a>>(variable: &str, text: &str) -> Result<T> {
-    let compressed = BASE64.decode(text).map_err(|_| refuse(variable, "it is not base64"))?;
+    let compressed = BASE64.decode(text).map_err(|_| invalid(variable, "the value is not valid base64"))?;
     let mut json = String::new();
     ZlibDecoder::new(&compressed[..])
         .read_to_string(&mut json)
-        .map_err(|_| refuse(variable, "it is not zlib of text"))?;
-    serde_json::from_str(&json).map_err(|cause| refuse(variable, &cause.to_string()))
+        .map_err(|_| invalid(variable, "the value is not zlib-compressed text"))?;
+    serde_json::from_str(&json).map_err(|cause| invalid(variable, &cause.to_string()))
 }
 
 fn read(path: &Path) -> Result<Context> {
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-    serde_json::from_str(&text).map_err(|cause| refuse(CONTEXT, &cause.to_string()))
+    serde_json::from_str(&text).map_err(|cause| invalid(CONTEXT, &cause.to_string()))
 }
 
-fn refuse(variable: &str, why: &str) -> Error {
-    Error::new(Kind::Configuration, format!("{variable} cannot be read: {why}"))
-        .hint("Dagster sets it for a Pipes session: unset it to run without")
+fn invalid(variable: &str, reason: &str) -> Error {
+    Error::new(Kind::Configuration, format!("cannot read {variable}: {reason}"))
+        .hint("Dagster sets this variable for a Pipes session; unset it to run without Dagster")
 }

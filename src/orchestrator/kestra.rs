@@ -1,4 +1,4 @@
-//! Kestra: it reads the lines between `::{` and `}::` from a task's stdout.
+//! Kestra: reads the lines of a task's stdout that begin with `::{` and end with `}::`.
 
 use std::fmt::Write as _;
 
@@ -27,9 +27,9 @@ impl Report for KestraLines {
 }
 
 /// The lines of the result: outputs, metrics, and the error as a log line.
-pub(crate) fn result(end: &CommandOutput) -> String {
+pub(crate) fn result(output: &CommandOutput) -> String {
     let mut metrics = Vec::new();
-    for file in &end.files {
+    for file in &output.files {
         let tags = json!({ "taxi": file.taxi, "filename": file.filename });
         let counters = [
             ("rows_read", file.rows.rows_read),
@@ -46,12 +46,12 @@ pub(crate) fn result(end: &CommandOutput) -> String {
         );
         metrics.push(json!({ "name": "duration", "type": "timer", "value": file.seconds, "tags": tags }));
     }
-    // the JSON text as it is, which keeps the order of the keys
-    let mut text = format!("::{{\"outputs\":{}}}::", end.json);
+    // insert the JSON as text, to keep the order of the keys
+    let mut text = format!("::{{\"outputs\":{}}}::", output.json);
     if !metrics.is_empty() {
         let _ = write!(text, "\n{}", marked(&json!({ "metrics": metrics })));
     }
-    if let Some(error) = &end.error {
+    if let Some(error) = &output.error {
         let logs = json!({ "logs": [{ "level": "ERROR", "message": failure::plain(error) }] });
         let _ = write!(text, "\n{}", marked(&logs));
     }

@@ -1,12 +1,12 @@
-//! How a command reports to what started it: a terminal, cron, or an orchestrator.
+//! How a command reports to its caller: a terminal, cron, or an orchestrator.
 //!
 //! | started by | reads |
 //! |---|---|
 //! | a person | text on stdout, progress on stderr |
-//! | cron | the exit code, and with `--quiet` nothing on success |
+//! | cron | the exit code; with `--quiet` a successful command prints nothing |
 //! | [kestra] | marked lines on stdout |
 //! | [airflow] | the last line of stdout, or a file in Airflow's own folder |
-//! | [dagster] | JSON lines in a file that an environment variable names |
+//! | [dagster] | JSON lines in a file; an environment variable holds its path |
 //! | [kubernetes] | a file of at most 4 KiB, and the exit code |
 
 pub(crate) mod airflow;
@@ -70,7 +70,7 @@ impl Delivery {
         }
     }
 
-    /// Opens the session with the orchestrator that started a load, if there is one.
+    /// Opens the session with the orchestrator that started the load, if an orchestrator did.
     pub(crate) fn open(&mut self) -> Result<()> {
         if self.files.is_some() {
             self.dagster = dagster::Pipes::from_environment()?;
@@ -93,47 +93,47 @@ impl Delivery {
     }
 
     /// Prints the result, reports it to the orchestrator, and returns the exit code.
-    pub(crate) fn deliver(self, mut end: CommandOutput) -> u8 {
-        if let Err(error) = self.tell(&end) {
+    pub(crate) fn deliver(self, mut output: CommandOutput) -> u8 {
+        if let Err(error) = self.notify_orchestrator(&output) {
             // the command's own error matters more
-            match end.error {
+            match output.error {
                 Some(_) => self.print(&error),
-                None => end = CommandOutput::failed(error),
+                None => output = CommandOutput::failed(error),
             }
         }
-        // Kestra gets the error as a log line of the result, and would show it on stderr as a second one
-        if let Some(error) = end.error.as_ref().filter(|_| self.output != Output::Kestra) {
+        // the result for Kestra holds the error as a log line; on stderr, Kestra would show it a second time
+        if let Some(error) = output.error.as_ref().filter(|_| self.output != Output::Kestra) {
             self.print(error);
         }
-        // last, because Airflow takes the last line that is written to any stream
-        if let Err(error) = self.write_result(&end) {
+        // write the result last: Airflow takes the last line of any stream
+        if let Err(error) = self.write_result(&output) {
             self.print(&error);
-            end.error.get_or_insert(error);
+            output.error.get_or_insert(error);
         }
-        match &end.error {
+        match &output.error {
             Some(error) => error.kind().exit_code(),
-            None if end.is_nothing_done() => self.skip_exit_code.unwrap_or_default(),
+            None if output.is_nothing_done() => self.skip_exit_code.unwrap_or_default(),
             None => 0,
         }
     }
 
-    fn tell(&self, end: &CommandOutput) -> Result<()> {
+    fn notify_orchestrator(&self, output: &CommandOutput) -> Result<()> {
         if let Some(pipes) = &self.dagster {
-            pipes.close(end)?;
+            pipes.close(output)?;
         }
         if let Some(files) = &self.files {
-            airflow::write_xcom(&files.xcom_dir, end)?;
-            kubernetes::write_termination_message(&files.termination_log, end)?;
+            airflow::write_xcom(&files.xcom_dir, output)?;
+            kubernetes::write_termination_message(&files.termination_log, output)?;
         }
         Ok(())
     }
 
-    fn write_result(&self, end: &CommandOutput) -> Result<()> {
+    fn write_result(&self, output: &CommandOutput) -> Result<()> {
         match self.output {
-            Output::Text if self.quiet || end.text.is_empty() => Ok(()),
-            Output::Text => write_line(&end.text),
-            Output::Json => write_line(&end.json),
-            Output::Kestra => write_line(&kestra::result(end)),
+            Output::Text if self.quiet || output.text.is_empty() => Ok(()),
+            Output::Text => write_line(&output.text),
+            Output::Json => write_line(&output.json),
+            Output::Kestra => write_line(&kestra::result(output)),
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// Returns the caller's own account or, for root, another: the owner of the data directory `data`, else the
+    /// Returns the caller's own account. For root, returns the owner of the data directory `data`, else the
     /// first candidate that exists.
     pub(crate) fn for_server(data: &Path) -> Result<Self> {
         if !Uid::effective().is_root() {
@@ -46,16 +46,17 @@ impl Account {
         }
         let user = CANDIDATES.iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.ok_or_else(|| {
-            Error::new(
-                Kind::Configuration,
-                "PostgreSQL does not run as root, and there is no user to drop to",
-            )
-            .hint("create one with 'useradd --system postgres', or run taxi as another user")
+            let text = format!(
+                "PostgreSQL refuses to run as root, and none of these users exists: {}",
+                CANDIDATES.join(", ")
+            );
+            Error::new(Kind::Configuration, text)
+                .hint("create a user with 'useradd --system postgres', or run taxi as another user")
         })?;
         Ok(Self::Other { name: user.name, uid: user.uid, gid: user.gid })
     }
 
-    /// A command that runs as this account. Of the caller's environment, it gets only `PATH`.
+    /// A command that runs as this account. It gets only `PATH` from the caller's environment.
     pub(crate) fn command(&self, program: &Path, directory: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(directory).env_clear().env("LC_ALL", "C");
@@ -72,7 +73,7 @@ impl Account {
         match self {
             Self::Own => Ok(()),
             Self::Other { uid, gid, .. } => nix::unistd::chown(path, Some(*uid), Some(*gid))
-                .map_err(|cause| Error::file("give away", path, cause.into())),
+                .map_err(|cause| Error::file("change the owner of", path, cause.into())),
         }
     }
 
@@ -81,7 +82,7 @@ impl Account {
         match self {
             Self::Own => Ok(()),
             Self::Other { gid, .. } => nix::unistd::chown(path, None, Some(*gid))
-                .map_err(|cause| Error::file("share", path, cause.into())),
+                .map_err(|cause| Error::file("change the group of", path, cause.into())),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::process::Command;
 
 use crate::database::session::OLDEST_MAJOR;
 
-/// The programs that are needed to create and run a server.
-const NEEDED: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
+/// The programs that taxi needs to create and run a server.
+const REQUIRED_PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
 
 /// Where distributions install the server's programs, outside the search path. `*` matches in one path component.
-const DISTRIBUTION_PLACES: [&str; 9] = [
+const DISTRIBUTION_DIRECTORIES: [&str; 9] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/usr/libexec/postgresql*",
@@ -55,15 +55,15 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// Checks that `dir` holds a server that is new enough. The error says why it does not.
+    /// Checks that `dir` holds a server that is new enough. The error is the reason why it is not usable.
     pub(crate) fn inspect(dir: &Path) -> Result<Self, String> {
         let dir = &std::path::absolute(dir).map_err(|cause| cause.to_string())?;
-        if let Some(missing) = NEEDED.iter().find(|name| !dir.join(name).is_file()) {
-            return Err(format!("it has no {missing}"));
+        if let Some(missing) = REQUIRED_PROGRAMS.iter().find(|name| !dir.join(name).is_file()) {
+            return Err(format!("the program {missing} is missing"));
         }
-        let answer = Command::new(dir.join("postgres")).arg("--version").output();
-        let answer = answer.map_err(|cause| format!("its postgres cannot be run: {cause}"))?;
-        let version = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let output = Command::new(dir.join("postgres")).arg("--version").output();
+        let output = output.map_err(|cause| format!("cannot run the program postgres: {cause}"))?;
+        let version = String::from_utf8_lossy(&output.stdout).into_owned();
         let digits: String = version
             .split_whitespace()
             .nth(2)
@@ -73,13 +73,11 @@ impl Binaries {
             .collect();
         match digits.parse() {
             Ok(major) if major >= OLDEST_MAJOR => Ok(Self { dir: dir.to_owned(), major }),
-            Ok(major) => Err(format!("it is PostgreSQL {major}, taxi needs {OLDEST_MAJOR} or later")),
+            Ok(major) => Err(format!("it is PostgreSQL {major}; taxi needs {OLDEST_MAJOR} or later")),
             Err(_) => {
-                let said = String::from_utf8_lossy(&answer.stderr);
-                Err(format!(
-                    "its postgres does not run: {}",
-                    said.lines().next().unwrap_or("it says nothing")
-                ))
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                let reason = stderr.lines().next().unwrap_or("no error message");
+                Err(format!("'postgres --version' failed: {reason}"))
             }
         }
     }
@@ -100,16 +98,16 @@ pub(crate) struct Places {
 impl Places {
     /// The search path, the directory that `pg_config` names, and the distributions' directories.
     pub(crate) fn of_this_machine() -> Self {
-        let patterns = DISTRIBUTION_PLACES.iter().map(PathBuf::from).collect();
+        let patterns = DISTRIBUTION_DIRECTORIES.iter().map(PathBuf::from).collect();
         Self { search_path: std::env::var_os("PATH").unwrap_or_default(), patterns }
     }
 
-    /// Finds a server of version `major`, or of any supported version if that is `None`. The first server on the
-    /// search path wins; of the distributions' directories, the newest server.
+    /// Finds a server of version `major`, or of any supported version if `major` is `None`. Returns the first
+    /// server on the search path, else the newest server in the distributions' directories.
     pub(crate) fn find(&self, major: Option<u32>) -> Option<Binaries> {
         let fits = |found: &Binaries| major.is_none_or(|major| found.major == major);
         let mut candidates: Vec<PathBuf> =
-            std::env::split_paths(&self.search_path).filter_map(with_server).collect();
+            std::env::split_paths(&self.search_path).filter_map(server_directory).collect();
         candidates.extend(self.named_by_pg_config());
         if let Some(found) = candidates.iter().filter_map(|dir| Binaries::inspect(dir).ok()).find(fits) {
             return Some(found);
@@ -122,14 +120,14 @@ impl Places {
         let program = std::env::split_paths(&self.search_path)
             .map(|dir| dir.join("pg_config"))
             .find(|path| path.is_file())?;
-        let answer = Command::new(program).arg("--bindir").output().ok()?;
-        let dir = String::from_utf8(answer.stdout).ok()?;
+        let output = Command::new(program).arg("--bindir").output().ok()?;
+        let dir = String::from_utf8(output.stdout).ok()?;
         Some(PathBuf::from(dir.trim()))
     }
 }
 
-/// The real directory of a `postgres` on the search path. If it is a link, the other programs may not be linked.
-fn with_server(dir: PathBuf) -> Option<PathBuf> {
+/// The real directory of `postgres` in `dir`. If `postgres` is a link, the other programs are beside its target.
+fn server_directory(dir: PathBuf) -> Option<PathBuf> {
     let program = dir.join("postgres").canonicalize().ok()?;
     program.parent().map(Path::to_owned)
 }
@@ -139,13 +137,13 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let name = part.as_os_str().to_string_lossy().into_owned();
-        let Some((before, behind)) = name.split_once('*') else {
+        let Some((prefix, suffix)) = name.split_once('*') else {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         };
         let matches = |entry: &std::fs::DirEntry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            name.len() >= before.len() + behind.len() && name.starts_with(before) && name.ends_with(behind)
+            name.len() >= prefix.len() + suffix.len() && name.starts_with(prefix) && name.ends_with(suffix)
         };
         let entries = found.iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten();
         found = entries.filter(matches).map(|entry| entry.path()).collect();
@@ -160,9 +158,9 @@ mod tests {
     use super::*;
 
     /// Creates a directory of fake programs whose `postgres` reports `version`.
-    fn pretend(dir: &Path, version: &str) {
+    fn create_fake_programs(dir: &Path, version: &str) {
         std::fs::create_dir_all(dir).unwrap();
-        for name in NEEDED {
+        for name in REQUIRED_PROGRAMS {
             let path = dir.join(name);
             std::fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -170,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn the_search_path_comes_first_and_links_are_followed() {
+    fn the_search_path_is_searched_first_and_links_are_followed() {
         let root = tempfile::tempdir().unwrap();
-        pretend(&root.path().join("real"), "16.2");
-        pretend(&root.path().join("pg/17/bin"), "17.1");
-        pretend(&root.path().join("pg/14/bin"), "14.9");
+        create_fake_programs(&root.path().join("real"), "16.2");
+        create_fake_programs(&root.path().join("pg/17/bin"), "17.1");
+        create_fake_programs(&root.path().join("pg/14/bin"), "14.9");
         let linked = root.path().join("linked");
         std::fs::create_dir(&linked).unwrap();
         std::os::unix::fs::symlink(root.path().join("real/postgres"), linked.join("postgres")).unwrap();
@@ -185,21 +183,21 @@ mod tests {
         assert_eq!(places.find(None).unwrap(), Binaries { dir: real, major: 16 });
         assert_eq!(places.find(Some(17)).unwrap().major, 17);
         assert_eq!(places.find(Some(14)), None);
-        let elsewhere = Places { search_path: OsString::new(), patterns };
-        assert_eq!(elsewhere.find(None).unwrap().major, 17);
+        let without_search_path = Places { search_path: OsString::new(), patterns };
+        assert_eq!(without_search_path.find(None).unwrap().major, 17);
     }
 
     #[test]
-    fn a_server_that_is_too_old_or_broken_is_named_as_such() {
+    fn the_error_says_why_a_server_is_not_usable() {
         let root = tempfile::tempdir().unwrap();
-        pretend(root.path(), "14.9 (Debian)");
+        create_fake_programs(root.path(), "14.9 (Debian)");
         assert_eq!(
             Binaries::inspect(root.path()).unwrap_err(),
-            "it is PostgreSQL 14, taxi needs 15 or later"
+            "it is PostgreSQL 14; taxi needs 15 or later"
         );
         std::fs::write(root.path().join("postgres"), "#!/bin/sh\necho no library >&2\n").unwrap();
-        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "its postgres does not run: no library");
+        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "'postgres --version' failed: no library");
         std::fs::remove_file(root.path().join("pg_ctl")).unwrap();
-        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "it has no pg_ctl");
+        assert_eq!(Binaries::inspect(root.path()).unwrap_err(), "the program pg_ctl is missing");
     }
 }

@@ -18,13 +18,13 @@ pub(crate) fn major_version(home: &Home) -> Result<Option<u32>> {
     let path = data.join("PG_VERSION");
     match std::fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map(Some).map_err(|_| {
-            Error::new(Kind::Configuration, format!("{} does not hold a major version", path.display()))
+            Error::new(Kind::Configuration, format!("{} does not contain a major version", path.display()))
         }),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             if data.is_dir() {
-                let text = format!("{} exists and is no data directory of PostgreSQL", data.display());
+                let text = format!("{} exists but is not a data directory of PostgreSQL", data.display());
                 return Err(Error::new(Kind::Configuration, text)
-                    .hint("move it away, or set TAXI_HOME to another place"));
+                    .hint("move the directory away, or set TAXI_HOME to another directory"));
             }
             Ok(None)
         }
@@ -32,19 +32,19 @@ pub(crate) fn major_version(home: &Home) -> Result<Option<u32>> {
     }
 }
 
-/// The error for a data directory that none of the available binaries can run. It holds the user's data, so
-/// nothing changes it.
+/// The error for a data directory that none of the available binaries can run. The directory holds the user's
+/// data, so taxi does not change it.
 pub(crate) fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
     let data = home.data();
-    let looked = match choice {
-        Choice::Directory(dir) => format!("{} is of another", dir.display()),
-        Choice::Search => "no server of that version is installed".to_owned(),
-        Choice::Download => "the build to download is of another".to_owned(),
+    let reason = match choice {
+        Choice::Directory(dir) => format!("the server in {} has another version", dir.display()),
+        Choice::Search => format!("PostgreSQL {major} is not installed"),
+        Choice::Download => "the build to download has another version".to_owned(),
     };
-    let text = format!("the data directory {} was created by PostgreSQL {major}; {looked}", data.display());
+    let text = format!("the data directory {} was created by PostgreSQL {major}; {reason}", data.display());
     Error::new(Kind::Configuration, text).hint(format!(
-        "install PostgreSQL {major} again (TAXI_POSTGRES_BIN names its bin directory), upgrade the directory with \
-         pg_upgrade, or set TAXI_HOME to a new place"
+        "install PostgreSQL {major} again and set TAXI_POSTGRES_BIN to its bin directory, upgrade the data \
+         directory with pg_upgrade, or set TAXI_HOME to a new directory"
     ))
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn create(
 ) -> Result<()> {
     let unfinished = home.unfinished_data();
     if unfinished.exists() {
-        // left by an interrupted creation; no server has run on it
+        // left behind by an interrupted creation; no server has used it yet
         std::fs::remove_dir_all(&unfinished).map_err(|cause| Error::file("remove", &unfinished, cause))?;
     }
     std::fs::create_dir(&unfinished).map_err(|cause| Error::file("create", &unfinished, cause))?;
@@ -77,10 +77,10 @@ pub(crate) async fn create(
         "--locale",
         "C",
     ]);
-    let made = output(initdb, &binaries.program("initdb")).await?;
+    let created = output(initdb, &binaries.program("initdb")).await?;
     std::fs::remove_file(&password).map_err(|cause| Error::file("remove", &password, cause))?;
-    check("initdb failed", &unfinished, &made)?;
-    // appended by the account itself: root must not write where another user could have placed a link
+    check("initdb failed", &unfinished, &created)?;
+    // the account itself appends the line: root must not follow a link that another user may have created
     let mut include = account.command(Path::new("/bin/sh"), &unfinished);
     include.args(["-c", "echo \"include '../server.conf'\" >> postgresql.conf"]);
     let written = output(include, Path::new("/bin/sh")).await?;
@@ -89,12 +89,12 @@ pub(crate) async fn create(
     std::fs::rename(&unfinished, &data).map_err(|cause| Error::file("create", &data, cause))
 }
 
-/// Runs a program and returns its output and exit status. It runs on a separate thread, so that signals are
-/// handled in the meantime.
+/// Runs a program and returns its output and exit status. It runs on a separate thread, so that taxi
+/// can handle signals in the meantime.
 pub(crate) async fn output(mut command: Command, program: &Path) -> Result<Output> {
     tokio::task::spawn_blocking(move || command.output())
         .await
-        .map_err(|cause| Error::new(Kind::Internal, "a program's task failed").because(cause))?
+        .map_err(|cause| Error::new(Kind::Internal, "cannot wait for a program").because(cause))?
         .map_err(|cause| Error::file("run", program, cause))
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn output(mut command: Command, program: &Path) -> Result<Outpu
 fn write_password(path: &Path, account: &Account, connection: &Credentials) -> Result<()> {
     let failed = |cause| Error::file("write", path, cause);
     if path.exists() {
-        // left by an interrupted creation
+        // left behind by an interrupted creation
         std::fs::remove_file(path).map_err(failed)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
@@ -119,14 +119,14 @@ fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said =
+    let text =
         String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
-    let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = said[said.len().saturating_sub(3)..].join("; ");
-    Err(Error::new(kind_of(&last), format!("{what} on {} ({})", path.display(), output.status)).because(last))
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(3)..].join("; ");
+    Err(Error::new(kind_of(&last), format!("{what} in {} ({})", path.display(), output.status)).because(last))
 }
 
 /// The error kind for a server program's message: [`Kind::Io`] if the disk is full, else [`Kind::Configuration`].
-pub(crate) fn kind_of(said: &str) -> Kind {
-    if said.contains("No space left") { Kind::Io } else { Kind::Configuration }
+pub(crate) fn kind_of(message: &str) -> Kind {
+    if message.contains("No space left") { Kind::Io } else { Kind::Configuration }
 }

@@ -1,4 +1,4 @@
-//! How to connect to the embedded server. A file that only the owner can read keeps the port and the password.
+//! How to connect to the embedded server. A file that only the owner can read stores the port and the password.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -9,7 +9,7 @@ use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Kind, Result};
 
 const USER: &str = "taxi";
-/// The database name that the course uses.
+/// The name of the database, as in the course.
 const DATABASE: &str = "ny_taxi";
 const PASSWORD_BYTES: usize = 24;
 
@@ -37,7 +37,7 @@ impl Credentials {
     }
 
     /// Reads the connection of the server in `home`, or creates one with a free port and a random password.
-    /// Refused: a data directory whose connection is missing.
+    /// Refused: a data directory without a connection file.
     pub(crate) fn load_or_create(home: &Home) -> Result<Self> {
         if home.connection().exists() {
             return Self::load(home);
@@ -45,12 +45,12 @@ impl Credentials {
         if home.data().exists() {
             let path = home.connection();
             return Err(Error::new(Kind::Configuration, format!("{} is missing", path.display())).hint(
-                "it holds the password of the server's data: restore it, or set TAXI_HOME to a new place",
+                "restore the file, which contains the server's password, or set TAXI_HOME to a new directory",
             ));
         }
         let mut password = [0; PASSWORD_BYTES];
         getrandom::fill(&mut password)
-            .map_err(|cause| Error::new(Kind::Io, "the system gives no random bytes").because(cause))?;
+            .map_err(|cause| Error::new(Kind::Io, "cannot generate a random password").because(cause))?;
         let connection = Self {
             port: free_port()?,
             user: USER.to_owned(),
@@ -65,10 +65,10 @@ impl Credentials {
     pub(crate) fn save(&self, home: &Home) -> Result<()> {
         let path = home.connection();
         let failed = |cause| Error::file("write", &path, cause);
-        // a new file is private from its first byte
+        // a temporary file is private from the start
         let mut file = tempfile::NamedTempFile::new_in(home.path()).map_err(failed)?;
         serde_json::to_writer(&mut file, self).map_err(|cause| failed(cause.into()))?;
-        // the server's data survives a power failure, and is useless without this file
+        // after a power failure, the server's data would be useless without this file
         file.as_file().sync_all().map_err(failed)?;
         file.persist(&path).map_err(|cause| failed(cause.error))?;
         Ok(())
@@ -91,5 +91,5 @@ pub(crate) fn free_port() -> Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(|cause| Error::new(Kind::Io, "there is no free port on 127.0.0.1").because(cause))
+        .map_err(|cause| Error::new(Kind::Io, "cannot find a free port on 127.0.0.1").because(cause))
 }

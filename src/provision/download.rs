@@ -64,9 +64,9 @@ impl Archive {
         let build = PINNED.iter().find(|build| build.0 == os && build.1 == architecture);
         let Some((_, _, target, sha256)) = build else {
             let text = format!(
-                "no PostgreSQL server is installed, and there is no build for {os} on {architecture}"
+                "no PostgreSQL server is installed, and no build is available for {os} on {architecture}"
             );
-            return Err(Error::new(Kind::Configuration, text).hint(how_to_install()));
+            return Err(Error::new(Kind::Configuration, text).hint(installation_hint()));
         };
         let name = format!("postgresql-{VERSION}-{target}");
         let base = mirror.expose().trim_end_matches('/');
@@ -74,45 +74,45 @@ impl Archive {
         Ok(Self { name, address, sha256: (*sha256).to_owned() })
     }
 
-    /// Returns the binaries in `cache`, and downloads them first if they are not there.
+    /// Returns the binaries in `cache`, and downloads them first if they are missing.
     pub(crate) async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
         let installed = cache.join(&self.name);
         if !installed.is_dir() {
             report.notice(&format!("downloading a PostgreSQL server from {}", self.address));
             let mut archive = self.fetch(cache).await.map_err(|error| {
-                // these kinds are for a month's file that is not published or is damaged, not for this archive
+                // these kinds describe a month's file that is not published or is damaged, not this archive
                 let kind = match error.kind() {
                     Kind::NotPublished | Kind::Data => Kind::Configuration,
                     kind => kind,
                 };
-                let text = "there is no PostgreSQL server to use, and none could be downloaded";
-                Error::new(kind, text).because(error).hint(how_to_install())
+                let text = "no PostgreSQL server is available, and the download of one failed";
+                Error::new(kind, text).because(error).hint(installation_hint())
             })?;
             self.unpack(&mut archive, cache, &installed)
                 .map_err(|cause| Error::file("unpack the server into", &installed, cause))?;
         }
-        Binaries::inspect(&installed.join("bin")).map_err(|why| {
-            let text = format!("the downloaded server in {} cannot be used: {why}", installed.display());
-            Error::new(Kind::Configuration, text).hint(how_to_install())
+        Binaries::inspect(&installed.join("bin")).map_err(|reason| {
+            let text = format!("cannot use the downloaded server in {}", installed.display());
+            Error::new(Kind::Configuration, text).because(reason).hint(installation_hint())
         })
     }
 
     /// Downloads the archive into an unnamed temporary file, and refuses it if its SHA-256 differs.
     async fn fetch(&self, cache: &Path) -> Result<File> {
-        let unwritable = |cause| Error::file("write to", cache, cause);
-        let mut file = tempfile::tempfile_in(cache).map_err(unwritable)?;
+        let cannot_write = |cause| Error::file("write to", cache, cause);
+        let mut file = tempfile::tempfile_in(cache).map_err(cannot_write)?;
         let mut response = http::get(&self.address, HeaderMap::new()).await?;
         let mut sha256 = Sha256::new();
         while let Some(chunk) = http::chunk(&mut response, &self.address, http::IDLE_TIMEOUT).await? {
             sha256.update(&chunk);
-            file.write_all(&chunk).map_err(unwritable)?;
+            file.write_all(&chunk).map_err(cannot_write)?;
         }
         let digest = hex::encode(sha256.finalize());
         if digest != self.sha256 {
-            let text = format!("{} has the SHA-256 {digest}, expected is {}", self.address, self.sha256);
+            let text = format!("{} has the SHA-256 {digest}; expected {}", self.address, self.sha256);
             return Err(Error::new(Kind::Data, text));
         }
-        file.rewind().map_err(unwritable)?;
+        file.rewind().map_err(cannot_write)?;
         Ok(file)
     }
 
@@ -125,17 +125,17 @@ impl Archive {
 }
 
 /// A hint that names the command to install a server on this machine.
-fn how_to_install() -> String {
+fn installation_hint() -> String {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let is = |name: &str| release.lines().any(|line| line.starts_with("ID") && line.contains(name));
+    let is_system = |name: &str| release.lines().any(|line| line.starts_with("ID") && line.contains(name));
     let command = match std::env::consts::OS {
         "macos" => "brew install postgresql@17",
-        _ if is("debian") || is("ubuntu") => "apt-get install postgresql",
-        _ if is("fedora") || is("rhel") => "dnf install postgresql-server",
-        _ if is("alpine") => "apk add postgresql17",
-        _ if is("arch") => "pacman -S postgresql",
-        _ if is("suse") => "zypper install postgresql-server",
+        _ if is_system("debian") || is_system("ubuntu") => "apt-get install postgresql",
+        _ if is_system("fedora") || is_system("rhel") => "dnf install postgresql-server",
+        _ if is_system("alpine") => "apk add postgresql17",
+        _ if is_system("arch") => "pacman -S postgresql",
+        _ if is_system("suse") => "zypper install postgresql-server",
         _ => "your system's package manager",
     };
-    format!("install PostgreSQL 15 or later with {command}, or use a database of yours with --database-url")
+    format!("install PostgreSQL 15 or later with {command}, or set --database-url to use your own database")
 }

@@ -17,9 +17,9 @@ const ROOT_HOME: &str = "/var/lib/taxi-etl";
 /// Interval between attempts to take a lock that is held.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const PRIVATE: u32 = 0o700;
-/// Mode of a directory that everyone may pass through.
+/// Mode of a directory that every user can enter.
 const OPEN: u32 = 0o755;
-/// Mode of the owner's directory, which the group of the server's account may pass through.
+/// Mode of the owner's directory, which the group of the server's account can enter.
 const PASSABLE: u32 = 0o710;
 
 /// The embedded server's directory.
@@ -29,26 +29,29 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Returns the given directory, else the platform's directory for application data.
+    /// Returns the `given` directory, else the platform's directory for application data.
     pub(crate) fn resolve(given: Option<&Path>) -> Result<Self> {
         let path = match given {
             Some(path) => path.to_owned(),
             None if Uid::effective().is_root() => PathBuf::from(ROOT_HOME),
             None => dirs::data_local_dir()
                 .ok_or_else(|| {
-                    Error::new(Kind::Configuration, "cannot tell where this user's data belongs")
-                        .hint("set TAXI_HOME to a directory of your own")
+                    Error::new(Kind::Configuration, "cannot find the data directory of this user")
+                        .hint("set TAXI_HOME to a directory that this user can write to")
                 })?
                 .join("taxi-etl"),
         };
-        let path = std::path::absolute(&path).map_err(|cause| Error::file("find", &path, cause))?;
-        // The server's configuration file and pg_ctl's shell receive the path, and each interprets some of these.
-        let unfit = |c: char| c.is_control() || matches!(c, '"' | '$' | '`' | '\\' | ',');
-        if path.to_str().is_none_or(|text| text.contains(unfit)) {
-            let text =
-                format!("{} holds a character that PostgreSQL's tools do not take in a path", path.display());
+        let path = std::path::absolute(&path).map_err(|cause| Error::file("resolve", &path, cause))?;
+        // The path goes into the server's configuration file and into pg_ctl's shell, and each interprets some of
+        // these characters.
+        let is_unsupported = |c: char| c.is_control() || matches!(c, '"' | '$' | '`' | '\\' | ',');
+        if path.to_str().is_none_or(|text| text.contains(is_unsupported)) {
+            let text = format!(
+                "{} contains a character that PostgreSQL's tools do not support in a path",
+                path.display()
+            );
             return Err(Error::new(Kind::Configuration, text).hint(
-                "TAXI_HOME must be UTF-8 without quotation marks, $, `, \\, commas and control characters",
+                "set TAXI_HOME to a UTF-8 path without quotation marks, $, `, \\, commas and control characters",
             ));
         }
         Ok(Self { path })
@@ -108,7 +111,7 @@ impl Home {
         }
         let mode = if matches!(account, Account::Own) { PRIVATE } else { PASSABLE };
         if !self.path.is_dir() {
-            self.create_itself(mode, account)?;
+            self.create_home(mode, account)?;
         }
         self.check_passable(account)?;
         if create_directory(&self.cache(), mode)? {
@@ -122,12 +125,12 @@ impl Home {
         Ok(())
     }
 
-    /// Refuses a path if the server's account may not enter one of its directories.
+    /// Refuses a path if the server's account cannot enter one of its directories.
     pub(crate) fn check_passable(&self, account: &Account) -> Result<()> {
         let Account::Other { name, uid, gid } = account else { return Ok(()) };
         for ancestor in self.path.ancestors().filter(|ancestor| ancestor.exists()) {
-            let metadata =
-                std::fs::metadata(ancestor).map_err(|cause| Error::file("enter", ancestor, cause))?;
+            let metadata = std::fs::metadata(ancestor)
+                .map_err(|cause| Error::file("read the permissions of", ancestor, cause))?;
             let bit = match () {
                 () if metadata.uid() == uid.as_raw() => 0o100,
                 () if metadata.gid() == gid.as_raw() => 0o010,
@@ -135,16 +138,16 @@ impl Home {
             };
             if metadata.mode() & bit == 0 {
                 let text =
-                    format!("the server runs as user {name}, which may not enter {}", ancestor.display());
+                    format!("the server runs as the user {name}, which cannot enter {}", ancestor.display());
                 return Err(Error::new(Kind::Configuration, text)
-                    .hint("set TAXI_HOME to a directory that every user can reach, like /var/lib/taxi-etl"));
+                    .hint("set TAXI_HOME to a directory that every user can enter, like /var/lib/taxi-etl"));
             }
         }
         Ok(())
     }
 
     /// Creates the directory atomically, with its final permissions: another process may use it at the same time.
-    fn create_itself(&self, mode: u32, account: &Account) -> Result<()> {
+    fn create_home(&self, mode: u32, account: &Account) -> Result<()> {
         let unfinished = self.path.with_extension(format!("unfinished.{}", std::process::id()));
         create_directory(&unfinished, mode)?;
         account.share(&unfinished)?;
@@ -160,20 +163,20 @@ impl Home {
         }
     }
 
-    /// Locks out other processes that start or stop the server, until the returned file is dropped.
+    /// Keeps other processes from starting or stopping the server, until the returned file is dropped.
     pub(crate) async fn lock(&self, report: &dyn Report) -> Result<File> {
         let path = self.path.join("lock");
         let failed = |cause| Error::file("lock", &path, cause);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-        let mut silent = true;
+        let mut is_silent = true;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if silent => {
-                    report.notice("another taxi is bringing the server up or down; waiting for it");
-                    silent = false;
+                Err(TryLockError::WouldBlock) if is_silent => {
+                    report.notice("waiting for another taxi process that is starting or stopping the server");
+                    is_silent = false;
                 }
-                // polled, because signals are not handled while a system call waits for the lock
+                // polls, because taxi could not handle signals during a system call that waits for the lock
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
                 Err(TryLockError::Error(cause)) => return Err(failed(cause)),
             }
@@ -194,5 +197,5 @@ fn create_directory(path: &Path, mode: u32) -> Result<bool> {
 }
 
 fn cannot_create(path: &Path, cause: io::Error) -> Error {
-    Error::file("create", path, cause).hint("set TAXI_HOME to a directory that this user may write to")
+    Error::file("create", path, cause).hint("set TAXI_HOME to a directory that this user can write to")
 }

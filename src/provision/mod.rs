@@ -1,5 +1,5 @@
-//! The embedded server: a private PostgreSQL server. Its binaries are found or downloaded, its data directory is
-//! created once, and it is started when needed.
+//! The embedded server: a private PostgreSQL server. taxi finds or downloads its binaries, creates its data
+//! directory once, and starts it when needed.
 //!
 //! ```text
 //! TAXI_HOME/
@@ -62,7 +62,7 @@ pub(crate) enum ServerState {
 pub(crate) struct ServerStatus {
     /// The server's state.
     pub(crate) state: ServerState,
-    /// The URL with the password, ready for any client. Set only for a running server.
+    /// The URL with the password, ready for any client. Only set for a running server.
     #[serde(serialize_with = "DatabaseUrl::serialize_exposed")]
     pub(crate) database_url: Option<DatabaseUrl>,
     /// The version of the running server, else the major version of the data directory, if there is one.
@@ -112,20 +112,20 @@ impl Provisioner {
         })
     }
 
-    /// Starts the server. If it was not running, tells the user its address.
+    /// Starts the server. If it was not running, tells the user the server's address.
     pub(crate) async fn bring_up(&self, report: &dyn Report) -> Result<Settings> {
         let up = self.up(report).await?;
         if up.started {
             let address = format!("127.0.0.1:{}/{}", up.connection.port, up.connection.database);
             report.notice(&format!(
-                "started PostgreSQL at {address}, which stays up: connect with 'taxi psql', stop it with 'taxi down'"
+                "started PostgreSQL at {address}; it keeps running: use 'taxi psql' to connect and 'taxi down' to stop it"
             ));
         }
         // the server is on this machine and has no certificate
         Settings::parse(&format!("{}?sslmode=disable", up.connection.url().expose()))
     }
 
-    /// Inspects the server, and changes nothing.
+    /// Returns the server's state, and changes nothing.
     pub(crate) async fn status(&self) -> Result<ServerStatus> {
         let home = Home::resolve(self.home.as_deref())?;
         let major = cluster::major_version(&home)?;
@@ -161,12 +161,13 @@ impl Provisioner {
         self.status().await
     }
 
-    /// The installed server programs, of version `major` if that is given; `None` if there are none.
+    /// The installed server programs, of version `major` if it is given; `None` if there are none.
     pub(crate) fn installed(&self, major: Option<u32>) -> Result<Option<Binaries>> {
         let found = match &self.binaries {
-            Choice::Directory(dir) => Some(Binaries::inspect(dir).map_err(|why| {
-                Error::new(Kind::Configuration, format!("{} holds no usable server: {why}", dir.display()))
-                    .hint("--postgres-bin (or TAXI_POSTGRES_BIN) names the directory of postgres, initdb and pg_ctl")
+            Choice::Directory(dir) => Some(Binaries::inspect(dir).map_err(|reason| {
+                Error::new(Kind::Configuration, format!("cannot use the server in {}", dir.display()))
+                    .because(reason)
+                    .hint("set --postgres-bin (or TAXI_POSTGRES_BIN) to the directory of postgres, initdb and pg_ctl")
             })?),
             Choice::Search => Places::of_this_machine().find(major),
             Choice::Download => None,

@@ -25,7 +25,7 @@ use crate::database::{failure, session};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
-/// Crash recovery of a large load may take minutes. If the server fails to start, the wait ends at once.
+/// Crash recovery of a large load may take minutes. If the server fails to start, the wait ends immediately.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the processes of a killed server may take to exit.
@@ -48,7 +48,7 @@ pub(crate) struct Server<'a> {
 impl Server<'_> {
     /// Starts the server unless it is running, and waits until it answers. Returns whether this call started it.
     ///
-    /// The port changes if another program has taken it.
+    /// The port changes if another program uses it.
     pub(crate) async fn start(&self, connection: &mut Credentials, report: &dyn Report) -> Result<bool> {
         let data = self.home.data();
         if postmaster(&data).is_some() {
@@ -66,13 +66,14 @@ impl Server<'_> {
         Ok(true)
     }
 
-    /// Keeps the port, or switches to a free one if another program has taken it.
+    /// Keeps the port, or switches to a free one if another program uses it.
     fn choose_port(&self, connection: &mut Credentials, report: &dyn Report) -> Result<()> {
         if TcpListener::bind((Ipv4Addr::LOCALHOST, connection.port)).is_err() {
-            let taken = connection.port;
+            let old_port = connection.port;
             connection.port = free_port()?;
             connection.save(self.home)?;
-            report.notice(&format!("port {taken} is taken; the server moves to port {}", connection.port));
+            report
+                .notice(&format!("port {old_port} is in use; the server now uses port {}", connection.port));
         }
         Ok(())
     }
@@ -91,8 +92,8 @@ impl Server<'_> {
         self.account.share(&path)
     }
 
-    /// Removes the pid file and the socket lock that a killed server leaves behind. The next server would refuse
-    /// to start if the pid in them belonged to any living process.
+    /// Removes the pid file and the socket lock that a killed server leaves behind. The next server refuses to
+    /// start if their pid belongs to any running process.
     fn remove_stale_locks(&self, connection: &Credentials) -> Result<()> {
         let socket_lock = self.home.run().join(format!(".s.PGSQL.{}.lock", connection.port));
         for path in [self.home.data().join("postmaster.pid"), socket_lock] {
@@ -119,26 +120,28 @@ impl Server<'_> {
             if output.status.success() {
                 return Ok(());
             }
-            let said = read_from(&log, log_length);
-            if said.contains("shared memory block") && Instant::now() < deadline {
+            let log_text = read_from(&log, log_length);
+            if log_text.contains("shared memory block") && Instant::now() < deadline {
                 // the processes of a killed server have not exited yet
                 tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
-            let said =
-                if said.is_empty() { String::from_utf8_lossy(&output.stderr).into_owned() } else { said };
-            let text = format!("the server in {} does not start", data.display());
-            return Err(Error::new(cluster::kind_of(&said), text)
-                .because(said.trim().to_owned())
-                .hint(format!("its log is {}", log.display())));
+            let reason = match log_text.is_empty() {
+                true => String::from_utf8_lossy(&output.stderr).into_owned(),
+                false => log_text,
+            };
+            let text = format!("cannot start the server in {}", data.display());
+            return Err(Error::new(cluster::kind_of(&reason), text)
+                .because(reason.trim().to_owned())
+                .hint(format!("read the server's log: {}", log.display())));
         }
     }
 }
 
 /// The process of the server that runs on `data`, if there is one.
 ///
-/// A pid file outlives a killed server, and its pid may belong to another process by then. So this also checks the
-/// process's working directory, which is the data directory for a server.
+/// A pid file outlives a killed server, and its pid may later belong to another process. So this function also
+/// checks the process's working directory, which is the data directory for a server.
 pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let number: i32 = text.lines().next()?.trim().parse().ok()?;
@@ -149,7 +152,7 @@ pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
     match std::fs::read_link(format!("/proc/{pid}/cwd")) {
         Ok(directory) => (Some(directory) == data.canonicalize().ok()).then_some(pid),
         Err(_) if Path::new("/proc/self/cwd").exists() => None,
-        // no /proc, as on macOS: the command line names the data directory
+        // without /proc, as on macOS, the command line contains the data directory
         Err(_) => {
             let output =
                 Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
@@ -162,13 +165,13 @@ pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
 /// Stops the server on `data`: sessions end, and their transactions roll back. Does nothing if none is running.
 pub(crate) async fn stop(data: &Path) -> Result<()> {
     let Some(pid) = postmaster(data) else { return Ok(()) };
-    kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server on", data, cause.into()))?;
+    kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server in", data, cause.into()))?;
     let deadline = Instant::now() + STOP_TIMEOUT;
     while postmaster(data).is_some() {
         if Instant::now() > deadline {
             return Err(Error::new(
                 Kind::Unreachable,
-                format!("the server on {} (pid {pid}) does not stop", data.display()),
+                format!("the server in {} (pid {pid}) did not stop within {STOP_TIMEOUT:?}", data.display()),
             ));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -205,7 +208,7 @@ async fn create_database(connection: &Credentials, data: &Path) -> Result<()> {
 pub(crate) async fn version(connection: &Credentials) -> Result<String> {
     let client = session::connect(&Settings::parse(connection.url().expose())?).await?;
     let row = client.query_one(sql!("server_version.sql"), &[]).await;
-    let row = row.map_err(|cause| failure::statement("the embedded server does not answer", cause))?;
+    let row = row.map_err(|cause| failure::statement("cannot query the server's version", cause))?;
     let version: String = row.get(0);
     Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
 }

@@ -10,7 +10,7 @@ use super::phase::{Phase, Progress};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {
-    /// Information; nothing is wrong.
+    /// Information.
     Info,
     /// Something that may need attention.
     Warning,
@@ -25,13 +25,13 @@ pub(crate) enum Event<'a> {
     Notice(&'a str),
     /// A phase begins. A phase that streams data has a progress counter.
     Began(Phase, Option<&'a Progress>),
-    /// A phase has ended, with its duration and its result in words.
+    /// A phase has ended, with its duration and a description of its result.
     Ended(Phase, Duration, &'a str),
     /// A phase has failed; the error follows.
     Failed(Phase),
     /// A load of this many files begins.
     RangeBegan(usize),
-    /// One of the files is finished, with its result in words.
+    /// One of the files is finished, with a description of its result.
     MonthEnded(&'a str),
     /// A task of a flow begins.
     TaskBegan {
@@ -41,7 +41,7 @@ pub(crate) enum Event<'a> {
         kind: &'a str,
     },
     /// A task of a flow logs a message.
-    TaskSaid {
+    TaskLogged {
         /// The task's name.
         task: &'a str,
         /// The severity of the message.
@@ -64,7 +64,7 @@ pub(crate) enum Event<'a> {
 
 /// Renders events.
 pub(crate) trait Report: Send + Sync {
-    /// Renders an event. If the command loads several files, `file` is the one that the event is about.
+    /// Renders an event. If the command loads several files, `file` is the file that the event belongs to.
     fn emit(&self, file: Option<&str>, event: Event<'_>);
 }
 

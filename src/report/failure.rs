@@ -1,4 +1,5 @@
-//! Formats an error and its causes, each once: what failed, why, what the database said, what to do.
+//! Formats an error and its causes: what failed, why, the database's message, the hint. Prints each cause
+//! once.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -37,15 +38,16 @@ impl Failure {
     }
 }
 
-/// Combines the errors of several named things into one. Its kind is that of the first error that a retry cannot
-/// fix, else of the first error.
-pub(crate) fn of_several(failed: &[(&str, Error)], count: usize, what: &str) -> Error {
-    let lasting = |kind: &Kind| !kind.is_worth_retrying();
+/// Combines the errors of several named items into one. Its kind is the kind of the first error that a retry
+/// cannot fix, else the kind of the first error.
+pub(crate) fn of_several(failed: &[(&str, Error)], count: usize, outcome: &str) -> Error {
+    let is_permanent = |kind: &Kind| !kind.is_worth_retrying();
     let kinds = || failed.iter().map(|(_, error)| error.kind());
-    let kind = kinds().find(lasting).or_else(|| kinds().next());
-    let said: Vec<String> = failed.iter().map(|(name, error)| format!("{name}: {}", plain(error))).collect();
-    Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {count} {what}", failed.len()))
-        .because(said.join("\n  "))
+    let kind = kinds().find(is_permanent).or_else(|| kinds().next());
+    let messages: Vec<String> =
+        failed.iter().map(|(name, error)| format!("{name}: {}", plain(error))).collect();
+    Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {count} {outcome}", failed.len()))
+        .because(messages.join("\n  "))
 }
 
 /// The error and its causes as text, with the hint.
@@ -61,16 +63,16 @@ pub fn text(error: &Error) -> String {
 pub(crate) fn plain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
-    let mut said = text.clone();
+    let mut previous_text = text.clone();
     while let Some(link) = cause {
         let link_text = link.to_string();
         // some libraries repeat the cause in their own text
         if let Some(database) = link.downcast_ref::<DbError>() {
             describe(database, &mut text);
-        } else if !said.contains(&link_text) && link_text != "db error" {
+        } else if !previous_text.contains(&link_text) && link_text != "db error" {
             let _ = write!(text, "\n  because: {link_text}");
         }
-        said = link_text;
+        previous_text = link_text;
         cause = link.source();
     }
     text
@@ -103,12 +105,12 @@ mod tests {
     use crate::error::{Error, Kind};
 
     #[test]
-    fn the_chain_is_said_once_and_in_order() {
+    fn each_cause_is_printed_once_and_in_order() {
         let cause = Error::new(Kind::Io, "the disk is full").because(std::io::Error::other("no space"));
-        let error = Error::new(Kind::Data, "the load failed").because(cause).hint("free some");
+        let error = Error::new(Kind::Data, "the load failed").because(cause).hint("free some space");
         assert_eq!(
             super::text(&error),
-            "taxi: error: the load failed\n  because: the disk is full\n  because: no space\n  hint: free some"
+            "taxi: error: the load failed\n  because: the disk is full\n  because: no space\n  hint: free some space"
         );
     }
 }

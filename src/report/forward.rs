@@ -33,18 +33,18 @@ impl Report for Masked {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         let hide = |text: &str| self.secrets.hide(text);
         let mut hidden = String::new();
-        let mut put = |text: &str| hidden = hide(text);
+        let mut set = |text: &str| hidden = hide(text);
         match event {
-            Event::Notice(text) | Event::MonthEnded(text) | Event::Ended(_, _, text) => put(text),
-            Event::TaskSaid { text, .. } => put(text),
-            Event::TaskEnded { error, .. } => put(error.unwrap_or_default()),
+            Event::Notice(text) | Event::MonthEnded(text) | Event::Ended(_, _, text) => set(text),
+            Event::TaskLogged { text, .. } => set(text),
+            Event::TaskEnded { error, .. } => set(error.unwrap_or_default()),
             Event::Began(..) | Event::Failed(_) | Event::RangeBegan(_) | Event::TaskBegan { .. } => {}
         }
         let event = match event {
             Event::Notice(_) => Event::Notice(&hidden),
             Event::MonthEnded(_) => Event::MonthEnded(&hidden),
             Event::Ended(phase, took, _) => Event::Ended(phase, took, &hidden),
-            Event::TaskSaid { task, level, .. } => Event::TaskSaid { task, level, text: &hidden },
+            Event::TaskLogged { task, level, .. } => Event::TaskLogged { task, level, text: &hidden },
             Event::TaskEnded { task, status, took, error } => {
                 Event::TaskEnded { task, status, took, error: error.map(|_| hidden.as_str()) }
             }
@@ -64,7 +64,7 @@ pub(crate) struct Within {
 
 impl Report for Within {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
-        let (Event::TaskBegan { task, .. } | Event::TaskSaid { task, .. } | Event::TaskEnded { task, .. }) =
+        let (Event::TaskBegan { task, .. } | Event::TaskLogged { task, .. } | Event::TaskEnded { task, .. }) =
             event
         else {
             return self.outer.emit(file.or(Some(&self.task)), event);
@@ -72,7 +72,7 @@ impl Report for Within {
         let below = format!("{} > {task}", self.task);
         let event = match event {
             Event::TaskBegan { kind, .. } => Event::TaskBegan { task: &below, kind },
-            Event::TaskSaid { level, text, .. } => Event::TaskSaid { task: &below, level, text },
+            Event::TaskLogged { level, text, .. } => Event::TaskLogged { task: &below, level, text },
             Event::TaskEnded { status, took, error, .. } => {
                 Event::TaskEnded { task: &below, status, took, error }
             }

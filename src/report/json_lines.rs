@@ -1,4 +1,4 @@
-//! The report as JSON, one object a line, for a log collector.
+//! The report as JSON lines, one object per line, for a log collector.
 
 use std::io::Write as _;
 
@@ -18,7 +18,7 @@ impl Report for JsonLines {
 /// Writes one line to stderr.
 pub(crate) fn write(line: &Line) {
     if let Ok(text) = serde_json::to_string(line) {
-        // a closed stderr is no reason to stop a load
+        // a load continues even if stderr is closed
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 }

@@ -11,13 +11,13 @@ pub(crate) struct LoadCounts {
     pub(crate) rows_staged: u64,
     /// Rows that were inserted, because the target did not hold their keys.
     pub(crate) rows_inserted: u64,
-    /// Rows whose key the target already held.
+    /// Rows that were not inserted, because the target already held their keys.
     pub(crate) rows_matched: u64,
-    /// Rows that were left out because they are invalid.
+    /// Rows that were rejected because they are invalid.
     pub(crate) rows_rejected: u64,
     /// Old rows of the file that were deleted because the load replaced them.
     pub(crate) rows_deleted: u64,
-    /// Rows with the file's name, dated in its month, that the target holds after the load.
+    /// Rows of the file's name and month that the target holds after the load.
     pub(crate) rows_in_period: u64,
     /// Staged rows minus the distinct keys among them.
     pub(crate) duplicate_keys: u64,

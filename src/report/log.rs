@@ -20,13 +20,13 @@ pub(crate) struct Line {
     /// `notice`, `phase_began`, `phase_ended`, `phase_failed`, `range_began`, `month_ended`,
     /// `task_began`, `task_said`, `task_ended` or `error`.
     pub(crate) event: String,
-    /// The file that the event is about, if the command loads several.
+    /// The file that the event belongs to, if the command loads several files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<String>,
-    /// The task that the event is about.
+    /// The task that the event belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<String>,
-    /// The phase that the event is about.
+    /// The phase that the event belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) phase: Option<String>,
     /// How long the phase or task took.
@@ -62,7 +62,7 @@ impl Line {
             Event::RangeBegan(files) => line("range_began", Level::Info, &format!("{files} months")),
             Event::MonthEnded(text) => line("month_ended", Level::Info, text),
             Event::TaskBegan { task, kind } => of_task(line("task_began", Level::Info, kind), task),
-            Event::TaskSaid { task, level, text } => of_task(line("task_said", level, text), task),
+            Event::TaskLogged { task, level, text } => of_task(line("task_said", level, text), task),
             Event::TaskEnded { task, status, took, error } => {
                 let level = if error.is_some() { Level::Warning } else { Level::Info };
                 let message = error.map_or_else(|| status.to_owned(), |error| format!("{status}: {error}"));
@@ -73,8 +73,8 @@ impl Line {
     }
 
     /// The line for a task's message in the task's own log.
-    pub(crate) fn said(level: Level, text: &str) -> Self {
-        Self::new(None, Event::TaskSaid { task: "", level, text }).without_task()
+    pub(crate) fn logged(level: Level, text: &str) -> Self {
+        Self::new(None, Event::TaskLogged { task: "", level, text }).without_task()
     }
 
     fn without_task(self) -> Self {
@@ -113,7 +113,7 @@ impl Log {
 pub(crate) struct RunReport {
     /// The report that receives the events.
     pub(crate) outer: Arc<dyn Report>,
-    /// The file's name, if the command loads several.
+    /// The file's name, if the command loads several files.
     pub(crate) file: Option<String>,
     /// The log that stores the events.
     pub(crate) log: Log,
@@ -122,7 +122,7 @@ pub(crate) struct RunReport {
 impl Report for RunReport {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         // a task's messages are stored in its own log
-        if !matches!(event, Event::TaskSaid { .. }) {
+        if !matches!(event, Event::TaskLogged { .. }) {
             self.log.0.lock().unwrap_or_else(PoisonError::into_inner).push(Line::new(file, event));
         }
         self.outer.emit(self.file.as_deref().or(file), event);

@@ -1,4 +1,4 @@
-//! What the user sees. The stages emit typed events; the renderers here only render them.
+//! The output for the user. The stages emit typed events; the renderers in this module only render them.
 //!
 //! stdout is the result; stderr is progress, notices and errors.
 

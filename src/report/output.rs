@@ -24,11 +24,11 @@ pub(crate) enum Output {
 pub struct CommandOutput {
     /// The result as one JSON object.
     pub json: String,
-    /// The result for people; empty if the error says everything.
+    /// The result as text for people; empty if the error describes the result.
     pub(crate) text: String,
     /// The error, if the command failed.
     pub(crate) error: Option<Error>,
-    /// The result for each file that was to be loaded.
+    /// The result for each file of the command.
     pub(crate) files: Vec<FileSummary>,
 }
 
@@ -66,7 +66,7 @@ impl CommandOutput {
         self
     }
 
-    /// Whether there were files to load, but none had to be loaded.
+    /// Whether the command had files, but did not have to load any of them.
     pub(crate) fn is_nothing_done(&self) -> bool {
         self.error.is_none()
             && !self.files.is_empty()

@@ -15,10 +15,10 @@ pub(crate) enum Phase {
     Prepare,
     /// Streaming the file from the source into the staging tables.
     Load,
-    /// Counting the rows that repeat a key of the file.
+    /// Counting the rows with a key that an earlier row of the file has.
     CountDuplicates,
-    /// Adding the staged rows to the target, writing the ledger's row and committing. Loads into one table do this
-    /// one at a time.
+    /// Adding the staged rows to the target, writing the ledger's row and committing. For each table, only
+    /// one load at a time is in this phase.
     Commit,
 }
 

@@ -20,11 +20,11 @@ pub(crate) enum Outcome {
     Skipped,
     /// The source does not have the file, perhaps not yet.
     NotPublished,
-    /// The load failed and changed nothing, unless only the server's reply to the commit was lost.
+    /// The load failed and changed nothing, unless the connection was lost after the server had committed.
     Failed,
     /// A signal ended the load; nothing was changed.
     Cancelled,
-    /// The load was not started, because others had failed or a signal arrived.
+    /// The load did not start, because other loads had failed or a signal arrived.
     NotBegun,
 }
 
@@ -46,7 +46,7 @@ impl Outcome {
             Self::NotPublished => "not published",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
-            Self::NotBegun => "not begun",
+            Self::NotBegun => "not started",
         }
     }
 }
@@ -103,10 +103,10 @@ impl FileSummary {
                 [phase.name().replace('_', " "), format!("{:.3} s", took.as_secs_f64())]
             }),
         );
-        rows.push(["in all".to_owned(), format!("{:.3} s", self.seconds)]);
+        rows.push(["total".to_owned(), format!("{:.3} s", self.seconds)]);
         let table = table::text(None, rows, &[1]);
         let rejected = match (self.rows.rows_rejected, self.run_id) {
-            (1.., Some(run)) => format!("\nthe rejected rows: 'taxi runs show {run}'"),
+            (1.., Some(run)) => format!("\nuse 'taxi runs show {run}' to list the rejected rows"),
             _ => String::new(),
         };
         format!("loaded {} into {}{run}\n{table}{rejected}", self.filename, self.table)

@@ -1,5 +1,5 @@
 //! The report on a terminal: a bar while bytes stream, a spinner while the server works. If the command loads
-//! several files, each file has its own, below one for all files.
+//! several files, each file has its own bar, below a bar for all files.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,16 +19,16 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Terminal {
     screen: MultiProgress,
-    drawn: Mutex<HashMap<Option<String>, Drawn>>,
+    bars: Mutex<HashMap<Option<String>, ActiveBar>>,
     range: Mutex<Option<ProgressBar>>,
 }
 
-struct Drawn {
+struct ActiveBar {
     bar: ProgressBar,
     updates: Option<AbortHandle>,
 }
 
-impl Drop for Drawn {
+impl Drop for ActiveBar {
     fn drop(&mut self) {
         if let Some(updates) = &self.updates {
             updates.abort();
@@ -39,16 +39,16 @@ impl Drop for Drawn {
 
 impl Report for Terminal {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let mut range = self.range.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Began(phase, progress) => {
-                let what = file.map(|file| format!("{file} ")).unwrap_or_default() + phase.name();
+                let label = file.map(|file| format!("{file} ")).unwrap_or_default() + phase.name();
                 // the old bar is removed before the new one is added, so that the other bars keep their lines
-                drawn.remove(&file.map(str::to_owned));
-                drawn.insert(file.map(str::to_owned), self.draw(what, progress));
+                bars.remove(&file.map(str::to_owned));
+                bars.insert(file.map(str::to_owned), self.draw(label, progress));
             }
-            Event::Ended(..) | Event::Failed(_) => _ = drawn.remove(&file.map(str::to_owned)),
+            Event::Ended(..) | Event::Failed(_) => _ = bars.remove(&file.map(str::to_owned)),
             Event::RangeBegan(files) => {
                 let bar = self.screen.insert(0, ProgressBar::new(files as u64));
                 bar.set_style(style("{bar:30} {pos}/{len} files  {elapsed}"));
@@ -66,10 +66,10 @@ impl Report for Terminal {
                 }
             }
             Event::TaskBegan { task, .. } => {
-                drawn.insert(Some(task.to_owned()), self.draw(task.to_owned(), None));
+                bars.insert(Some(task.to_owned()), self.draw(task.to_owned(), None));
             }
-            Event::TaskEnded { task, .. } => _ = drawn.remove(&Some(task.to_owned())),
-            Event::Notice(_) | Event::TaskSaid { .. } => {}
+            Event::TaskEnded { task, .. } => _ = bars.remove(&Some(task.to_owned())),
+            Event::Notice(_) | Event::TaskLogged { .. } => {}
         }
         if !matches!(event, Event::Began(..) | Event::Failed(_)) {
             self.screen.suspend(|| PlainLines.emit(file, event));
@@ -78,21 +78,21 @@ impl Report for Terminal {
 }
 
 impl Terminal {
-    fn draw(&self, what: String, progress: Option<&Progress>) -> Drawn {
+    fn draw(&self, label: String, progress: Option<&Progress>) -> ActiveBar {
         match progress {
-            Some(progress) => self.stream_bar(what, progress),
-            None => self.spinner(what),
+            Some(progress) => self.stream_bar(label, progress),
+            None => self.spinner(label),
         }
     }
 
-    fn spinner(&self, what: String) -> Drawn {
-        let bar = self.screen.add(ProgressBar::new_spinner().with_message(what));
+    fn spinner(&self, label: String) -> ActiveBar {
+        let bar = self.screen.add(ProgressBar::new_spinner().with_message(label));
         bar.set_style(style("{spinner} {msg} {elapsed}"));
         bar.enable_steady_tick(REDRAW_INTERVAL);
-        Drawn { bar, updates: None }
+        ActiveBar { bar, updates: None }
     }
 
-    fn stream_bar(&self, what: String, progress: &Progress) -> Drawn {
+    fn stream_bar(&self, label: String, progress: &Progress) -> ActiveBar {
         let bar = self.screen.add(match progress.total_bytes {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::no_length(),
@@ -105,10 +105,10 @@ impl Terminal {
                 let _ = write!(out, "{}", HumanCount(rows.load(Ordering::Relaxed)));
             },
         ));
-        bar.set_message(what);
+        bar.set_message(label);
         let bytes = Arc::clone(&progress.bytes);
         let updates = tokio::spawn(follow(bar.clone(), bytes)).abort_handle();
-        Drawn { bar, updates: Some(updates) }
+        ActiveBar { bar, updates: Some(updates) }
     }
 }
 
@@ -121,6 +121,6 @@ async fn follow(bar: ProgressBar, bytes: Arc<AtomicU64>) {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // the templates above are constants that a test draws
+    // the templates above are constants, and a test draws them
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

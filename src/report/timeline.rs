@@ -1,4 +1,4 @@
-//! The time line of a run: the phases that have ended, with their durations.
+//! The timeline of a run: the phases that have ended, with their durations.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,22 @@ impl dyn Report + '_ {
     /// Begins a phase. [`Timeline::end`] takes the returned value and ends the phase.
     pub(crate) fn begin(&self, phase: Phase, progress: Option<&Progress>) -> RunningPhase<'_> {
         self.emit(None, Event::Began(phase, progress));
-        RunningPhase { report: self, phase, began: Instant::now(), ended: false }
+        RunningPhase { report: self, phase, began: Instant::now(), has_ended: false }
     }
 }
 
-/// A running phase. [`Timeline::end`] ends it; it counts as failed if it is dropped before.
+/// A running phase. [`Timeline::end`] ends the phase. If the value is dropped without that, the phase has
+/// failed.
 pub(crate) struct RunningPhase<'a> {
     report: &'a dyn Report,
     phase: Phase,
     began: Instant,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl Drop for RunningPhase<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.has_ended {
             self.report.emit(None, Event::Failed(self.phase));
         }
     }
@@ -36,10 +37,10 @@ impl Drop for RunningPhase<'_> {
 pub(crate) struct Timeline(Vec<(Phase, Duration)>);
 
 impl Timeline {
-    /// Ends a phase. `detail` is its result in words.
+    /// Ends a phase. `detail` describes the result of the phase.
     pub(crate) fn end(&mut self, mut running: RunningPhase<'_>, detail: &str) {
         let took = running.began.elapsed();
-        running.ended = true;
+        running.has_ended = true;
         running.report.emit(None, Event::Ended(running.phase, took, detail));
         self.0.push((running.phase, took));
     }

@@ -20,10 +20,10 @@ use crate::extract::records::Records;
 /// The connection sends each batch at once, so smaller batches cost one message each.
 const BATCH_SIZE_BYTES: usize = 64 * 1024;
 /// Out-of-period rows held back before a batch of them is sent early, for a file that has many of them.
-const KEPT_BACK_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+const OUT_OF_PERIOD_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// Number of batches that can queue for the server.
 const CHANNEL_DEPTH: usize = 32;
-/// Number of keys added to the filter at a time, see [`DuplicateFilter::note_all`].
+/// Number of keys added to the filter at a time, see [`DuplicateFilter::add_all`].
 const KEYS_AT_ONCE: usize = 256;
 
 /// A batch of encoded rows: all inside the file's month, or all out-of-period rows.
@@ -134,16 +134,16 @@ impl Transformer {
             }
             keys.push(row.key);
             if keys.len() == KEYS_AT_ONCE {
-                self.duplicates.note_all(&keys);
+                self.duplicates.add_all(&keys);
                 keys.clear();
             }
             if inside.tuples.len() >= BATCH_SIZE_BYTES && !self.send(&mut inside).await
-                || outside.tuples.len() >= KEPT_BACK_LIMIT_BYTES && !self.send(&mut outside).await
+                || outside.tuples.len() >= OUT_OF_PERIOD_LIMIT_BYTES && !self.send(&mut outside).await
             {
                 return Ok(());
             }
         }
-        self.duplicates.note_all(&keys);
+        self.duplicates.add_all(&keys);
         for mut batch in [inside, outside] {
             if batch.rows > 0 {
                 self.send(&mut batch).await;
@@ -162,9 +162,8 @@ impl Transformer {
         let error = Error::new(Kind::Data, format!("{}, line {line}: {error}", self.records.address()));
         Err(match self.max_rejects {
             0 => error,
-            most => {
-                error.hint(format!("{most} rows were rejected before it, as many as --max-rejects allows"))
-            }
+            max => error
+                .hint(format!("{max} rows were already rejected, which is the maximum set by --max-rejects")),
         })
     }
 

@@ -7,8 +7,8 @@
 
 use std::fmt::Write as _;
 
-/// A double distinguishes all decimals of up to this many significant digits (C's `DBL_DIG`). A text that short,
-/// without superfluous zeros, *is* the shortest form.
+/// A double distinguishes all decimals of up to this many significant digits (C's `DBL_DIG`). A text with no
+/// more digits and without superfluous zeros is already the shortest form.
 const EXACT_DIGITS: usize = 15;
 
 /// Powers of ten, each exact as a double.
@@ -88,7 +88,7 @@ fn append_exact(cell: &[u8], text: &mut Vec<u8>) -> bool {
     let fraction = &fraction[..kept];
 
     // The server writes an exponent from 1e15 up and below 1e-4. Otherwise a fraction has few leading zeros, so
-    // counting them as significant digits does no harm.
+    // counting them as significant digits is harmless.
     let tiny = whole.is_empty() && fraction.starts_with(b"0000");
     let plain = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !plain || tiny || whole.len() + fraction.len() > EXACT_DIGITS {
@@ -161,8 +161,8 @@ impl Decimal {
     fn shortest(value: f64) -> Self {
         let shortest = Self::from_scientific(&format!("{value:e}"));
         // Rounding to the same number of digits picks the even one of two equally near decimals. If the result
-        // does not read back as the value (next to a power of two), the shortest form itself may do; otherwise one
-        // more digit does.
+        // does not read back as the value (next to a power of two), the shortest form itself may be correct; otherwise
+        // one more digit is enough.
         for precision in shortest.digits.len() - 1..17 {
             let rounded = Self::from_scientific(&format!("{value:.precision$e}"));
             if rounded.lies_within(value) {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_reads_what_the_long_way_does() {
+    fn the_fast_path_and_the_general_path_read_the_same_value() {
         for cell in
             ["0", "-0", ".2", "8.", "-11.80", "999999999999999", "0.00000000000001", "123456.789012345"]
         {

@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_fractions_words_and_what_does_not_fit() {
+    fn refuses_fractions_words_and_numbers_out_of_range() {
         for cell in ["", "1.5", "1.", ".0", "x", "9223372036854775808", "1e3", "1 2", "--1"] {
             assert_eq!(parse(cell.as_bytes()), None, "{cell}");
         }

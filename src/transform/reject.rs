@@ -7,7 +7,7 @@ use super::row::RowError;
 /// Maximum number of characters kept of a record's text.
 const TEXT_LIMIT_CHARS: usize = 1000;
 /// Upper limit for the number of rejects that may be allowed: they are kept in memory until the load ends.
-pub(crate) const MOST: u32 = 10_000;
+pub(crate) const MAX_REJECTS: u32 = 10_000;
 
 /// A record that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_is_the_line_as_it_was_and_bounded() {
+    fn the_text_is_the_original_line_and_is_truncated() {
         let reject = |cells: &[&[u8]]| {
             let record = ByteRecord::from(cells.to_vec());
             Reject::new(7, &record, RowError::Width { found: cells.len(), expected: 1 })

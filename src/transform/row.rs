@@ -36,11 +36,13 @@ pub struct Column {
 /// A header that does not match the table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The table has a column that the file lacks.
-    #[error("the header lacks the column {0:?}")]
+    /// The table has a column that the file does not have.
+    #[error("the header has no column {0:?}")]
     Missing(String),
-    /// The file has a column that the table lacks.
-    #[error("the header's column {position} is {name:?}, which the table does not have")]
+    /// The file has a column that no column of the table is loaded from.
+    #[error(
+        "unknown column {name:?} at position {position} of the header: no column of the table is loaded from it"
+    )]
     Unknown {
         /// Position in the header, counted from 1.
         position: usize,
@@ -48,15 +50,15 @@ pub enum HeaderError {
         name: String,
     },
     /// The header contains a name twice.
-    #[error("the header's column {position} repeats {name:?}")]
+    #[error("duplicate column {name:?} at position {position} of the header")]
     Repeated {
         /// Position in the header, counted from 1.
         position: usize,
         /// The name as the header spells it.
         name: String,
     },
-    /// The file lacks a column of the row key.
-    #[error("the row key is made of {0:?}, which is no column of the file")]
+    /// The file does not have a column of the row key.
+    #[error("the row key uses the column {0:?}, which the file does not have")]
     NoSuchKeyColumn(String),
 }
 
@@ -64,7 +66,7 @@ pub enum HeaderError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// The record has more or fewer cells than the header.
-    #[error("has {found} cells, the header has {expected}")]
+    #[error("expected {expected} cells as in the header, found {found}")]
     Width {
         /// Number of cells in the record.
         found: usize,
@@ -72,7 +74,7 @@ pub enum RowError {
         expected: usize,
     },
     /// A cell is not valid for its column.
-    #[error("column {column:?} is {text:?}: {error}")]
+    #[error("invalid value {text:?} in column {column:?}: {error}")]
     Cell {
         /// The column's name.
         column: String,
@@ -112,7 +114,7 @@ pub struct RowEncoder {
 
 impl RowEncoder {
     /// Matches the `header` with the table's `columns`, ignoring case. `time_column` holds the rows' time; a file
-    /// that lacks it is refused, as for any other column.
+    /// without it is refused, as for any other column.
     pub fn new(
         columns: &[Column],
         computed: &Computed,
@@ -125,12 +127,12 @@ impl RowEncoder {
             name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase()
         };
         for (index, name) in names.iter().enumerate() {
-            let error_name = || String::from_utf8_lossy(&header[index]).into_owned();
+            let name_in_file = || String::from_utf8_lossy(&header[index]).into_owned();
             if names[..index].contains(name) {
-                return Err(HeaderError::Repeated { position: index + 1, name: error_name() });
+                return Err(HeaderError::Repeated { position: index + 1, name: name_in_file() });
             }
             if is_computed(name) || !columns.iter().any(|column| column.name.to_lowercase() == *name) {
-                return Err(HeaderError::Unknown { position: index + 1, name: error_name() });
+                return Err(HeaderError::Unknown { position: index + 1, name: name_in_file() });
             }
         }
         let key_of: Vec<String> = computed.key_of.iter().map(|name| name.to_lowercase()).collect();
@@ -165,15 +167,15 @@ impl RowEncoder {
             return Err(RowError::Width { found: record.len(), expected: self.width });
         }
         self.text.clear();
-        let (mut key_at, mut time) = (0, None);
+        let (mut key_start, mut time) = (0, None);
         tuple.extend_from_slice(&(self.fields.len() as i16).to_be_bytes());
         for (index, field) in self.fields.iter().enumerate() {
             match field {
                 Field::Key => {
                     // placeholder: the key is known only after all cells are encoded
                     tuple.extend_from_slice(&(KEY_LENGTH as i32).to_be_bytes());
-                    key_at = tuple.len();
-                    tuple.resize(key_at + KEY_LENGTH, 0);
+                    key_start = tuple.len();
+                    tuple.resize(key_start + KEY_LENGTH, 0);
                 }
                 Field::Cell { position, column_type, key_part } => {
                     let start = self.text.len();
@@ -194,7 +196,7 @@ impl RowEncoder {
             }
         }
         let key = RowKey::of(self.key_parts.iter().map(|part| &self.text[part.clone()]));
-        tuple[key_at..key_at + KEY_LENGTH].copy_from_slice(&key.text());
+        tuple[key_start..key_start + KEY_LENGTH].copy_from_slice(&key.text());
         Ok(Encoded { key, time })
     }
 }
@@ -258,32 +260,34 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_header_that_is_not_the_tables() {
+    fn refuses_a_header_that_does_not_match_the_table() {
         let refusal = |header: &[&str]| encoder(header).err().map(|error| error.to_string());
         assert_eq!(
             refusal(&["a"]),
-            Some("the row key is made of \"B\", which is no column of the file".into())
+            Some("the row key uses the column \"B\", which the file does not have".into())
         );
+        let unknown = |name: &str| {
+            format!(
+                "unknown column {name:?} at position 3 of the header: no column of the table is loaded from it"
+            )
+        };
+        assert_eq!(refusal(&["a", "b", "c"]), Some(unknown("c")));
         assert_eq!(
-            refusal(&["a", "b", "c"]),
-            Some("the header's column 3 is \"c\", which the table does not have".into())
+            refusal(&["a", "b", "A"]),
+            Some("duplicate column \"A\" at position 3 of the header".into())
         );
-        assert_eq!(refusal(&["a", "b", "A"]), Some("the header's column 3 repeats \"A\"".into()));
-        assert_eq!(
-            refusal(&["a", "b", "key"]),
-            Some("the header's column 3 is \"key\", which the table does not have".into())
-        );
+        assert_eq!(refusal(&["a", "b", "key"]), Some(unknown("key")));
     }
 
     #[test]
-    fn refuses_a_row_of_another_width_or_type() {
+    fn refuses_a_row_of_the_wrong_width_or_type() {
         let mut encoder = encoder(&["a", "b"]).unwrap();
         let mut refusal =
             |cells: Vec<&str>| encoder.encode(&ByteRecord::from(cells), &mut Vec::new()).unwrap_err();
         assert_eq!(refusal(vec!["x"]), RowError::Width { found: 1, expected: 2 });
         assert_eq!(
             refusal(vec!["x", "y"]).to_string(),
-            "column \"b\" is \"y\": not a value of type double precision"
+            "invalid value \"y\" in column \"b\": expected a value of type double precision"
         );
     }
 }

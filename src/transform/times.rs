@@ -29,7 +29,12 @@ pub(crate) struct Period {
 impl Period {
     /// The period of a month written like `2021-01`.
     pub(crate) fn of_month(time_column: &str, month: &str) -> Result<Self> {
-        let refuse = || Error::new(Kind::Configuration, format!("{month:?} is not a month like 2021-01"));
+        let refuse = || {
+            Error::new(
+                Kind::Configuration,
+                format!("invalid month {month:?}: expected a month such as 2021-01"),
+            )
+        };
         let first_day: civil::Date = format!("{month}-01").parse().map_err(|_| refuse())?;
         let next_first_day = first_day.checked_add(1.month()).map_err(|_| refuse())?;
         let midnight = |day: civil::Date| parse_timestamp(day.to_string().as_bytes()).ok_or_else(refuse);
@@ -42,7 +47,7 @@ impl Period {
         self.first_day.strftime("_%Y_%m").to_string()
     }
 
-    /// Whether a row with this time is inside the month. A row without a time is not.
+    /// Whether a row with this time is inside the month. A row without a time is outside.
     pub(crate) fn contains(&self, time: Option<Timestamp>) -> bool {
         time.is_some_and(|time| self.range.contains(&time))
     }
@@ -103,9 +108,9 @@ mod tests {
         {
             assert_eq!(Period::of_month("t", month).unwrap().range, at(from)..at(until));
         }
-        for no_month in ["2020", "2020-13", "20-01", ""] {
-            let error = Period::of_month("t", no_month).unwrap_err().to_string();
-            assert!(error.contains("is not a month like 2021-01"), "{error}");
+        for text in ["2020", "2020-13", "20-01", ""] {
+            let error = Period::of_month("t", text).unwrap_err().to_string();
+            assert!(error.contains("expected a month such as 2021-01"), "{error}");
         }
     }
 
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_listed_while_they_are_few() {
+    fn times_are_listed_up_to_the_limit() {
         let mut times = TimesOutside::default();
         assert_eq!((times.listed(), times.span()), (Some(vec![]), None));
         [3, 1, 2, 1].into_iter().for_each(|time| times.note(Some(Timestamp(time))));

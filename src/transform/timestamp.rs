@@ -57,8 +57,8 @@ pub fn parse_timestamp(cell: &[u8]) -> Option<Timestamp> {
     (value < YEAR_10000).then_some(value)
 }
 
-/// Appends the server's text for `value`, which [`parse_timestamp`] read from `cell`. If the cell is already
-/// canonical, as nearly always, that is the cell itself.
+/// Appends the server's text for `value`, which [`parse_timestamp`] read from `cell`. Nearly every
+/// cell is already canonical, and is then appended unchanged.
 pub fn append_timestamp(cell: &[u8], value: Timestamp, text: &mut Vec<u8>) {
     let cell = cell.trim_ascii();
     match &cell[DATE_LENGTH..] {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_days_and_forms_that_do_not_exist() {
+    fn refuses_invalid_dates_and_other_forms() {
         for cell in [
             "",
             "2021-02-29",

@@ -1,7 +1,7 @@
 //! Converts one cell to one value of its column's type: the binary form for COPY, and the text that the server
 //! prints.
 //!
-//! Both forms come from the same parse, so a row key always matches the stored value. Text that the server accepts
+//! Both forms come from the same parse, so a row key always matches the stored value. A text that the server accepts
 //! is either read exactly as the server reads it, or refused. It is never altered.
 
 use tokio_postgres::types::Type;
@@ -30,14 +30,14 @@ pub enum ColumnType {
 /// Why a cell is not a valid value of its column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CellError {
-    /// The cell is not a value of the type, or out of its range.
-    #[error("not a value of type {}", .0.name())]
+    /// The cell is not a value of the type, or the value is out of range.
+    #[error("expected a value of type {}", .0.name())]
     NotOfType(ColumnType),
     /// The cell is not UTF-8, the encoding of the server's text.
-    #[error("not UTF-8 text")]
+    #[error("expected UTF-8 text")]
     NotUtf8,
     /// The cell contains a NUL byte, which the server's text cannot hold.
-    #[error("holds a NUL byte, which no text column can")]
+    #[error("a text column cannot store a NUL byte")]
     HasNul,
 }
 
@@ -86,7 +86,7 @@ impl ColumnType {
             field.extend_from_slice(&(-1_i32).to_be_bytes());
             return Ok(());
         }
-        let wrong = CellError::NotOfType(self);
+        let not_of_type = CellError::NotOfType(self);
         match self {
             Self::Text => {
                 check_text(cell)?;
@@ -96,10 +96,14 @@ impl ColumnType {
                 }
             }
             Self::SmallInt | Self::Integer | Self::BigInt => {
-                let value = integer::parse(cell).ok_or(wrong)?;
+                let value = integer::parse(cell).ok_or(not_of_type)?;
                 match self {
-                    Self::SmallInt => append(i16::try_from(value).map_err(|_| wrong)?.to_be_bytes(), field),
-                    Self::Integer => append(i32::try_from(value).map_err(|_| wrong)?.to_be_bytes(), field),
+                    Self::SmallInt => {
+                        append(i16::try_from(value).map_err(|_| not_of_type)?.to_be_bytes(), field)
+                    }
+                    Self::Integer => {
+                        append(i32::try_from(value).map_err(|_| not_of_type)?.to_be_bytes(), field)
+                    }
                     _ => append(value.to_be_bytes(), field),
                 }
                 if let Some(text) = text {
@@ -107,20 +111,20 @@ impl ColumnType {
                 }
             }
             Self::Double => {
-                let value = float8::parse(cell).ok_or(wrong)?;
+                let value = float8::parse(cell).ok_or(not_of_type)?;
                 append(value.to_be_bytes(), field);
                 if let Some(text) = text {
                     float8::append_text(cell, value, text);
                 }
             }
             Self::Date => {
-                append(timestamp::parse_date(cell).ok_or(wrong)?.to_be_bytes(), field);
+                append(timestamp::parse_date(cell).ok_or(not_of_type)?.to_be_bytes(), field);
                 if let Some(text) = text {
                     text.extend_from_slice(cell.trim_ascii());
                 }
             }
             Self::Timestamp => {
-                let value = timestamp::parse_timestamp(cell).ok_or(wrong)?;
+                let value = timestamp::parse_timestamp(cell).ok_or(not_of_type)?;
                 append(value.0.to_be_bytes(), field);
                 if let Some(text) = text {
                     timestamp::append_timestamp(cell, value, text);

@@ -43,8 +43,8 @@ except AirflowSkipException:
     pass
 try:
     run("2021-02")
-    raise AssertionError("a month that is not there must fail")
+    raise AssertionError("a missing month must fail")
 except AirflowSkipException:
-    raise AssertionError("a month that is not there must not show as skipped")
+    raise AssertionError("a missing month must not show as skipped")
 except AirflowException as error:
     assert "66" in str(error), error

@@ -1,4 +1,4 @@
-"""The JSON Schema of flows, judged by the library that editors' checks are made with."""
+"""Checks the JSON Schema of flows with a JSON Schema library, against valid and invalid flows."""
 
 import json
 import pathlib
@@ -21,13 +21,13 @@ flows = [
 ]
 assert len(flows) >= 7, flows
 for path in flows:
-    # dates are text for JSON
+    # JSON has no dates, so they become text
     flow = yaml.safe_load(path.read_text())
     errors = [error.message for error in validator.iter_errors(json.loads(json.dumps(flow, default=str)))]
     assert not errors, (path, errors)
 
-sound = {"id": "a", "namespace": "b", "tasks": [{"id": "t", "type": "io.kestra.plugin.core.log.Log", "message": "m"}]}
-assert validator.is_valid(sound)
+valid = {"id": "a", "namespace": "b", "tasks": [{"id": "t", "type": "io.kestra.plugin.core.log.Log", "message": "m"}]}
+assert validator.is_valid(valid)
 for fault in [
     {"tasks": []} | {"id": 3},
     {"lables": {}},
@@ -39,5 +39,5 @@ for fault in [
     {"concurrency": {"limit": "many"}},
     {"retry": {"type": "random", "interval": "PT1S"}},
 ]:
-    assert not validator.is_valid(sound | fault), fault
+    assert not validator.is_valid(valid | fault), fault
 print(len(flows), "flows are valid")

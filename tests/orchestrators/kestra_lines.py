@@ -1,4 +1,4 @@
-"""Holds the lines on stdin to what Kestra's own library prints for the same values."""
+"""Compares the lines on stdin with the lines that Kestra's own library prints for the same values."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Checks the manifests against the API's own schemas, unknown fields refused, and what these schemas leave open."""
+"""Checks the manifests against the schemas of the API, without unknown fields, and what these schemas do not check."""
 
 import sys
 from pathlib import Path
@@ -8,17 +8,17 @@ import yaml
 from croniter import croniter
 
 folder = Path(sys.argv[1]) / "kubernetes"
-lasting = set(map(int, sys.argv[2].split(",")))
+permanent = set(map(int, sys.argv[2].split(",")))
 
 
 def check_pods(spec, actions):
     rules = spec["podFailurePolicy"]["rules"]
     assert {rule["action"] for rule in rules} == actions, rules
     [codes] = [rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule]
-    assert set(codes) == lasting, (sorted(codes), sorted(lasting))
+    assert set(codes) == permanent, (sorted(codes), sorted(permanent))
     [container] = spec["template"]["spec"]["containers"]
     assert all(rule["onExitCodes"]["containerName"] == container["name"] for rule in rules if "onExitCodes" in rule)
-    # the API demands it of a policy
+    # the API requires it with a podFailurePolicy
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
 

@@ -1,4 +1,4 @@
-//! What tests of flows share.
+//! Helpers for the tests of flows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,21 +15,21 @@ pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flows").join(name)
 }
 
-/// `taxi run` of a flow on the database, its result as JSON.
+/// Returns a `taxi run` command for a flow on the database, with its result as JSON.
 pub(crate) fn run(database: &Database, path: &Path, arguments: &[&str]) -> Command {
     let mut command = taxi(["run", "--output", "json"]);
     command.arg(path).args(arguments).env("DATABASE_URL", &database.url);
     command
 }
 
-/// A flow of the test's own.
+/// Writes a flow to a file in `folder`.
 pub(crate) fn write(folder: &tempfile::TempDir, text: &str) -> PathBuf {
     let path = folder.path().join("flow.yaml");
     std::fs::write(&path, text).unwrap();
     path
 }
 
-/// A search path on which `wget` finds the files of `source`.
+/// Returns a `PATH` with a `wget` that reads the files of the folder `source`.
 pub(crate) fn path_with_wget(folder: &Path, source: &Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let script = format!(

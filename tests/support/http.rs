@@ -1,4 +1,4 @@
-//! A web server on 127.0.0.1 that can misbehave in the ways real ones do.
+//! An HTTP server on 127.0.0.1 that can fail in the ways real servers do.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A request, as far as anybody looks at it.
+/// The parts of a request that the tests check.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -16,25 +16,29 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A header's value.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let named = |line: &&String| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase()));
-        self.headers.iter().find(named).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
+        let has_name = |line: &&String| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase()));
+        self.headers
+            .iter()
+            .find(has_name)
+            .and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim())
     }
 }
 
-/// An answer to one request.
+/// The response to a request.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// The length to announce where it is not the body's.
+    /// The Content-Length to send, if it differs from the length of the body.
     pub(crate) announce: Option<usize>,
-    /// How fast the body is sent.
+    /// The rate at which the body is sent; `None` means no limit.
     pub(crate) bytes_per_second: Option<u64>,
-    /// Whether the connection stays open, and silent, behind the body.
+    /// Whether the connection stays open after the body, without sending more.
     pub(crate) stalls: bool,
-    /// Whether the body comes in chunks, without its length.
+    /// Whether the body is sent with chunked encoding, without its length.
     pub(crate) chunked: bool,
 }
 
@@ -70,26 +74,26 @@ impl Reply {
         self
     }
 
-    /// Only the first bytes of the body, though the whole length is announced.
+    /// Sends only the first `length` bytes of the body, with the Content-Length of the whole body.
     pub(crate) fn cut_at(mut self, length: usize) -> Self {
         self.announce = Some(self.body.len());
         self.body.truncate(length);
         self
     }
 
-    /// In chunks, without its length.
+    /// Sends the body with chunked encoding, without its length.
     pub(crate) fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
-    /// The same, and nothing more for as long as the client waits.
+    /// Like `cut_at`, but keeps the connection open until the client closes it.
     pub(crate) fn stalling_at(mut self, length: usize) -> Self {
         self.stalls = true;
         self.cut_at(length)
     }
 
-    /// The content with its ETag, or the part of it that is asked for.
+    /// Returns the content with its ETag, or the requested range of it.
     pub(crate) fn ranged(content: &[u8], etag: &str, request: &Request) -> Self {
         let range = request.header("Range").filter(|_| request.header("If-Range") == Some(etag));
         let from: Option<usize> = range.map(|range| {
@@ -104,7 +108,7 @@ impl Reply {
         reply.header("ETag", etag)
     }
 
-    /// The file, or that it is not there; that it is the same still where the request knows it.
+    /// Returns the file below `root`: 404 if it does not exist, 304 if the request names its ETag.
     pub(crate) fn file(root: &Path, request: &Request) -> Self {
         let path = request.path.trim_start_matches('/').split('?').next().unwrap();
         let Ok(body) = std::fs::read(root.join(path)) else { return Self::status(404) };
@@ -118,65 +122,65 @@ impl Reply {
     }
 }
 
-/// The server; it answers until the process ends.
+/// The server; it runs until the process ends.
 pub(crate) struct Server {
     pub(crate) address: String,
-    seen: Arc<Mutex<Seen>>,
+    traffic: Arc<Mutex<Traffic>>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Traffic {
     requests: Vec<Request>,
     body_bytes: usize,
 }
 
 impl Server {
-    /// Answers every request for a path with what `answer` makes of it.
+    /// Starts a server that passes the path of each request to `answer` and sends the reply.
     pub(crate) fn new(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         Self::answering(move |request| answer(&request.path))
     }
 
-    /// Answers every request with what `answer` makes of it.
+    /// Starts a server that passes each request to `answer` and sends the reply.
     pub(crate) fn answering(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let (answer, shared) = (Arc::new(answer), Arc::clone(&seen));
+        let traffic = Arc::new(Mutex::new(Traffic::default()));
+        let (answer, shared) = (Arc::new(answer), Arc::clone(&traffic));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&shared));
-                std::thread::spawn(move || serve(stream, &*answer, &seen));
+                let (answer, traffic) = (Arc::clone(&answer), Arc::clone(&shared));
+                std::thread::spawn(move || serve(stream, &*answer, &traffic));
             }
         });
-        Self { address, seen }
+        Self { address, traffic }
     }
 
-    /// Serves a folder's files.
+    /// Starts a server for the files of a folder.
     pub(crate) fn folder(root: &Path) -> Self {
         let root = root.to_owned();
         Self::answering(move |request| Reply::file(&root, request))
     }
 
-    /// The paths asked for so far.
+    /// Returns the paths of the requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.seen.lock().unwrap().requests.iter().map(|request| request.path.clone()).collect()
+        self.traffic.lock().unwrap().requests.iter().map(|request| request.path.clone()).collect()
     }
 
-    /// What was asked and how many bytes of bodies were sent since the last look.
-    pub(crate) fn take_seen(&self) -> (Vec<Request>, usize) {
-        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        (seen.requests, seen.body_bytes)
+    /// Returns the requests, and the number of body bytes sent, since the last call.
+    pub(crate) fn take_traffic(&self) -> (Vec<Request>, usize) {
+        let traffic = std::mem::take(&mut *self.traffic.lock().unwrap());
+        (traffic.requests, traffic.body_bytes)
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex<Seen>) {
+fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, traffic: &Mutex<Traffic>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok).fuse();
     let Some(line) = lines.next() else { return };
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let request =
         Request { method, path, headers: lines.by_ref().take_while(|line| !line.is_empty()).collect() };
-    seen.lock().unwrap().requests.push(request.clone());
+    traffic.lock().unwrap().requests.push(request.clone());
     let reply = answer(&request);
     let length = match reply.chunked {
         true => "Transfer-Encoding: chunked".to_owned(),
@@ -186,19 +190,19 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, seen: &Mutex
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    // the client may have hung up on purpose
+    // the client may have closed the connection on purpose
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
     if request.method != "HEAD" {
-        send(&mut stream, &reply, seen);
+        send(&mut stream, &reply, traffic);
     }
     if reply.stalls {
-        // until the client hangs up
+        // wait until the client closes the connection
         let _ = lines.next();
     }
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-fn send(stream: &mut TcpStream, reply: &Reply, seen: &Mutex<Seen>) {
+fn send(stream: &mut TcpStream, reply: &Reply, traffic: &Mutex<Traffic>) {
     let began = Instant::now();
     let mut sent = 0;
     let piece_bytes = reply.bytes_per_second.map_or(16 * 1024, |rate| (rate / 20).clamp(1, 16 * 1024));
@@ -211,7 +215,7 @@ fn send(stream: &mut TcpStream, reply: &Reply, seen: &Mutex<Seen>) {
             return;
         }
         sent += piece.len();
-        seen.lock().unwrap().body_bytes += piece.len();
+        traffic.lock().unwrap().body_bytes += piece.len();
         if let Some(rate) = reply.bytes_per_second {
             let due = Duration::from_secs_f64(sent as f64 / rate as f64);
             std::thread::sleep(due.saturating_sub(began.elapsed()));

@@ -1,9 +1,9 @@
-//! The shared server, a database for each test, the program itself, and files to load.
+//! The shared server, a database for each test, the program, and files to load.
 
 pub(crate) mod flows;
 pub(crate) mod http;
-pub(crate) mod judge;
 pub(crate) mod month;
+pub(crate) mod oracle;
 pub(crate) mod proxy;
 pub(crate) mod targets;
 
@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 pub(crate) const TAXI: &str = env!("CARGO_BIN_EXE_taxi");
 
-/// How many tables of loads there are that no table has as its partition.
+/// Counts the tables that loads created and that are not attached as a partition.
 pub(crate) const STAGING_TABLES: &str = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND \
     (relnamespace = to_regnamespace('taxi_etl') AND relname LIKE 'staging%' \
      OR relnamespace = to_regnamespace('public_partitions'))";
@@ -27,7 +27,7 @@ pub(crate) fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
 }
 
-/// A folder that every user can enter, as the server's account must.
+/// Creates a folder that every user can enter, including the server's account.
 pub(crate) fn open_tempdir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ pub(crate) fn open_tempdir() -> tempfile::TempDir {
     dir
 }
 
-/// `taxi` with nothing of the caller's settings.
+/// Returns a `taxi` command without the settings of the caller's environment.
 pub(crate) fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(TAXI);
     command.args(args).stdin(Stdio::null());
@@ -48,7 +48,7 @@ pub(crate) fn taxi<I: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = I>)
     command
 }
 
-/// A server of its own, for tests that break it; stopped and removed at the end.
+/// A separate server for tests that break it. It is stopped and removed at the end.
 pub(crate) struct OwnServer {
     home: PathBuf,
     _folder: Option<tempfile::TempDir>,
@@ -60,7 +60,7 @@ impl OwnServer {
         Self { home: folder.path().join("home"), _folder: Some(folder) }
     }
 
-    /// Below a folder of somebody else's.
+    /// Puts the server's home below a folder that the caller removes.
     pub(crate) fn at(folder: &Path) -> Self {
         Self { home: folder.join("home"), _folder: None }
     }
@@ -101,11 +101,11 @@ impl Drop for OwnServer {
     }
 }
 
-/// A disk in memory, which is full soon.
+/// A small disk in memory, for tests that fill it.
 pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// Of that size, as mount takes it; `None` where this user may not mount.
+    /// Mounts a disk of this size, in mount's notation. Returns `None` if this user may not mount.
     pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = is_root().then(open_tempdir)?;
         let options = format!("size={size},mode=0777");
@@ -127,7 +127,7 @@ impl Drop for SmallDisk {
 
 struct Shared {
     url: String,
-    /// Its stdin closes when this process ends, however it ends; then it takes the server down.
+    /// Stops the server when its stdin closes, which happens however this process ends.
     _guard: Child,
 }
 
@@ -156,7 +156,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// An empty database of that name.
+    /// Creates an empty database with this name.
     pub(crate) fn new(name: &str) -> Self {
         let admin = Self::connect(SHARED.url.clone(), String::new());
         admin.sql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
@@ -165,7 +165,7 @@ impl Database {
         Self::connect(url, name.to_owned())
     }
 
-    /// A connection to whatever database.
+    /// Connects to any database.
     pub(crate) fn connect(url: String, name: String) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -178,7 +178,7 @@ impl Database {
         &self.name
     }
 
-    /// The rows of a query as text, NULL as nothing; several statements run one after the other.
+    /// Returns the rows of a query as text, with NULL as the empty string. Several statements run in order.
     pub(crate) fn sql(&self, query: &str) -> Vec<Vec<String>> {
         let messages = self.runtime.block_on(self.client.simple_query(query));
         let messages = messages.unwrap_or_else(|error| panic!("{query}: {error:?}"));
@@ -191,19 +191,19 @@ impl Database {
         rows.collect()
     }
 
-    /// The one value of a query.
+    /// Returns the single value of a query.
     pub(crate) fn value(&self, query: &str) -> String {
         let mut rows = self.sql(query);
         assert_eq!(rows.len(), 1, "{query}");
         rows.remove(0).remove(0)
     }
 
-    /// `taxi load` of a month into this database, its result as JSON.
+    /// Returns a `taxi load` command for a month, with its result as JSON.
     pub(crate) fn load(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
         self.load_as("json", taxi, year, month, source)
     }
 
-    /// The same, its result in another form.
+    /// Like `load`, with another `--output`.
     pub(crate) fn load_as(&self, output: &str, taxi: &str, year: u16, month: u8, source: &str) -> Command {
         let mut command = self::taxi(["load", "--output", output, "--taxi", taxi]);
         command.args(["--year", &year.to_string(), "--month", &month.to_string(), "--source", source]);
@@ -211,14 +211,15 @@ impl Database {
         command
     }
 
-    /// The same, whatever the ledger says.
+    /// Like `load`, with `--force`.
     pub(crate) fn reload(&self, taxi: &str, year: u16, month: u8, source: &str) -> Command {
         let mut command = self.load(taxi, year, month, source);
         command.arg("--force");
         command
     }
 
-    /// Rows, distinct keys, and the digests over keys and rows of one file in a target table.
+    /// Returns the number of rows, the number of distinct keys, and the digests of keys and rows, of one file
+    /// in a target table.
     pub(crate) fn digest(&self, table: &str, filename: &str) -> Vec<String> {
         let query = format!(
             "SELECT count(*), count(DISTINCT unique_row_id), \
@@ -229,7 +230,7 @@ impl Database {
         self.sql(&query).remove(0)
     }
 
-    /// Gives a month its partition, with the rows that the target holds of it.
+    /// Creates the partition of a month and moves the month's rows of the target into it.
     pub(crate) fn make_partition(&self, taxi: &str, month: &str, next: &str) {
         let column = if taxi == "yellow" { "tpep_pickup_datetime" } else { "lpep_pickup_datetime" };
         let table = format!("{taxi}_tripdata");
@@ -247,7 +248,7 @@ impl Database {
     }
 }
 
-/// The JSON object that a successful command printed, alone on stdout.
+/// Checks that a command succeeded. Returns the JSON object that is all of its stdout.
 pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -255,44 +256,46 @@ pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What a command that must fail said, once its exit code is the expected one; its result, if any, says the same.
+/// Checks that a command failed with this exit code, and that its JSON result, if any, has the same code.
+/// Returns its stderr.
 pub(crate) fn refusal(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
     if !output.stdout.is_empty() {
-        assert_eq!(failure(output)["exit_code"], code, "{said}");
+        assert_eq!(failure(output)["exit_code"], code, "{stderr}");
     }
-    said
+    stderr
 }
 
-/// The error in the JSON object that a failed command printed, alone on stdout.
+/// Returns the error of the JSON object that is all of a failed command's stdout.
 pub(crate) fn failure(output: &Output) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "not one line: {text}");
     serde_json::from_str::<Value>(&text).unwrap()["error"].take()
 }
 
-/// Waits until something holds, and fails where it never does.
+/// Waits until a condition holds. Panics after a minute.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         std::thread::yield_now();
     }
 }
 
-/// Says why a test was not run, past the test runner, which keeps what passing tests print to itself.
+/// Prints why a test is skipped. Writes to stderr directly, because the test runner captures the output of
+/// passing tests.
 pub(crate) fn skipped(why: &str) {
     use std::io::Write as _;
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     std::io::stderr().write_all(format!("skipped {test}: {why}\n").as_bytes()).unwrap();
 }
 
-/// The real trips with known answers, where there are any.
+/// Returns the folder of real months with known digests, if `TAXI_REAL_DATA` is set.
 pub(crate) fn real_data() -> Option<PathBuf> {
     let folder = std::env::var_os("TAXI_REAL_DATA").map(PathBuf::from);
     if folder.is_none() {
-        skipped("TAXI_REAL_DATA names no folder of real trips");
+        skipped("TAXI_REAL_DATA is not set");
     }
     folder
 }

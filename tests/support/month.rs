@@ -1,4 +1,4 @@
-//! Months made for one test.
+//! Generates months for tests.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,12 +26,12 @@ pub(crate) fn write(base: &Path, taxi: &str, month: &str, bytes: &[u8]) -> PathB
     path
 }
 
-/// A yellow month of `rows` trips, all different, in 2021-01.
+/// Returns the gzipped file of a yellow month, 2021-01, with `rows` distinct trips.
 pub(crate) fn yellow(rows: u32) -> Vec<u8> {
     gzip(yellow_csv(rows, "2021-01").as_bytes())
 }
 
-/// The text of a yellow month of `rows` trips, all different.
+/// Returns the CSV of a yellow month with `rows` distinct trips.
 pub(crate) fn yellow_csv(rows: u32, month: &str) -> String {
     let mut text = format!("{YELLOW_HEADER}\r\n");
     for row in 0..rows {

@@ -1,4 +1,4 @@
-//! A TCP proxy before a server, which does to connections what networks do.
+//! A TCP proxy in front of a server that injects network faults into connections.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,27 +6,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Which way bytes go.
+/// The direction in which bytes flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     ToServer,
     ToClient,
 }
 
-/// What happens to a connection.
+/// A fault of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// It is cut behind so many bytes, counted over all connections.
-    Cut(Way, u64),
-    /// The n-th answer to a COMMIT, counted from 0, does not arrive: the connection is cut before it.
+    /// The connection is cut after this number of bytes, counted over all connections.
+    Cut(Direction, u64),
+    /// The connection is cut before the n-th response to a COMMIT, counted from 0.
     LoseCommit(u64),
-    /// Behind so many bytes nothing goes either way, on any connection, for so long, or until it is armed anew.
-    Stall(Way, u64, Duration),
+    /// After this number of bytes, no connection passes bytes in either direction for this duration, or until
+    /// the proxy is armed again.
+    Stall(Direction, u64, Duration),
 }
 
-/// The proxy; it works until the process ends.
+/// The proxy; it runs until the process ends.
 pub(crate) struct Proxy {
     address: SocketAddr,
     state: Arc<State>,
@@ -37,14 +38,14 @@ struct State {
     to_server: AtomicU64,
     to_client: AtomicU64,
     commits: AtomicU64,
-    struck: AtomicU64,
+    occurred: AtomicU64,
     armed: AtomicU64,
-    /// Held while nothing may go.
+    /// Locked while no bytes may pass.
     stall: Mutex<()>,
 }
 
 impl Proxy {
-    /// Before the server at `target`.
+    /// Starts a proxy in front of the server at `target`.
     fn new(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -53,7 +54,7 @@ impl Proxy {
             to_server: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
             commits: AtomicU64::new(0),
-            struck: AtomicU64::new(0),
+            occurred: AtomicU64::new(0),
             armed: AtomicU64::new(0),
             stall: Mutex::new(()),
         });
@@ -61,88 +62,95 @@ impl Proxy {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(target) else { continue };
-                for (from, to, way) in [(&client, &server, Way::ToServer), (&server, &client, Way::ToClient)]
+                for (from, to, direction) in
+                    [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)]
                 {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     let state = Arc::clone(&shared);
-                    std::thread::spawn(move || pump(from, to, way, &state));
+                    std::thread::spawn(move || pump(from, to, direction, &state));
                 }
             }
         });
         Self { address, state }
     }
 
-    /// Before the server of a database's URL; returns the URL that leads through it, too.
-    pub(crate) fn before(url: &str) -> (Self, String) {
-        let (credentials, place) = url.split_once('@').unwrap();
-        let (address, name) = place.split_once('/').unwrap();
+    /// Starts a proxy in front of the server of a database URL. Returns it with the URL of the same database
+    /// through the proxy.
+    pub(crate) fn in_front_of(url: &str) -> (Self, String) {
+        let (credentials, host_and_name) = url.split_once('@').unwrap();
+        let (address, name) = host_and_name.split_once('/').unwrap();
         let proxy = Self::new(address.parse().unwrap());
-        let through = format!("{credentials}@{}/{name}?sslmode=disable", proxy.address);
-        (proxy, through)
+        let proxied_url = format!("{credentials}@{}/{name}?sslmode=disable", proxy.address);
+        (proxy, proxied_url)
     }
 
-    /// From now on connections meet this fault, once.
+    /// Arms the proxy: the fault occurs once, on the connections from now on.
     pub(crate) fn arm(&self, fault: Fault) {
         self.state.to_server.store(0, Ordering::SeqCst);
         self.state.to_client.store(0, Ordering::SeqCst);
         self.state.commits.store(0, Ordering::SeqCst);
-        self.state.struck.store(0, Ordering::SeqCst);
+        self.state.occurred.store(0, Ordering::SeqCst);
         *self.state.fault.lock().unwrap() = fault;
         self.state.armed.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The bytes that went to the server and to the client since it was armed, and the answers to COMMIT.
-    pub(crate) fn seen(&self) -> (u64, u64, u64) {
+    /// Returns the bytes to the server, the bytes to the client, and the responses to COMMIT since the proxy
+    /// was armed.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let load = |count: &AtomicU64| count.load(Ordering::SeqCst);
         (load(&self.state.to_server), load(&self.state.to_client), load(&self.state.commits))
     }
 
-    /// Whether the fault has struck.
-    pub(crate) fn has_struck(&self) -> bool {
-        self.state.struck.load(Ordering::SeqCst) > 0
+    /// Returns whether the fault has occurred.
+    pub(crate) fn has_occurred(&self) -> bool {
+        self.state.occurred.load(Ordering::SeqCst) > 0
     }
 }
 
-/// Passes bytes on until one side ends, or the fault does.
-fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, state: &State) {
+/// Forwards bytes until one side closes the connection or a fault cuts it.
+fn pump(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &State) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let bytes = &buffer[..length];
-        let counter = if way == Way::ToServer { &state.to_server } else { &state.to_client };
+        let counter = if direction == Direction::ToServer { &state.to_server } else { &state.to_client };
         let before = counter.fetch_add(length as u64, Ordering::SeqCst);
-        let strikes = |at: u64| (before..before + length as u64).contains(&at);
+        let contains_offset = |offset: u64| (before..before + length as u64).contains(&offset);
         let fault = *state.fault.lock().unwrap();
-        let mut passing = bytes;
+        let mut forwarded = bytes;
         match fault {
-            Fault::Cut(at_way, at) if way == at_way && strikes(at) => {
-                passing = &bytes[..(at - before) as usize]
+            Fault::Cut(fault_direction, offset)
+                if direction == fault_direction && contains_offset(offset) =>
+            {
+                forwarded = &bytes[..(offset - before) as usize]
             }
-            Fault::Stall(at_way, at, time) if way == at_way && strikes(at) => {
+            Fault::Stall(fault_direction, offset, duration)
+                if direction == fault_direction && contains_offset(offset) =>
+            {
                 *state.fault.lock().unwrap() = Fault::None;
-                state.struck.store(1, Ordering::SeqCst);
+                state.occurred.store(1, Ordering::SeqCst);
                 let _held = state.stall.lock().unwrap();
-                let (armed, until) = (state.armed.load(Ordering::SeqCst), Instant::now() + time);
+                let (armed, until) = (state.armed.load(Ordering::SeqCst), Instant::now() + duration);
                 while Instant::now() < until && state.armed.load(Ordering::SeqCst) == armed {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
             _ => {}
         }
-        if way == Way::ToClient {
-            let answers = bytes.windows(7).filter(|text| text == b"COMMIT\0").count() as u64;
-            let before = state.commits.fetch_add(answers, Ordering::SeqCst);
+        if direction == Direction::ToClient {
+            let responses = bytes.windows(7).filter(|text| text == b"COMMIT\0").count() as u64;
+            let before = state.commits.fetch_add(responses, Ordering::SeqCst);
             if let Fault::LoseCommit(nth) = fault
-                && (before..before + answers).contains(&nth)
+                && (before..before + responses).contains(&nth)
             {
-                passing = &[];
+                forwarded = &[];
             }
         }
         drop(state.stall.lock().unwrap());
-        let whole = to.write_all(passing).is_ok() && passing.len() == length;
+        let whole = to.write_all(forwarded).is_ok() && forwarded.len() == length;
         if !whole {
-            if passing.len() < length {
+            if forwarded.len() < length {
                 *state.fault.lock().unwrap() = Fault::None;
-                state.struck.store(1, Ordering::SeqCst);
+                state.occurred.store(1, Ordering::SeqCst);
             }
             break;
         }

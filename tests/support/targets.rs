@@ -1,4 +1,4 @@
-//! Yellow targets of several shapes, months to load into them, and what they hold then.
+//! Yellow targets, months to load into them, and queries for their contents.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,7 +20,8 @@ pub(crate) fn write_month(folder: &Path, name: &str, text: &str) {
     write(folder, "yellow", name, &gzip(text.as_bytes()));
 }
 
-/// All rows of the target; a row that several files have may be under the name of any.
+/// Returns counts and a digest of all rows. Leaves out `filename`, because a row that is in several files may
+/// have the name of any of them.
 pub(crate) fn contents(database: &Database) -> Vec<Vec<String>> {
     database.sql(
         "SELECT count(*), count(DISTINCT unique_row_id), md5(string_agg(row, '' ORDER BY row)) \
@@ -28,7 +29,7 @@ pub(crate) fn contents(database: &Database) -> Vec<Vec<String>> {
     )
 }
 
-/// How many rows each partition holds.
+/// Returns the name and the row count of each partition.
 pub(crate) fn partitions(database: &Database) -> Vec<String> {
     let query = "SELECT relname || ' ' || count(t) FROM pg_inherits \
                  JOIN pg_class ON pg_class.oid = inhrelid LEFT JOIN yellow_tripdata t ON t.tableoid = inhrelid \
@@ -36,14 +37,14 @@ pub(crate) fn partitions(database: &Database) -> Vec<String> {
     database.sql(query).into_iter().map(|mut row| row.remove(0)).collect()
 }
 
-/// The same database with a plain target, as the reference flow creates it.
+/// Creates a database with a plain target table, as the reference flow creates it.
 pub(crate) fn plain(name: &str) -> Database {
     let database = Database::new(name);
     database.sql(&format!("CREATE TABLE yellow_tripdata ({COLUMNS})"));
     database
 }
 
-/// Two neighbours whose files hold rows of each other, and some rows that both files have.
+/// Writes two neighbouring months. Each file has rows of the other month, and some rows are in both files.
 pub(crate) fn write_neighbours(folder: &Path) {
     let at = |date: &str, location: u32| {
         YELLOW_ROW.replace("2021-01-01", date).replace(",142,", &format!(",{location},"))
@@ -51,7 +52,8 @@ pub(crate) fn write_neighbours(folder: &Path) {
     for (name, other) in [("2021-01", "2021-02"), ("2021-02", "2021-01")] {
         let mut text = yellow_csv(2000, name);
         for day in 1..=20 {
-            // of the neighbour's month, in both files; and in this file alone
+            // two rows that both files have, one of each month, and a row of the other month that only this
+            // file has
             text += &format!("{}\r\n", at(&format!("{other}-{day:02}"), 1));
             text += &format!("{}\r\n", at(&format!("{name}-{day:02}"), 1));
             text += &format!("{}\r\n", at(&format!("{other}-{day:02}"), 2 + u32::from(name < other)));

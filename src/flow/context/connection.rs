@@ -9,7 +9,7 @@ use crate::flow::yaml::document::Diagnostic;
 properties! {
     /// The connection settings of a task.
     pub(crate) struct Connection as "a connection" {
-        /// The database URL; ignored if the run is given a database.
+        /// The database URL; ignored if a database is given for the run.
         "url" => url: Option<Template> = None,
         /// The user name.
         "username" => username: Option<Template> = None,
@@ -19,12 +19,12 @@ properties! {
 }
 
 impl Connection {
-    /// Whether the settings depend on values that exist only once tasks run.
-    pub(crate) fn is_of_tasks(&self) -> bool {
+    /// Whether the settings depend on values that do not exist before tasks run.
+    pub(crate) fn depends_on_tasks(&self) -> bool {
         let templates = [&self.url, &self.username, &self.password];
-        let of_tasks =
+        let uses_task_values =
             |text: &str| ["outputs", "taskrun", "parent", "labels"].iter().any(|name| text.contains(name));
-        templates.into_iter().flatten().any(|template| of_tasks(&template.text))
+        templates.into_iter().flatten().any(|template| uses_task_values(&template.text))
     }
 
     /// Fills in and parses the settings.
@@ -35,7 +35,7 @@ impl Connection {
         let password = fill(self.password.as_ref()).map_err(Fault::Expression)?;
         Settings::parse_with(&url, user.as_deref(), password.as_deref()).map_err(|error| {
             Fault::Settings(error.hint(
-                "this address is from the flow: it should look like jdbc:postgresql://host:5432/database",
+                "this URL is set in the flow; write it in the form jdbc:postgresql://host:5432/database",
             ))
         })
     }

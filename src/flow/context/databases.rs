@@ -1,8 +1,9 @@
 //! The databases of one run, and the pool of sessions that its tasks reuse.
 //!
-//! A database given for the run replaces those in the flow for every task: credentials come from outside, and the
-//! flow stays unchanged. Otherwise a task uses the connection that it names. A task that names none uses the run's
-//! main database: the one that the other tasks name if they agree on one, and otherwise the embedded server.
+//! A database given for the run replaces the databases in the flow: credentials come from outside, and the
+//! flow stays unchanged. Otherwise a task uses its own connection. A task without a connection uses the
+//! run's main database: if all other tasks name the same database, that database, and otherwise the embedded
+//! server.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ use crate::report::Report;
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Timeout for resetting a session.
-const CLEAN_TIMEOUT: Duration = Duration::from_secs(1);
+const RESET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The databases of one run.
 pub(crate) struct Databases {
@@ -51,8 +52,8 @@ impl Databases {
         self.given.as_ref()
     }
 
-    /// Chooses the run's main database, unless a caller of this flow has: the given one, else the one that the flow
-    /// `declares`, else the embedded server, which is started.
+    /// Chooses the run's main database, unless the flow that calls this one has chosen it: the given
+    /// database, else the `declared` database of the flow, else the embedded server, which is started.
     pub(crate) async fn choose(
         &self,
         declared: impl FnOnce() -> Result<Option<Settings>>,
@@ -84,13 +85,13 @@ impl Databases {
         settings: Settings,
         interrupt: &Interrupt,
     ) -> Result<BorrowedSession<'_>> {
-        let usable = {
+        let idle_session = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|(_, session)| !session.client.is_closed());
-            let index = idle.iter().position(|(known, _)| *known == settings);
+            let index = idle.iter().position(|(other, _)| *other == settings);
             index.map(|index| idle.swap_remove(index).1)
         };
-        let session = match usable {
+        let session = match idle_session {
             Some(session) => session,
             None => interrupt.or(self.connect(&settings)).await?,
         };
@@ -104,15 +105,15 @@ impl Databases {
 
     /// Connects. If the URL comes from the flow, the error's hint says how to override it.
     pub(crate) async fn connect(&self, settings: &Settings) -> Result<PooledSession> {
-        let connected = async {
+        let connecting = async {
             let client = session::connect(settings).await?;
             let server_pid = session::while_answering(settings, session::server_pid(&client)).await?;
             Ok(PooledSession { client, server_pid })
         };
         let is_embedded = self.embedded.get() == Some(settings);
-        connected.await.map_err(|error: Error| match self.given {
+        connecting.await.map_err(|error: Error| match self.given {
             None if error.kind() == Kind::Unreachable && !is_embedded => {
-                error.hint("this address is the flow's own: --database-url or DATABASE_URL takes another, for all of its tasks")
+                error.hint("this URL is set in the flow; use --database-url or DATABASE_URL to run all tasks on another database")
             }
             _ => error,
         })
@@ -156,15 +157,15 @@ impl BorrowedSession<'_> {
     }
 
     /// Resets the session and returns it to the pool.
-    pub(crate) async fn give_back(self) {
+    pub(crate) async fn release(self) {
         // a transaction that is still open was not committed
-        let cleaning = async {
+        let reset = async {
             self.client.batch_execute("ROLLBACK").await.ok()?;
             self.client.batch_execute(sql!("discard_session.sql")).await.ok()?;
             session::prepare(&self.client).await.ok()
         };
         // a session that cannot be reset in time is not reused
-        if let Ok(Some(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
+        if let Ok(Some(())) = tokio::time::timeout(RESET_TIMEOUT, reset).await {
             let mut idle = self.databases.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push((self.settings, PooledSession { client: self.client, server_pid: self.server_pid }));
         }

@@ -36,7 +36,7 @@ pub(crate) struct RunContext {
     pub(crate) storage: Storage,
     /// The run's databases.
     pub(crate) databases: Arc<Databases>,
-    /// How long to wait for locks held by others.
+    /// How long to wait for locks that other sessions hold.
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     pub(crate) retry_policy: RetryPolicy,
@@ -52,13 +52,13 @@ pub(crate) struct RunContext {
 impl RunContext {
     /// The value of an input.
     pub(crate) fn input(&self, name: &str) -> Option<&str> {
-        self.inputs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.inputs.iter().find(|(input, _)| input == name).map(|(_, value)| value.as_str())
     }
 
     /// Sets a label.
     pub(crate) fn label(&self, name: String, value: &str) {
         let mut labels = lock(&self.labels);
-        labels.retain(|(known, _)| *known != name);
+        labels.retain(|(label, _)| *label != name);
         labels.push((name, self.secrets.hide(value)));
     }
 
@@ -72,12 +72,12 @@ impl RunContext {
         lock(&self.loads).extend(loads);
     }
 
-    /// The loads so far; they are removed here.
+    /// Takes the loads so far out of the context.
     pub(crate) fn take_loads(&self) -> Vec<FileSummary> {
         std::mem::take(&mut *lock(&self.loads))
     }
 
-    /// Marks the run as ending with a warning.
+    /// Marks the run: it will end with a warning.
     pub(crate) fn warn(&self) {
         self.has_warned.store(true, Ordering::Relaxed);
     }
@@ -88,7 +88,7 @@ impl RunContext {
     }
 }
 
-/// Locks a mutex, even if a thread has panicked while it held it: the values are complete at any time.
+/// Locks a mutex, even if another thread panicked while it held the lock: the values are always complete.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::error::{Error, Kind, Result};
 
 /// `*` matches neither `/` nor a leading dot.
-const MATCHING: MatchOptions =
+const MATCH_OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 const PREFIX: &str = "taxi-flow-";
@@ -29,7 +29,7 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Creates the directory, accessible only to this user, and deletes those of killed runs.
+    /// Creates the directory, accessible only to this user, and deletes the directories of killed runs.
     pub(crate) fn create() -> Result<Self> {
         let parent = std::env::temp_dir();
         let private = fs::Permissions::from_mode(0o700);
@@ -67,9 +67,9 @@ impl Storage {
 
     /// Writes a script file, which is deleted on drop.
     pub(crate) fn script(&self, text: &str) -> Result<NamedTempFile> {
-        let unwritable = |cause| Error::file("write a script into", self.root.path(), cause);
-        let mut file = NamedTempFile::new_in(self.root.path()).map_err(unwritable)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(unwritable)?;
+        let write_error = |cause| Error::file("write a script into", self.root.path(), cause);
+        let mut file = NamedTempFile::new_in(self.root.path()).map_err(write_error)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(write_error)?;
         Ok(file)
     }
 
@@ -80,40 +80,41 @@ impl Storage {
     }
 
     /// Whether the path is a file stored by this run.
-    pub(crate) fn holds(&self, path: &Path) -> bool {
+    pub(crate) fn contains(&self, path: &Path) -> bool {
         let real = fs::canonicalize(path).ok();
         let files = fs::canonicalize(self.files()).ok();
         real.zip(files).is_some_and(|(real, files)| real.starts_with(files) && real.is_file())
     }
 
-    /// Stores the files of a folder that match one of the patterns. Returns each file's relative path in the
-    /// folder and its stored path.
+    /// Stores the files of a folder that match one of the patterns. Returns, for each file, its path relative
+    /// to the folder and the path of the stored file.
     pub(crate) fn keep(&self, folder: &Path, patterns: &[String]) -> Result<Vec<(String, PathBuf)>> {
-        let read = |text: &String| {
+        let parse = |text: &String| {
             Pattern::new(text).map_err(|cause| {
-                Error::new(Kind::Configuration, format!("{text:?} is not a pattern like *.csv"))
+                Error::new(Kind::Configuration, format!("invalid glob pattern {text:?}"))
                     .because(cause)
+                    .hint("use a pattern like *.csv")
             })
         };
-        let patterns: Vec<Pattern> = patterns.iter().map(read).collect::<Result<_>>()?;
+        let patterns: Vec<Pattern> = patterns.iter().map(parse).collect::<Result<_>>()?;
         let mut names = Vec::new();
         if !patterns.is_empty() {
             list(folder, Path::new(""), &mut names).map_err(|cause| Error::file("read", folder, cause))?;
         }
-        names.retain(|name| patterns.iter().any(|pattern| pattern.matches_path_with(name, MATCHING)));
+        names.retain(|name| patterns.iter().any(|pattern| pattern.matches_path_with(name, MATCH_OPTIONS)));
         names.sort();
-        let mut kept = Vec::new();
+        let mut stored = Vec::new();
         for name in names {
             let (text, from) = (name.display().to_string(), folder.join(&name));
             let to = self.new_file(&text)?;
-            // the run's own folders are deleted anyway, so the file can be moved
+            // a file in the run's own folder is deleted anyway, so it can be moved
             let moved = from.starts_with(self.root.path()) && fs::rename(&from, &to).is_ok();
             if !moved {
                 fs::copy(&from, &to).map_err(|cause| Error::file("copy", &from, cause))?;
             }
-            kept.push((text, to));
+            stored.push((text, to));
         }
-        Ok(kept)
+        Ok(stored)
     }
 
     /// Deletes all stored files; returns their number.
@@ -127,21 +128,21 @@ impl Storage {
     }
 }
 
-/// Deletes the directories of killed runs: those that this user owns and that no process has locked. A directory
-/// without a `files` folder is kept: its run may just be starting and not have locked it yet.
+/// Deletes the directories of killed runs: this user owns them, and no process has locked them. A directory
+/// without a `files` folder is kept: its run may have just started, without a lock so far.
 fn remove_leftovers(parent: &Path) {
-    let own = |path: &Path| {
+    let is_own = |path: &Path| {
         fs::symlink_metadata(path)
-            .is_ok_and(|found| found.is_dir() && found.uid() == Uid::effective().as_raw())
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::effective().as_raw())
     };
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for path in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
         let path = path.path();
-        if own(&path)
+        if is_own(&path)
             && path.join(FILES).is_dir()
             && File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok())
         {
-            // ignore errors: the current run does not depend on it
+            // ignore errors: the current run does not need the space
             let _ = fs::remove_dir_all(&path);
         }
     }
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_asked_for_is_kept_and_nothing_is_left() {
+    fn matching_files_are_stored_and_the_directory_is_deleted() {
         let storage = Storage::create().unwrap();
         let root = storage.root.path().to_owned();
         assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
@@ -177,7 +178,7 @@ mod tests {
         }
         let names = |kept: Vec<(String, PathBuf)>| kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         let kept = storage.keep(work.path(), &["*.csv".to_owned()]).unwrap();
-        assert!(storage.holds(&kept[0].1) && !storage.holds(Path::new("/etc/passwd")));
+        assert!(storage.contains(&kept[0].1) && !storage.contains(Path::new("/etc/passwd")));
         assert_eq!(names(kept), ["a.csv"]);
         assert_eq!(names(storage.keep(work.path(), &["**/*.csv".to_owned()]).unwrap()), ["sub/c.csv"]);
         assert_eq!(storage.purge().unwrap(), 2);
@@ -186,18 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_has_left_is_removed_and_what_lives_is_not() {
+    fn directories_of_killed_runs_are_deleted_and_others_are_kept() {
         let parent = tempfile::tempdir().unwrap();
         let make = |name: &str, folder: &str| {
             let path = parent.path().join(name);
             fs::create_dir_all(path.join(folder)).unwrap();
             path
         };
-        let (left, other) = (make("taxi-flow-left", FILES), make("of-somebody-else", FILES));
+        let (killed, other) = (make("taxi-flow-killed", FILES), make("other-program", FILES));
         let (new, alive) = (make("taxi-flow-new", ""), make("taxi-flow-alive", FILES));
         let lock = File::open(&alive).unwrap();
         lock.lock().unwrap();
         remove_leftovers(parent.path());
-        assert!(!left.exists() && new.exists() && alive.exists() && other.exists());
+        assert!(!killed.exists() && new.exists() && alive.exists() && other.exists());
     }
 }

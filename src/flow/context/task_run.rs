@@ -1,4 +1,4 @@
-//! A running task: what it sees of its run.
+//! A running task, and its access to the run: variables, databases, log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::report::event::Level;
 use crate::report::log::Line;
 use crate::report::{Event, Report};
 
-/// The outputs of a task, which expressions see under its id.
+/// The outputs of a task. Expressions find them under the task's id.
 pub(crate) type Outputs = serde_json::Map<String, Json>;
 
 /// Maximum number of log lines kept per task run.
@@ -23,15 +23,15 @@ const LOG_LIMIT_LINES: usize = 2000;
 
 /// A running task.
 pub(crate) struct TaskRun<'a> {
-    /// What it shares with the other tasks of the run.
+    /// What the tasks of the run share.
     pub(crate) context: &'a RunContext,
-    /// The variables that its expressions see.
+    /// The variables that the task's expressions can use.
     pub(crate) scope: Scope,
     /// Ends the task on a signal or a timeout.
     pub(crate) interrupt: Interrupt,
-    /// Its name in messages.
+    /// The task's name in messages.
     pub(crate) name: &'a str,
-    /// Its log.
+    /// The task's log.
     pub(crate) log: &'a TaskLog,
 }
 
@@ -47,25 +47,25 @@ impl TaskRun<'_> {
     }
 
     /// Fills in a template and returns whether the result is true.
-    pub(crate) fn holds(&self, template: &Template) -> Result<bool> {
-        self.scope.holds(template).map_err(|diagnostic| self.diagnostic(diagnostic))
+    pub(crate) fn is_true(&self, template: &Template) -> Result<bool> {
+        self.scope.is_true(template).map_err(|diagnostic| self.diagnostic(diagnostic))
     }
 
-    /// An error at a position in the flow's file.
+    /// Creates an error at a position in the flow's file.
     pub(crate) fn fault(&self, position: Position, message: String) -> Error {
         self.diagnostic(Diagnostic { position, message })
     }
 
-    /// A diagnostic as an error of the flow.
+    /// Converts a diagnostic to an error of the flow.
     pub(crate) fn diagnostic(&self, diagnostic: Diagnostic) -> Error {
         self.context.document.faults(vec![diagnostic]).into()
     }
 
-    /// A session on the database that the task names, or on the run's main one.
+    /// Opens a session on the task's own database, else on the run's main database.
     pub(crate) async fn session(&self, connection: Option<&Connection>) -> Result<BorrowedSession<'_>> {
         let databases = &self.context.databases;
-        let named = connection.filter(|connection| databases.given().is_none() && connection.url.is_some());
-        let settings = match named {
+        let own = connection.filter(|connection| databases.given().is_none() && connection.url.is_some());
+        let settings = match own {
             Some(connection) => connection.resolve(&self.scope).map_err(|fault| match fault {
                 Fault::Expression(diagnostic) => self.diagnostic(diagnostic),
                 Fault::Settings(error) => error,
@@ -76,10 +76,10 @@ impl TaskRun<'_> {
     }
 
     /// Writes a line to the task's log and reports it, with secrets masked.
-    pub(crate) fn say(&self, level: Level, text: &str) {
+    pub(crate) fn log(&self, level: Level, text: &str) {
         let text = self.context.secrets.hide(text);
         self.log.add(level, &text);
-        self.context.report.emit(None, Event::TaskSaid { task: self.name, level, text: &text });
+        self.context.report.emit(None, Event::TaskLogged { task: self.name, level, text: &text });
     }
 
     /// The reporter for a part of the task that is a separate run.
@@ -97,8 +97,8 @@ impl TaskLog {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.len() {
             // PostgreSQL's text type cannot hold NUL
-            ..LOG_LIMIT_LINES => lines.push(Line::said(level, &text.replace('\0', "\u{fffd}"))),
-            LOG_LIMIT_LINES => lines.push(Line::said(Level::Warning, "log truncated")),
+            ..LOG_LIMIT_LINES => lines.push(Line::logged(level, &text.replace('\0', "\u{fffd}"))),
+            LOG_LIMIT_LINES => lines.push(Line::logged(Level::Warning, "log truncated")),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Dates in expressions: parsed from ISO 8601, formatted by Java's patterns, shifted by Java's units.
 //!
-//! Refused: pattern letters that are not listed here; they are not copied to the output.
+//! Refused: pattern letters that are not listed here. They are an error, not output.
 
 use jiff::civil::Time;
 use jiff::fmt::strtime;
@@ -15,17 +15,17 @@ pub(crate) fn read(text: &str) -> Result<Zoned, String> {
 
 /// Parses a date in `zone`, unless it names a zone or offset itself.
 pub(crate) fn read_in(text: &str, zone: &TimeZone) -> Result<Zoned, String> {
-    let unreadable = || format!("{text:?} is not a date like 2020-03-01 or 2020-03-01T09:00:00Z");
-    let pieces = Pieces::parse(text.trim()).map_err(|_| unreadable())?;
+    let invalid = || format!("expected a date like 2020-03-01 or 2020-03-01T09:00:00Z, found {text:?}");
+    let pieces = Pieces::parse(text.trim()).map_err(|_| invalid())?;
     let local = pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight()));
     let offset = match pieces.offset() {
         Some(PiecesOffset::Zulu) => Some(TimeZone::UTC),
         Some(PiecesOffset::Numeric(numeric)) => Some(TimeZone::fixed(numeric.offset())),
         _ => None,
     };
-    let named = pieces.to_time_zone().map_err(|_| unreadable())?;
+    let named = pieces.to_time_zone().map_err(|_| invalid())?;
     let zone = named.or(offset).unwrap_or_else(|| zone.clone());
-    local.to_zoned(zone).map_err(|_| unreadable())
+    local.to_zoned(zone).map_err(|_| invalid())
 }
 
 /// Formats a date as expressions store it: ISO 8601 with an offset.
@@ -34,13 +34,13 @@ pub(crate) fn text(date: &Zoned) -> String {
 }
 
 /// Formats a timestamp as expressions store it: ISO 8601 in UTC.
-pub(crate) fn text_of(moment: Timestamp) -> String {
-    text(&moment.to_zoned(TimeZone::UTC)).replace("+00:00", "Z")
+pub(crate) fn text_of(timestamp: Timestamp) -> String {
+    text(&timestamp.to_zoned(TimeZone::UTC)).replace("+00:00", "Z")
 }
 
 /// Converts the date to another time zone, like `Europe/Paris`.
 pub(crate) fn in_zone(date: &Zoned, zone: &str) -> Result<Zoned, String> {
-    date.in_tz(zone).map_err(|_| format!("there is no time zone {zone:?}"))
+    date.in_tz(zone).map_err(|_| format!("unknown time zone {zone:?}"))
 }
 
 /// Adds `amount` of a unit of Java's `ChronoUnit`, like `DAYS`.
@@ -58,10 +58,11 @@ pub(crate) fn add(date: &Zoned, amount: i64, unit: &str) -> Result<Zoned, String
         "MONTHS" => Span::new().try_months(amount),
         "YEARS" => Span::new().try_years(amount),
         "DECADES" => 10.years().checked_mul(amount),
-        other => return Err(format!("{other:?} is not a unit of time like DAYS or MONTHS")),
+        other => return Err(format!("unknown unit of time {other:?}: expected a unit like DAYS or MONTHS")),
     }
-    .map_err(|_| format!("{amount} {unit} are too many"))?;
-    date.checked_add(span).map_err(|_| format!("{amount} {unit} from {date} there are no dates"))
+    .map_err(|_| format!("{amount} {unit} is out of range"))?;
+    date.checked_add(span)
+        .map_err(|_| format!("cannot add {amount} {unit} to {date}: the result is out of range"))
 }
 
 /// Formats the date by a pattern of Java's `DateTimeFormatter`.
@@ -70,19 +71,16 @@ pub(crate) fn format(date: &Zoned, pattern: &str) -> Result<String, String> {
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
         if first == '\'' {
-            rest = literal(&rest[1..], &mut out).ok_or_else(|| {
-                format!("the pattern {pattern:?} has a text that ' begins and that is not closed")
-            })?;
+            rest = literal(&rest[1..], &mut out)
+                .ok_or_else(|| format!("missing closing ' in the date pattern {pattern:?}"))?;
             continue;
         }
-        let count = rest.chars().take_while(|one| *one == first).count();
+        let count = rest.chars().take_while(|letter| *letter == first).count();
         rest = &rest[count * first.len_utf8()..];
         if first.is_ascii_alphabetic() {
             out.push_str(&field(date, first, count).ok_or_else(|| {
-                format!(
-                    "the part {:?} of the pattern {pattern:?} is not supported",
-                    String::from(first).repeat(count)
-                )
+                let part = String::from(first).repeat(count);
+                format!("unsupported part {part:?} in the date pattern {pattern:?}")
             })?);
         } else {
             out.extend(std::iter::repeat_n(first, count));
@@ -99,14 +97,14 @@ fn literal<'a>(rest: &'a str, out: &mut String) -> Option<&'a str> {
     }
     let mut rest = rest;
     loop {
-        let (text, behind) = rest.split_once('\'')?;
+        let (text, after) = rest.split_once('\'')?;
         out.push_str(text);
-        match behind.strip_prefix('\'') {
-            Some(behind) => {
+        match after.strip_prefix('\'') {
+            Some(after) => {
                 out.push('\'');
-                rest = behind;
+                rest = after;
             }
-            None => return Some(behind),
+            None => return Some(after),
         }
     }
 }
@@ -157,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_javas() {
+    fn date_patterns_follow_java() {
         let date = read("2020-03-01T09:05:07.123+01:00").unwrap();
         for (pattern, text) in [
             ("yyyy-MM", "2020-03"),
@@ -176,20 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_read_with_and_without_their_parts() {
-        for (given, seen) in [
+    fn dates_are_parsed_with_and_without_a_time_zone() {
+        for (given, expected) in [
             ("2020-03-01T00:00:00Z", "2020-03-01T00:00:00+00:00"),
             ("2020-03-01T09:00:00+01:00[Europe/Paris]", "2020-03-01T09:00:00+01:00"),
             ("2020-03-01T09:00:00.25-05:00", "2020-03-01T09:00:00.25-05:00"),
         ] {
-            assert_eq!(text(&read(given).unwrap()), seen);
+            assert_eq!(text(&read(given).unwrap()), expected);
         }
         assert!(read("2020-03-01").is_ok());
         assert!(read("yesterday").is_err());
     }
 
     #[test]
-    fn units_are_javas() {
+    fn units_of_time_follow_java() {
         let date = read("2020-03-31T00:00:00Z").unwrap();
         assert_eq!(text(&add(&date, -1, "MONTHS").unwrap()), "2020-02-29T00:00:00+00:00");
         assert_eq!(text(&add(&date, 3, "HALF_DAYS").unwrap()), "2020-04-01T12:00:00+00:00");

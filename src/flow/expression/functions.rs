@@ -11,7 +11,7 @@ use crate::secrets::Secrets;
 
 /// Maximum nesting of `render`, so that a variable that renders itself is an error and not a stack overflow.
 const RENDER_LIMIT: u32 = 16;
-/// Maximum length of a range: a longer one is surely a mistake.
+/// Maximum length of a range. A longer range is almost certainly a mistake.
 const RANGE_LIMIT: i64 = 100_000;
 
 type Result<T = Data> = std::result::Result<T, Error>;
@@ -24,8 +24,8 @@ pub(crate) fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     environment.add_function("fromJson", from_json);
     environment.add_function("range", range);
     // operators
-    environment.add_function("concat", |one: Data, other: Data| -> Result<String> {
-        Ok(written(&one)? + &written(&other)?)
+    environment.add_function("concat", |left: Data, right: Data| -> Result<String> {
+        Ok(to_text(&left)? + &to_text(&right)?)
     });
     environment.add_function("plus", plus);
     environment.add_function("divide", divide);
@@ -34,10 +34,15 @@ pub(crate) fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     // filters
     environment.add_function("date", date);
     environment.add_function("dateAdd", date_add);
-    environment.add_function("default", |one: Data, other: Data| if is_empty(&one) { other } else { one });
-    environment.add_function("lower", |text: Data| text_of(&text).map(|text| text.to_lowercase()));
-    environment.add_function("upper", |text: Data| text_of(&text).map(|text| text.to_uppercase()));
-    environment.add_function("trim", |text: Data| text_of(&text).map(|text| text.trim().to_owned()));
+    environment.add_function(
+        "default",
+        |value: Data, default: Data| {
+            if is_empty(&value) { default } else { value }
+        },
+    );
+    environment.add_function("lower", |text: Data| required_text(&text).map(|text| text.to_lowercase()));
+    environment.add_function("upper", |text: Data| required_text(&text).map(|text| text.to_uppercase()));
+    environment.add_function("trim", |text: Data| required_text(&text).map(|text| text.trim().to_owned()));
     environment.add_function("replace", replace);
     environment.add_function("split", split);
     environment.add_function("join", join);
@@ -66,13 +71,13 @@ pub(crate) fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     environment.add_function("is_iterable", |value: Data| value.kind() == ValueKind::Seq);
     environment.add_function("is_map", |value: Data| value.kind() == ValueKind::Map);
     environment.set_formatter(|out, _, value| {
-        let text = written(value)?;
+        let text = to_text(value)?;
         out.write_str(&text).map_err(Error::from)
     });
 }
 
 /// Converts a value to text: null to an empty string, lists and mappings to JSON. Undefined is an error.
-fn written(value: &Data) -> Result<String> {
+fn to_text(value: &Data) -> Result<String> {
     match value.kind() {
         ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
         ValueKind::None => Ok(String::new()),
@@ -82,7 +87,8 @@ fn written(value: &Data) -> Result<String> {
     }
 }
 
-/// Kestra's `render`: fills in the expressions in a text, and again in the result, unless `recursive` is false.
+/// Kestra's `render`: evaluates the expressions in a string, then those in the result, until none is left. With
+/// `recursive` false, evaluates them once.
 fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, options: Kwargs) -> Result<String> {
     let named: Option<bool> = options.get("recursive")?;
     options.assert_all_used()?;
@@ -90,12 +96,12 @@ fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, option
     let depth = u32::try_from(state.lookup("render_depth").unwrap_or_default()).unwrap_or_default();
     if depth >= RENDER_LIMIT {
         return Err(refuse(format!(
-            "render() is nested more than {RENDER_LIMIT} deep: does a variable render itself?"
+            "render() is nested more than {RENDER_LIMIT} levels deep; check whether a variable renders itself"
         )));
     }
     let names = VARIABLES.iter().filter_map(|name| Some((*name, state.lookup(name)?)));
     let names = Data::from_pairs(names.chain([("render_depth", Data::from(depth + 1))]));
-    let mut text = written(&template)?;
+    let mut text = to_text(&template)?;
     for _ in 0..RENDER_LIMIT {
         if pebble::is_plain(&text) {
             return Ok(text);
@@ -106,33 +112,35 @@ fn render(state: &State<'_, '_>, template: Data, recursive: Option<bool>, option
             return Ok(text);
         }
     }
-    Err(refuse(format!("render() comes to an expression more than {RENDER_LIMIT} times")))
+    Err(refuse(format!("the result of render() still contains an expression after {RENDER_LIMIT} passes")))
 }
 
 /// Adds numbers; concatenates everything else as text.
-fn plus(one: Data, other: Data) -> Result {
-    match (whole(&one), whole(&other)) {
-        _ if one.kind() != ValueKind::Number || other.kind() != ValueKind::Number => {
-            Ok(Data::from(written(&one)? + &written(&other)?))
+fn plus(left: Data, right: Data) -> Result {
+    match (integer(&left), integer(&right)) {
+        _ if left.kind() != ValueKind::Number || right.kind() != ValueKind::Number => {
+            Ok(Data::from(to_text(&left)? + &to_text(&right)?))
         }
-        (Some(one), Some(other)) => {
-            one.checked_add(other).map(Data::from).ok_or_else(|| refuse("the sum is too large"))
-        }
-        _ => Ok(Data::from(f64::try_from(one)? + f64::try_from(other)?)),
+        (Some(left), Some(right)) => left
+            .checked_add(right)
+            .map(Data::from)
+            .ok_or_else(|| refuse(format!("the sum of {left} and {right} is out of range"))),
+        _ => Ok(Data::from(f64::try_from(left)? + f64::try_from(right)?)),
     }
 }
 
-fn whole(value: &Data) -> Option<i64> {
+fn integer(value: &Data) -> Option<i64> {
     i64::try_from(value.clone()).ok().filter(|_| value.is_integer())
 }
 
 /// Divides; integers give an integer.
-fn divide(one: Data, other: Data) -> Result {
-    match (whole(&one), whole(&other)) {
-        (Some(one), Some(other)) => {
-            one.checked_div(other).map(Data::from).ok_or_else(|| refuse("there is no such quotient"))
-        }
-        _ => Ok(Data::from(f64::try_from(one)? / f64::try_from(other)?)),
+fn divide(left: Data, right: Data) -> Result {
+    match (integer(&left), integer(&right)) {
+        (Some(left), Some(right)) => left
+            .checked_div(right)
+            .map(Data::from)
+            .ok_or_else(|| refuse(format!("cannot divide {left} by {right}"))),
+        _ => Ok(Data::from(f64::try_from(left)? / f64::try_from(right)?)),
     }
 }
 
@@ -175,7 +183,7 @@ fn date_add(value: Data, amount: i64, unit: &str, options: Kwargs) -> Result<Str
 }
 
 fn in_zone(value: &Data, options: &Kwargs) -> Result<Zoned> {
-    let date = dates::read(&text_of(value)?).map_err(refuse)?;
+    let date = dates::read(&required_text(value)?).map_err(refuse)?;
     match options.get::<Option<&str>>("timeZone")? {
         Some(zone) => dates::in_zone(&date, zone).map_err(refuse),
         None => Ok(date),
@@ -194,12 +202,12 @@ fn find(path: Rest<Data>) -> Data {
 
 /// Replaces each key of the mapping in the text by its value.
 fn replace(text: Data, replacements: Data) -> Result<String> {
-    let mut text = text_of(&text)?;
+    let mut text = required_text(&text)?;
     if replacements.kind() != ValueKind::Map {
-        return Err(refuse("replace takes a mapping, like replace({'a': 'b'})"));
+        return Err(refuse("expected a mapping as the argument of replace, like replace({'a': 'b'})"));
     }
     for key in replacements.try_iter()? {
-        text = text.replace(&written(&key)?, &written(&replacements.get_item(&key)?)?);
+        text = text.replace(&to_text(&key)?, &to_text(&replacements.get_item(&key)?)?);
     }
     Ok(text)
 }
@@ -209,21 +217,21 @@ fn replace(text: Data, replacements: Data) -> Result<String> {
 fn split(text: Data, separator: &str) -> Result<Vec<String>> {
     let mut plain = String::new();
     let mut characters = separator.chars();
-    while let Some(one) = characters.next() {
-        match one {
+    while let Some(character) = characters.next() {
+        match character {
             '\\' => plain.extend(characters.next().filter(|escaped| !escaped.is_alphanumeric())),
             '.' | '|' | '[' | ']' | '(' | ')' | '{' | '}' | '+' | '*' | '?' | '^' | '$'
                 if separator.len() > 1 =>
             {
-                return Err(refuse(format!("split takes no regular expression like {separator:?}")));
+                return Err(refuse(format!("split does not support the regular expression {separator:?}")));
             }
-            one => plain.push(one),
+            character => plain.push(character),
         }
     }
     if plain.is_empty() {
-        return Err(refuse(format!("split cannot split at {separator:?}")));
+        return Err(refuse(format!("split does not support the separator {separator:?}")));
     }
-    let text = text_of(&text)?;
+    let text = required_text(&text)?;
     let mut parts: Vec<String> = text.split(&plain).map(str::to_owned).collect();
     // Java's split drops trailing empty strings
     while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
@@ -233,11 +241,11 @@ fn split(text: Data, separator: &str) -> Result<Vec<String>> {
 }
 
 fn join(list: Data, separator: Option<&str>) -> Result<String> {
-    let items: Vec<String> = items(&list)?.iter().map(written).collect::<Result<_>>()?;
+    let items: Vec<String> = items(&list)?.iter().map(to_text).collect::<Result<_>>()?;
     Ok(items.join(separator.unwrap_or_default()))
 }
 
-/// The items of a list, or the characters of a text.
+/// The items of a list, or the characters of a string.
 fn items(value: &Data) -> Result<Vec<Data>> {
     match value.as_str() {
         Some(text) => Ok(text.chars().map(Data::from).collect()),
@@ -247,25 +255,26 @@ fn items(value: &Data) -> Result<Vec<Data>> {
 
 fn from_json(text: &str) -> Result {
     let value: serde_json::Value = serde_json::from_str(text)
-        .map_err(|cause| refuse(format!("fromJson() was given what is not JSON: {cause}")))?;
+        .map_err(|cause| refuse(format!("cannot parse the argument of fromJson() as JSON: {cause}")))?;
     Ok(Data::from(Serde(&value)))
 }
 
 fn to_json(value: &Data) -> Result<String> {
-    serde_json::to_string(value).map_err(|cause| refuse(format!("this cannot be written as JSON: {cause}")))
+    serde_json::to_string(value).map_err(|cause| refuse(format!("cannot convert the value to JSON: {cause}")))
 }
 
 fn range(first: i64, last: i64) -> Result<Vec<i64>> {
     match last.checked_sub(first).is_some_and(|length| length <= RANGE_LIMIT) {
         true => Ok((first..=last).collect()),
-        false => Err(refuse(format!("a range has at most {RANGE_LIMIT} items"))),
+        false => Err(refuse(format!("the range is too long: expected at most {RANGE_LIMIT} items"))),
     }
 }
 
-fn text_of(value: &Data) -> Result<String> {
+/// Converts a value to text. Null is an error, too.
+fn required_text(value: &Data) -> Result<String> {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => Err(Error::from(ErrorKind::UndefinedError)),
-        _ => written(value),
+        _ => to_text(value),
     }
 }
 

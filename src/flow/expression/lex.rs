@@ -61,13 +61,13 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Lexed>, String> {
             '\'' | '"' => quoted(rest, first)?,
             '0'..='9' => number(rest),
             _ if first.is_alphabetic() || first == '_' => {
-                let other = |one: char| !one.is_alphanumeric() && one != '_';
-                let length = rest.find(other).unwrap_or(rest.len());
+                let is_end = |letter: char| !letter.is_alphanumeric() && letter != '_';
+                let length = rest.find(is_end).unwrap_or(rest.len());
                 (Token::Name(rest[..length].to_owned()), length)
             }
             _ => {
                 let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-                let sign = sign.ok_or_else(|| format!("{first} is not expected here"))?;
+                let sign = sign.ok_or_else(|| format!("unexpected character `{first}`"))?;
                 (Token::Sign(sign), sign.len())
             }
         };
@@ -80,34 +80,34 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Lexed>, String> {
 fn quoted(rest: &str, quote: char) -> Result<(Token, usize), String> {
     let mut text = String::new();
     let mut escaped = false;
-    for (index, one) in rest.char_indices().skip(1) {
+    for (index, character) in rest.char_indices().skip(1) {
         if escaped {
-            match one {
+            match character {
                 'n' => text.push('\n'),
                 't' => text.push('\t'),
-                '\'' | '"' | '\\' => text.push(one),
+                '\'' | '"' | '\\' => text.push(character),
                 other => text.extend(['\\', other]),
             }
             escaped = false;
-        } else if one == '\\' {
+        } else if character == '\\' {
             escaped = true;
-        } else if one == quote {
+        } else if character == quote {
             if quote == '"' && text.contains("#{") {
-                return Err("#{ } inside a text is not supported: join parts with ~".to_owned());
+                return Err("`#{ }` in a string is not supported; concatenate the parts with ~".to_owned());
             }
             return Ok((Token::Text(text), index + 1));
         } else {
-            text.push(one);
+            text.push(character);
         }
     }
-    Err(format!("a text that {quote} begins is not closed"))
+    Err(format!("missing closing {quote} of a string"))
 }
 
 fn number(rest: &str) -> (Token, usize) {
-    let digits = |text: &str| text.find(|one: char| !one.is_ascii_digit()).unwrap_or(text.len());
+    let digits = |text: &str| text.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(text.len());
     let whole = digits(rest);
     let length = match rest[whole..].strip_prefix('.') {
-        Some(fraction) if fraction.starts_with(|one: char| one.is_ascii_digit()) => {
+        Some(fraction) if fraction.starts_with(|digit: char| digit.is_ascii_digit()) => {
             whole + 1 + digits(fraction)
         }
         _ => whole,

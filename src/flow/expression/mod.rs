@@ -1,6 +1,6 @@
 //! Expressions: `{{ inputs.taxi }}`, `{{ render(vars.file) }}`, `{{ trigger.date ?? now() | date('yyyy-MM') }}`.
 //!
-//! In: a template from the flow and the variables of a run. Out: text. Refused: an undefined variable.
+//! In: a template of the flow, and the variables of a run. Out: text. Refused: an undefined variable.
 
 pub(crate) mod dates;
 pub(crate) mod functions;
@@ -18,10 +18,10 @@ use minijinja::{Environment, UndefinedBehavior, Value as Data};
 use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue};
 use crate::secrets::Secrets;
 
-/// Maximum number of template instructions per text: nested loops would otherwise delay the response to a signal.
+/// Maximum number of instructions per template. Without a limit, nested loops delay the response to a signal.
 const FUEL: u64 = 2_000_000;
 
-/// A text in the flow that may contain expressions.
+/// A string in the flow that may contain expressions.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     /// The text as written.
@@ -33,20 +33,20 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Translates the text's expressions; fails if one is malformed.
+    /// Translates the expressions in the text. Fails if an expression is invalid.
     pub(crate) fn new(text: String, position: Position) -> Result<Self, Diagnostic> {
         let program = match pebble::is_plain(&text) {
             true => None,
             false => Some(pebble::translate(&text).map_err(|fault| Diagnostic {
                 position,
-                message: format!("cannot read the expression in {text:?}: {fault}"),
+                message: format!("cannot parse the expression in {text:?}: {fault}"),
             })?),
         };
         Ok(Self { text, position, program })
     }
 }
 
-/// The variables that expressions see.
+/// The variables that expressions can read.
 #[derive(Clone)]
 pub(crate) struct Scope {
     environment: Arc<Environment<'static>>,
@@ -67,12 +67,15 @@ impl Scope {
     /// Adds a variable.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Data>) -> Self {
-        debug_assert!(names::VARIABLES.contains(&name), "render() would not see {name}");
+        debug_assert!(
+            names::VARIABLES.contains(&name),
+            "the variable {name} is not in VARIABLES, so render() cannot read it"
+        );
         self.names.insert(name, value.into());
         self
     }
 
-    /// Fills in a template.
+    /// Evaluates the expressions of a template.
     pub(crate) fn fill(&self, template: &Template) -> Result<String, Diagnostic> {
         let Some(program) = &template.program else { return Ok(template.text.clone()) };
         let names = Data::from_pairs(self.names.iter().map(|(name, value)| (*name, value.clone())));
@@ -84,23 +87,23 @@ impl Scope {
                 cause = link.source();
             }
             if !self.names.contains_key("trigger") && message.contains("`trigger`") {
-                message.push_str("; --trigger-date gives the run a date");
+                message.push_str("; use --trigger-date to set the date of the run");
             }
             Diagnostic {
                 position: template.position,
-                message: format!("cannot fill in {:?}: {message}", template.text),
+                message: format!("cannot evaluate {:?}: {message}", template.text),
             }
         })
     }
 
-    /// Fills in a template and returns whether the result is true by Kestra's rules.
-    pub(crate) fn holds(&self, template: &Template) -> Result<bool, Diagnostic> {
+    /// Evaluates a template and returns whether the result is true by Kestra's rules.
+    pub(crate) fn is_true(&self, template: &Template) -> Result<bool, Diagnostic> {
         let text = self.fill(template)?;
         Ok(!matches!(text.trim(), "" | "false" | "0" | "-0" | "null"))
     }
 }
 
-/// Keeps a text's trailing newline, as Kestra does.
+/// Keeps the trailing newline of a template, as Kestra does.
 fn syntax() -> SyntaxConfig {
     SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
 }

@@ -82,18 +82,18 @@ const KEYWORDS: [&str; 14] = [
     "recursive",
 ];
 
-/// A text as a minijinja string literal.
+/// The text as a minijinja string literal.
 pub(crate) fn literal(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
-    for one in text.chars() {
-        match one {
+    for character in text.chars() {
+        match character {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            one => quoted.push(one),
+            character => quoted.push(character),
         }
     }
     quoted.push('"');
@@ -108,7 +108,7 @@ pub(crate) struct Rest<'a> {
     pub(crate) text: &'a str,
 }
 
-/// Parses one expression at the beginning of a text.
+/// Parses one expression at the start of a text.
 pub(crate) struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Lexed>,
@@ -155,7 +155,7 @@ impl<'a> Parser<'a> {
                 Ok(Rest { trim, text: &self.text[*end..] })
             }
             Some(Lexed { token, .. }) => Err(unexpected(token)),
-            None => Err(format!("{opening} is not closed by {mark}")),
+            None => Err(format!("missing `{mark}` to close `{opening}`")),
         }
     }
 
@@ -176,16 +176,20 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, sign: &str) -> Result<(), String> {
-        if self.is_sign(sign) { Ok(()) } else { Err(unexpected(self.peek())) }
+        if self.is_sign(sign) {
+            Ok(())
+        } else {
+            Err(format!("expected `{sign}`, found {}", shown(self.peek())))
+        }
     }
 
     fn ternary(&mut self) -> Result<Expression, String> {
         self.depth += 1;
         if self.depth > DEPTH_LIMIT {
-            return Err(format!("the expression is nested more than {DEPTH_LIMIT} deep"));
+            return Err(format!("the expression is nested more than {DEPTH_LIMIT} levels deep"));
         }
         let condition = self.binary(0)?;
-        let whole = if self.is_sign("?") {
+        let expression = if self.is_sign("?") {
             let then = self.ternary()?;
             self.expect(":")?;
             let otherwise = self.ternary()?;
@@ -194,13 +198,15 @@ impl<'a> Parser<'a> {
             condition
         };
         self.depth -= 1;
-        Ok(whole)
+        Ok(expression)
     }
 
     /// Parses operands joined by operators of at least this precedence. The precedences are Pebble's.
-    fn binary(&mut self, least: u32) -> Result<Expression, String> {
+    fn binary(&mut self, min_precedence: u32) -> Result<Expression, String> {
         let mut left = self.unary()?;
-        while let Some((operator, precedence)) = self.operator().filter(|(_, found)| *found >= least) {
+        while let Some((operator, precedence)) =
+            self.operator().filter(|(_, precedence)| *precedence >= min_precedence)
+        {
             self.next += 1;
             left = match operator {
                 "|" => self.filter(&left)?,
@@ -279,9 +285,9 @@ impl<'a> Parser<'a> {
     fn unary(&mut self) -> Result<Expression, String> {
         self.depth += 1;
         if self.depth > DEPTH_LIMIT {
-            return Err(format!("the expression is nested more than {DEPTH_LIMIT} deep"));
+            return Err(format!("the expression is nested more than {DEPTH_LIMIT} levels deep"));
         }
-        let whole = match self.advance() {
+        let expression = match self.advance() {
             Token::Name(word) if word == "not" => {
                 let operand = self.unary()?;
                 Ok(Expression::Plain(format!("(not {operand})")))
@@ -293,7 +299,7 @@ impl<'a> Parser<'a> {
             token => self.primary(token),
         };
         self.depth -= 1;
-        whole
+        expression
     }
 
     fn primary(&mut self, token: Token) -> Result<Expression, String> {
@@ -325,7 +331,7 @@ impl<'a> Parser<'a> {
                 Expression::Plain(format!("{{{}}}", entries.join(", ")))
             }
             Token::Close(_) | Token::End => {
-                return Err(format!("a value is missing before {}", shown(&token)));
+                return Err(format!("expected a value, found {}", shown(&token)));
             }
             other => return Err(unexpected(&other)),
         };
@@ -429,19 +435,18 @@ fn known(what: &str, name: &str, names: &[&str]) -> Result<(), String> {
     if names.contains(&name) {
         return Ok(());
     }
-    Err(format!("the {what} {name} is not supported; {} are", names.join(", ")))
+    Err(format!("unsupported {what} `{name}`; supported {what}s: {}", names.join(", ")))
 }
 
 fn unexpected(token: &Token) -> String {
-    format!("{} is not expected here", shown(token))
+    format!("unexpected {}", shown(token))
 }
 
 fn shown(token: &Token) -> String {
     match token {
-        Token::Name(text) | Token::Number(text) => text.clone(),
-        Token::Text(text) => literal(text),
-        Token::Sign(sign) => (*sign).to_owned(),
-        Token::Close(mark) => (*mark).to_owned(),
-        Token::End => "the end of the text".to_owned(),
+        Token::Name(text) | Token::Number(text) => format!("`{text}`"),
+        Token::Text(text) => format!("`{}`", literal(text)),
+        Token::Sign(text) | Token::Close(text) => format!("`{text}`"),
+        Token::End => "end of text".to_owned(),
     }
 }

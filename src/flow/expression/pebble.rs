@@ -1,8 +1,8 @@
 //! Translates Pebble, the template language of Kestra's flows, to the syntax of minijinja.
 //!
-//! In: a text with `{{ … }}` and `{% … %}`. Out: a minijinja template. The differences are `??`, `? :`, `elseif`,
+//! In: text with `{{ … }}` and `{% … %}`. Out: a minijinja template. The differences are `??`, `? :`, `elseif`,
 //! `equals`, `contains`, ranges, and operator precedence: in Pebble, `a ~ b | upper` applies `upper` to both.
-//! Refused: what Pebble does not know and what taxi does not support.
+//! Refused: whatever Pebble does not know or taxi does not support.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::flow::expression::parse::{self, Parser};
 const PLAIN_TAGS: [(&str, &str); 5] =
     [("else", "else"), ("endif", "endif"), ("endfor", "endfor"), ("raw", "raw"), ("endraw", "endraw")];
 
-/// Translates a text; the error says what is wrong with it.
+/// Translates a template. The error describes the fault.
 pub(crate) fn translate(text: &str) -> Result<String, String> {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
@@ -23,14 +23,14 @@ pub(crate) fn translate(text: &str) -> Result<String, String> {
         rest = match mark {
             "{{" => expression(inside, &mut out)?,
             "{%" => tag(inside, &mut out)?,
-            _ => inside.split_once("#}").ok_or("a comment {# is not closed by #}")?.1,
+            _ => inside.split_once("#}").ok_or("missing `#}` to close the comment `{#`")?.1,
         };
     }
     out.push_str(rest);
     Ok(out)
 }
 
-/// Whether a text contains no expressions, tags or comments.
+/// Whether the text contains no expressions, tags or comments.
 pub(crate) fn is_plain(text: &str) -> bool {
     opening(text).is_none()
 }
@@ -52,7 +52,7 @@ fn expression<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> 
 fn tag<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> {
     let (trimmed, inside) = trim_mark(inside);
     let inside = inside.trim_start();
-    let end = inside.find(|one: char| !one.is_ascii_alphanumeric()).unwrap_or(inside.len());
+    let end = inside.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(inside.len());
     let (name, inside) = inside.split_at(end);
     if let "verbatim" | "raw" = name {
         return raw(name, inside, out);
@@ -69,7 +69,8 @@ fn tag<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> {
         "for" => format!("for {} in", parser.binding("in")?),
         "set" => format!("set {} =", parser.binding("=")?),
         other => {
-            return Err(format!("the tag {other} is not supported; if, elseif, else, for, set and raw are"));
+            let supported = "if, elseif, else, for, set, raw, verbatim";
+            return Err(format!("unsupported tag `{other}`; supported tags: {supported}"));
         }
     };
     let expression = match name {
@@ -83,11 +84,11 @@ fn tag<'a>(inside: &'a str, out: &mut String) -> Result<&'a str, String> {
 
 /// Copies a `raw` or `verbatim` block unchanged.
 fn raw<'a>(name: &str, inside: &'a str, out: &mut String) -> Result<&'a str, String> {
-    let unclosed = || format!("{{% {name} %}} is not closed by {{% end{name} %}}");
+    let unclosed = || format!("missing `{{% end{name} %}}` to close `{{% {name} %}}`");
     let content = Parser::new(inside)?.close("%}")?.text;
     for (index, _) in content.match_indices("{%") {
-        let (text, behind) = content.split_at(index);
-        let closing = behind[2..].trim_start_matches('-').trim_start().strip_prefix(&format!("end{name}"));
+        let (text, end) = content.split_at(index);
+        let closing = end[2..].trim_start_matches('-').trim_start().strip_prefix(&format!("end{name}"));
         if let Some(closing) = closing {
             let rest = Parser::new(closing)?.close("%}")?.text;
             // as a string literal, which minijinja does not expand
@@ -111,8 +112,8 @@ mod tests {
     use super::translate;
 
     #[test]
-    fn operators_bind_as_in_pebble() {
-        for (pebble, library) in [
+    fn operator_precedence_follows_pebble() {
+        for (pebble, minijinja) in [
             ("{{ a ~ b | upper }}", "{{ upper(concat(a, b)) }}"),
             ("{{ a ~ (b | upper) }}", "{{ concat(a, upper(b)) }}"),
             (
@@ -146,23 +147,23 @@ mod tests {
                 "{% for m in iterate(range(1, 3)) %}{{ m }}{% endfor %}",
             ),
         ] {
-            assert_eq!(translate(pebble).as_deref(), Ok(library), "{pebble}");
+            assert_eq!(translate(pebble).as_deref(), Ok(minijinja), "{pebble}");
         }
     }
 
     #[test]
-    fn faults_are_named() {
+    fn invalid_expressions_are_explained() {
         for (pebble, fault) in [
-            ("{{ a", "{{ is not closed by }}"),
-            ("{{ }}", "a value is missing before }}"),
-            ("{{ a b }}", "b is not expected here"),
-            ("{{ 'a }}", "a text that ' begins is not closed"),
-            ("{{ a | shout }}", "the filter shout is not supported"),
-            ("{{ kv('a') }}", "the function kv is not supported"),
-            ("{% include 'a' %}", "the tag include is not supported"),
-            ("{{ a is purple }}", "the test purple is not supported"),
-            ("{{ (a }}", "} is not expected here"),
-            ("{{ a ? b }}", "} is not expected here"),
+            ("{{ a", "missing `}}` to close `{{`"),
+            ("{{ }}", "expected a value, found `}}`"),
+            ("{{ a b }}", "unexpected `b`"),
+            ("{{ 'a }}", "missing closing ' of a string"),
+            ("{{ a | shout }}", "unsupported filter `shout`"),
+            ("{{ kv('a') }}", "unsupported function `kv`"),
+            ("{% include 'a' %}", "unsupported tag `include`"),
+            ("{{ a is purple }}", "unsupported test `purple`"),
+            ("{{ (a }}", "expected `)`, found `}}`"),
+            ("{{ a ? b }}", "expected `:`, found `}}`"),
         ] {
             let error = translate(pebble).unwrap_err();
             assert!(error.contains(fault), "{pebble}: {error}");
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn no_nesting_overflows_the_stack() {
+    fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
         let error = translate(&format!("{{{{ {} }}}}", "(".repeat(100_000))).unwrap_err();
         assert!(error.contains("nested"), "{error}");
         let error = translate(&format!("{{{{ {} a }}}}", "not ".repeat(100_000))).unwrap_err();

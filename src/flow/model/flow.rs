@@ -18,7 +18,7 @@ use crate::flow::yaml::document::{Diagnostic, Document, Faults, Node, YamlValue}
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
 properties! {
-    /// A flow, declared with Kestra's grammar.
+    /// A flow in Kestra's syntax.
     pub(crate) struct Declaration as "a flow" {
         /// Id of the flow, unique within the namespace.
         "id" => id: Id,
@@ -46,29 +46,29 @@ properties! {
         "concurrency" => concurrency: Option<Concurrency> = None,
         /// Retry policy for tasks that do not declare their own.
         "retry" => retry: Option<Retry> = None,
-        /// Whether the flow refuses to run.
+        /// Whether the flow is disabled. A disabled flow does not run.
         "disabled" => disabled: bool = false,
     }
 }
 
 properties! {
     /// Default property values for the tasks of a type.
-    pub(crate) struct PluginDefault as "a default" {
-        /// A task type, or a prefix of several task types.
+    pub(crate) struct PluginDefault as "a plugin default" {
+        /// A task type, or the common prefix of several task types.
         "type" => task_type: String,
         /// The properties and their values.
         "values" => values: Entries<Node>,
-        /// Whether these values override those that a task sets itself.
+        /// Whether these values override the values that a task sets.
         "forced" => forced: bool = false,
     }
 }
 
 choices! {
-    /// What a run does if the concurrency limit is reached.
+    /// What a new run does if the concurrency limit is reached.
     pub(crate) enum LimitBehavior {
         /// The run waits.
         Queue = "QUEUE",
-        /// The run ends before its first task, with an error like `FAIL`.
+        /// The run ends before its first task, with the same error as `FAIL`.
         Cancel = "CANCEL",
         /// The run fails.
         Fail = "FAIL",
@@ -77,10 +77,10 @@ choices! {
 
 properties! {
     /// Limit on concurrent runs of a flow.
-    pub(crate) struct Concurrency as "a concurrency" {
+    pub(crate) struct Concurrency as "a concurrency limit" {
         /// Maximum number of concurrent runs.
         "limit" => limit: u32,
-        /// What a run does if the limit is reached.
+        /// What a new run does if the limit is reached.
         "behavior" => behavior: LimitBehavior = LimitBehavior::Queue,
     }
 }
@@ -104,7 +104,7 @@ impl Flow {
     /// The pipeline `pipelines/<id>.yaml` that is built into this program.
     pub(crate) fn builtin(id: &str) -> Result<Self> {
         Self::find_builtin(id)?
-            .ok_or_else(|| Error::new(Kind::Internal, format!("there is no built-in pipeline {id}")))
+            .ok_or_else(|| Error::new(Kind::Internal, format!("no built-in pipeline with the id {id:?}")))
     }
 
     fn find_builtin(id: &str) -> Result<Option<Self>> {
@@ -122,7 +122,8 @@ impl Flow {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::InvalidData => {
-                Error::new(Kind::Configuration, format!("{} is not UTF-8 text", path.display()))
+                let text = format!("cannot read {}: the file is not valid UTF-8", path.display());
+                Error::new(Kind::Configuration, text)
             }
             _ => Error::file("read", path, cause),
         })?;
@@ -131,7 +132,7 @@ impl Flow {
 
     /// Finds the flow that the flow in the file `from` calls by namespace and id: first among the files in the
     /// same folder, then among the built-in flows.
-    pub(crate) fn beside(from: &Path, namespace: &str, id: &str) -> Result<(Self, std::path::PathBuf)> {
+    pub(crate) fn find_subflow(from: &Path, namespace: &str, id: &str) -> Result<(Self, std::path::PathBuf)> {
         let folder = from.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let unreadable = |cause| Error::file("read", folder, cause);
@@ -144,16 +145,18 @@ impl Flow {
         }
         files.sort();
         // skip files that are not valid flows: a subflow must be valid
-        let called = |flow: &Self| flow.id.0 == id && flow.namespace == namespace;
-        let sound = files.into_iter().filter_map(|path| Some((Self::read(&path).ok()?, path)));
-        if let Some(found) = sound.into_iter().find(|(flow, _)| called(flow)) {
+        let is_subflow = |flow: &Self| flow.id.0 == id && flow.namespace == namespace;
+        let valid = files.into_iter().filter_map(|path| Some((Self::read(&path).ok()?, path)));
+        if let Some(found) = valid.into_iter().find(|(flow, _)| is_subflow(flow)) {
             return Ok(found);
         }
-        let builtin = Self::find_builtin(id)?.filter(called);
+        let builtin = Self::find_builtin(id)?.filter(is_subflow);
         builtin.map(|flow| (flow, from.to_owned())).ok_or_else(|| {
-            let text = format!("there is no sound flow {namespace}.{id} in {}", folder.display());
-            Error::new(Kind::Configuration, text)
-                .hint("a subflow is looked for beside the flow that calls it")
+            let text = format!("no valid flow {namespace}.{id} in {}", folder.display());
+            Error::new(Kind::Configuration, text).hint(
+                "put the file of the subflow in the folder of the flow that calls it, and check it with \
+                 'taxi validate'",
+            )
         })
     }
 
@@ -176,7 +179,7 @@ impl Flow {
         format!("{}.{}", self.namespace, self.id.0)
     }
 
-    /// The taxi types that `given` selects: for `all` every type that the flow declares, otherwise just `given`.
+    /// The taxi types that `given` selects: every type that the flow declares for `all`, else only `given`.
     pub(crate) fn taxi_types<'a>(&'a self, given: &'a str) -> Vec<&'a str> {
         let declared = self.inputs.iter().find(|input| input.id.0 == "taxi");
         match declared.and_then(|input| input.values.as_ref()) {
@@ -197,7 +200,8 @@ impl Flow {
         self.triggers.iter().find(|trigger| trigger.id.0 == id).ok_or_else(|| {
             let known: Vec<&str> = self.triggers.iter().map(|trigger| trigger.id.0.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Error::new(Kind::Usage, format!("the flow {} has no trigger {id:?}; it has {known}", self.name()))
+            let text = format!("no trigger with the id {id:?} in the flow {}", self.name());
+            Error::new(Kind::Usage, format!("{text}; known triggers: {known}"))
         })
     }
 
@@ -217,7 +221,7 @@ fn defaults(root: &Node) -> Vec<Defaults> {
     let YamlValue::Map(entries) = &root.value else { return Vec::new() };
     let declared = entries.iter().find(|(key, _)| key.value.text() == Some("pluginDefaults"));
     let Some((_, Node { value: YamlValue::List(declared), .. })) = declared else { return Vec::new() };
-    let read = |node: &Node| {
+    let parse = |node: &Node| {
         let YamlValue::Map(entries) = &node.value else { return None };
         let find =
             |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
@@ -225,7 +229,7 @@ fn defaults(root: &Node) -> Vec<Defaults> {
         let forced = find("forced").is_some_and(|node| matches!(node.value, YamlValue::Bool(true)));
         Some(Defaults { prefix: find("type")?.value.text()?.to_owned(), entries: values.clone(), forced })
     };
-    declared.iter().filter_map(read).collect()
+    declared.iter().filter_map(parse).collect()
 }
 
 /// Checks what can be checked only on the whole flow.
@@ -245,13 +249,13 @@ fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
     for (default, node) in flow.plugin_defaults.iter().zip(items("pluginDefaults")) {
         let known = TaskType::properties_below(&default.task_type);
         if known.is_empty() {
-            let text = format!("no task type that is supported begins with {}", default.task_type);
+            let text = format!("unsupported task type or prefix {:?}", default.task_type);
             decoder.refuse::<()>(node.position, text);
             continue;
         }
         for (name, value) in &default.values.0 {
             if !known.contains(&name.as_str()) {
-                let text = format!("{} with the property {name} is not supported", default.task_type);
+                let text = format!("unknown property `{name}` for {}", default.task_type);
                 decoder.refuse::<()>(value.position, text);
             }
         }
@@ -259,56 +263,59 @@ fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
     if let Some(variables) = &flow.variables {
         check_templates(variables, decoder);
         if !matches!(variables.value, YamlValue::Map(_) | YamlValue::Null) {
-            let text = format!("variables are a mapping, this is {}", variables.value.kind());
+            let text = format!("expected a mapping for `variables`, found {}", variables.value.kind());
             decoder.refuse::<()>(variables.position, text);
         }
     }
     if let Some(Concurrency { limit: 0, .. }) = flow.concurrency {
-        let at = find("concurrency").unwrap_or(root).position;
-        decoder.refuse::<()>(at, "a concurrency limit is at least 1");
+        let position = find("concurrency").unwrap_or(root).position;
+        decoder.refuse::<()>(position, "invalid concurrency limit 0: expected at least 1");
     }
     for trigger in &flow.triggers {
         for (name, given) in &trigger.inputs.0 {
-            let why = match flow.inputs.iter().find(|input| input.id.0 == *name) {
-                Some(input) => input.refuse(&given.text).map(|why| format!("the input {name}: {why}")),
-                None => Some(format!("there is no input {name}")),
+            let fault = match flow.inputs.iter().find(|input| input.id.0 == *name) {
+                Some(input) => input.refuse(&given.text).map(|expected| {
+                    format!("invalid value {:?} for the input {name:?}: {expected}", given.text)
+                }),
+                None => Some(format!("no input with the id {name:?}")),
             };
-            if let Some(why) = why {
-                decoder.refuse::<()>(given.position, why);
+            if let Some(fault) = fault {
+                decoder.refuse::<()>(given.position, fault);
             }
         }
     }
-    refuse_repeated(flow.inputs.iter().map(|input| &input.id).zip(items("inputs")), decoder);
-    refuse_repeated(flow.triggers.iter().map(|trigger| &trigger.id).zip(items("triggers")), decoder);
-    let retries = |retry: &Retry| retry.delay_factor > 0.0;
-    if flow.retry.as_ref().is_some_and(|retry| !retries(retry)) {
-        decoder.refuse::<()>(find("retry").unwrap_or(root).position, "a delayFactor is more than 0");
+    refuse_duplicates(flow.inputs.iter().map(|input| &input.id).zip(items("inputs")), decoder);
+    refuse_duplicates(flow.triggers.iter().map(|trigger| &trigger.id).zip(items("triggers")), decoder);
+    let has_valid_factor = |retry: &Retry| retry.delay_factor > 0.0;
+    if flow.retry.as_ref().is_some_and(|retry| !has_valid_factor(retry)) {
+        decoder.refuse::<()>(find("retry").unwrap_or(root).position, "`delayFactor` must be greater than 0");
     }
     let mut seen = HashSet::new();
     let tasks = flow.tasks.iter().chain(&flow.errors).chain(&flow.finally);
     tasks.for_each(|task| {
         task.walk(&mut |task| {
             if !seen.insert(task.id()) {
-                decoder.refuse::<()>(task.position, format!("the id {} is taken already", task.id()));
+                decoder.refuse::<()>(task.position, format!("duplicate id {:?}", task.id()));
             }
-            if task.common.retry.as_ref().is_some_and(|retry| !retries(retry)) {
-                decoder.refuse::<()>(task.position, "a delayFactor is more than 0");
+            if task.common.retry.as_ref().is_some_and(|retry| !has_valid_factor(retry)) {
+                decoder.refuse::<()>(task.position, "`delayFactor` must be greater than 0");
             }
             if let Some(connection) = task.kind.connection()
-                && let (None, Some(alone)) =
+                && let (None, Some(credential)) =
                     (&connection.url, connection.username.as_ref().or(connection.password.as_ref()))
             {
-                decoder.refuse::<()>(alone.position, "a username or a password is nothing without a url");
+                let text = "`username` and `password` require the property `url`";
+                decoder.refuse::<()>(credential.position, text);
             }
         });
     });
 }
 
-fn refuse_repeated<'a>(ids: impl Iterator<Item = (&'a Id, &'a Node)>, decoder: &mut Decoder) {
+fn refuse_duplicates<'a>(ids: impl Iterator<Item = (&'a Id, &'a Node)>, decoder: &mut Decoder) {
     let mut seen = HashSet::new();
     for (id, node) in ids {
         if !seen.insert(id) {
-            decoder.refuse::<()>(node.position, format!("the id {} is taken already", id.0));
+            decoder.refuse::<()>(node.position, format!("duplicate id {:?}", id.0));
         }
     }
 }
@@ -328,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_pipelines_are_sound() {
+    fn built_in_pipelines_are_valid() {
         for file in PIPELINES.files() {
             let id = file.path().file_stem().and_then(|stem| stem.to_str()).unwrap();
             assert_eq!(Flow::builtin(id).unwrap().id.0, id);
@@ -336,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_reported_at_its_place() {
+    fn every_fault_is_reported_with_its_position() {
         let text = "\
 id: broken
 inputs:
@@ -358,26 +365,27 @@ tasks:
 ";
         let error = Flow::parse("broken.yaml", text).unwrap_err().to_string();
         for fault in [
-            "broken.yaml:1:1: a flow needs the property namespace",
-            "broken.yaml:4:11: YEAR is none of what is supported here: STRING, INT,",
-            "broken.yaml:11:1: a flow with the property lables is not supported; is labels meant?",
-            "broken.yaml:14:11: the task type io.kestra.plugin.core.log.Logs is not supported",
-            "broken.yaml:17:10: this must be text, it is a list",
-            "broken.yaml:15:5: a task of type taxi.postgresql.CreateTables needs the property table",
+            "broken.yaml:1:1: missing property `namespace` in a flow",
+            "broken.yaml:4:11: unsupported value \"YEAR\"; supported values: STRING, INT,",
+            "broken.yaml:11:1: unknown property `lables` in a flow; did you mean `labels`?",
+            "broken.yaml:14:11: unsupported task type \"io.kestra.plugin.core.log.Logs\"",
+            "broken.yaml:17:10: expected text, found a list",
+            "broken.yaml:15:5: missing property `table` in a task of type taxi.postgresql.CreateTables",
         ] {
             assert!(error.contains(fault), "missing: {fault}\n{error}");
         }
-        let mended = text
+        let corrected = text
             .replace("YEAR", "INT")
             .replace("lables", "labels")
             .replace("[x]", "x")
             .replace("    sql", "    table: t\n    sql");
-        let mended =
-            mended.replace("log.Logs", "log.Log\n    message: m").replace("inputs:", "namespace: n\ninputs:");
-        let error = Flow::parse("broken.yaml", &mended).unwrap_err().to_string();
+        let corrected = corrected
+            .replace("log.Logs", "log.Log\n    message: m")
+            .replace("inputs:", "namespace: n\ninputs:");
+        let error = Flow::parse("broken.yaml", &corrected).unwrap_err().to_string();
         for fault in [
-            "broken.yaml:9:15: the default \"13\" is not one of 01",
-            "broken.yaml:10:5: the id month is taken already",
+            "broken.yaml:9:15: invalid default value \"13\": expected one of 01",
+            "broken.yaml:10:5: duplicate id \"month\"",
         ] {
             assert!(error.contains(fault), "missing: {fault}\n{error}");
         }

@@ -73,7 +73,7 @@ impl Decode for Given {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let text = decoder.text(node)?;
         if text.contains("{{") {
-            return decoder.refuse(node.position, "an expression is not supported here");
+            return decoder.refuse(node.position, "this property does not support expressions");
         }
         Some(Self { text, position: node.position })
     }
@@ -84,15 +84,15 @@ impl Decode for Given {
 }
 
 impl Input {
-    /// Explains why `value` is not valid for this input; `None` if it is valid.
+    /// What the input expects instead of `value`, for messages. `None` if the value is valid.
     pub(crate) fn refuse(&self, value: &str) -> Option<String> {
-        let number = |what: &str, number: Option<f64>| match number.filter(|number| number.is_finite()) {
-            None => Some(format!("{value:?} is not {what}")),
-            Some(number) if self.min.is_some_and(|least| number < least) => {
-                Some(format!("{value} is less than {}", self.min.unwrap_or_default()))
+        let number = |kind: &str, number: Option<f64>| match number.filter(|number| number.is_finite()) {
+            None => Some(format!("expected {kind}")),
+            Some(number) if self.min.is_some_and(|min| number < min) => {
+                Some(format!("expected at least {}", self.min.unwrap_or_default()))
             }
-            Some(number) if self.max.is_some_and(|most| number > most) => {
-                Some(format!("{value} is more than {}", self.max.unwrap_or_default()))
+            Some(number) if self.max.is_some_and(|max| number > max) => {
+                Some(format!("expected at most {}", self.max.unwrap_or_default()))
             }
             Some(_) => None,
         };
@@ -102,71 +102,74 @@ impl Input {
             InputType::Float => number("a number", value.parse().ok()),
             InputType::Boolean | InputType::Bool => {
                 let known = matches!(value, "true" | "false");
-                (!known).then(|| format!("{value:?} is neither true nor false"))
+                (!known).then(|| "expected true or false".to_owned())
             }
             InputType::Select if self.allow_custom_value == Some(true) => None,
             InputType::Select => {
                 let values = self.values.as_deref().unwrap_or_default();
-                let known = values.iter().any(|one| one == value);
-                (!known).then(|| format!("{value:?} is not one of {}", values.join(", ")))
+                let known = values.iter().any(|allowed| allowed == value);
+                (!known).then(|| format!("expected one of {}", values.join(", ")))
             }
             InputType::Date => match value.parse::<Date>() {
-                Ok(_) if value.len() == "2020-03-01".len() => self.outside(value),
-                _ => Some(format!("{value:?} is not a day like 2020-03-01")),
+                Ok(_) if value.len() == "2020-03-01".len() => self.violated_bound(value),
+                _ => Some("expected a date like 2020-03-01".to_owned()),
             },
             InputType::DateTime => match dates::read(value) {
-                Ok(_) if value.contains('T') => self.outside(value),
-                _ => Some(format!("{value:?} is not a moment like 2020-03-01T09:00:00Z")),
+                Ok(_) if value.contains('T') => self.violated_bound(value),
+                _ => Some("expected a date and time like 2020-03-01T09:00:00Z".to_owned()),
             },
         }
     }
 
-    /// Explains which bound a date violates; `None` if it violates none.
-    fn outside(&self, value: &str) -> Option<String> {
-        let read = |text: &str| dates::read(text).ok().map(|date| date.timestamp());
-        let value_at = read(value)?;
+    /// The bound that a date violates, for messages. `None` if the date is within the bounds.
+    fn violated_bound(&self, value: &str) -> Option<String> {
+        let parse = |text: &str| dates::read(text).ok().map(|date| date.timestamp());
+        let timestamp = parse(value)?;
         let bound =
-            |given: Option<&Given>| given.and_then(|given| Some((given.text.clone(), read(&given.text)?)));
-        if let Some((bound, _)) = bound(self.after.as_ref()).filter(|(_, at)| value_at < *at) {
-            return Some(format!("{value} lies before {bound}"));
+            |given: Option<&Given>| given.and_then(|given| Some((given.text.clone(), parse(&given.text)?)));
+        if let Some((bound, _)) = bound(self.after.as_ref()).filter(|(_, after)| timestamp < *after) {
+            return Some(format!("expected {bound} or later"));
         }
-        let (bound, _) = bound(self.before.as_ref()).filter(|(_, at)| value_at > *at)?;
-        Some(format!("{value} lies behind {bound}"))
+        let (bound, _) = bound(self.before.as_ref()).filter(|(_, before)| timestamp > *before)?;
+        Some(format!("expected {bound} or earlier"))
     }
 
     /// Records the properties of the declaration that contradict each other.
     pub(crate) fn check(&self, node: &Node, decoder: &mut Decoder) {
-        let at = |name: &str| {
+        let position_of = |name: &str| {
             let YamlValue::Map(entries) = &node.value else { return node.position };
-            let found = entries.iter().find(|(key, _)| key.value.text() == Some(name));
-            found.map_or(node.position, |(_, value)| value.position)
+            let entry = entries.iter().find(|(key, _)| key.value.text() == Some(name));
+            entry.map_or(node.position, |(_, value)| value.position)
         };
-        let is = |types: &[InputType]| types.contains(&self.input_type);
-        let mut only = |name: &str, given: bool, types: &[InputType], names: &str| {
-            if given && !is(types) {
-                decoder.refuse::<()>(at(name), format!("only an input of type {names} has {name}"));
+        let has_type = |types: &[InputType]| types.contains(&self.input_type);
+        let mut require_type = |name: &str, given: bool, types: &[InputType], names: &str| {
+            if given && !has_type(types) {
+                let text = format!("the property `{name}` requires an input of type {names}");
+                decoder.refuse::<()>(position_of(name), text);
             }
         };
-        only("values", self.values.is_some(), &[InputType::Select], "SELECT");
-        only("allowCustomValue", self.allow_custom_value.is_some(), &[InputType::Select], "SELECT");
-        let numbers = [InputType::Int, InputType::Float];
-        only("min", self.min.is_some(), &numbers, "INT or FLOAT");
-        only("max", self.max.is_some(), &numbers, "INT or FLOAT");
-        let moments = [InputType::Date, InputType::DateTime];
-        only("after", self.after.is_some(), &moments, "DATE or DATETIME");
-        only("before", self.before.is_some(), &moments, "DATE or DATETIME");
-        if is(&[InputType::Select]) && self.values.is_none() {
-            decoder.refuse::<()>(at("type"), "an input of type SELECT needs values");
+        require_type("values", self.values.is_some(), &[InputType::Select], "SELECT");
+        require_type("allowCustomValue", self.allow_custom_value.is_some(), &[InputType::Select], "SELECT");
+        let number_types = [InputType::Int, InputType::Float];
+        require_type("min", self.min.is_some(), &number_types, "INT or FLOAT");
+        require_type("max", self.max.is_some(), &number_types, "INT or FLOAT");
+        let date_types = [InputType::Date, InputType::DateTime];
+        require_type("after", self.after.is_some(), &date_types, "DATE or DATETIME");
+        require_type("before", self.before.is_some(), &date_types, "DATE or DATETIME");
+        if has_type(&[InputType::Select]) && self.values.is_none() {
+            let text = "missing property `values` in an input of type SELECT";
+            decoder.refuse::<()>(position_of("type"), text);
         }
         for given in [&self.after, &self.before].into_iter().flatten() {
-            if let Err(why) = dates::read(&given.text) {
-                decoder.refuse::<()>(given.position, why);
+            if let Err(fault) = dates::read(&given.text) {
+                decoder.refuse::<()>(given.position, fault);
             }
         }
         if let Some(default) = &self.default
-            && let Some(why) = self.refuse(&default.text)
+            && let Some(expected) = self.refuse(&default.text)
         {
-            decoder.refuse::<()>(default.position, format!("the default {why}"));
+            let text = format!("invalid default value {:?}: {expected}", default.text);
+            decoder.refuse::<()>(default.position, text);
         }
     }
 
@@ -193,17 +196,19 @@ impl Inputs {
         if let Some((name, _)) = unknown {
             let names: Vec<&str> = declared.iter().map(|input| input.id.0.as_str()).collect();
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return Err(usage(format!("there is no input {name:?}; the pipeline has {known}")));
+            return Err(usage(format!("no input with the id {name:?}; known inputs: {known}")));
         }
         let resolve = |input: &Input| {
             let id = &input.id.0;
             let value = given.iter().rfind(|(name, _)| name == id).map(|(_, value)| value);
             let value = value.or(input.default.as_ref().map(|default| &default.text));
             match value {
-                None if input.required => Err(usage(format!("the input {id} is required"))),
+                None if input.required => Err(usage(format!("missing value for the required input {id:?}"))),
                 None => Ok((id.clone(), None, Data::from(()))),
                 Some(value) => match input.refuse(value) {
-                    Some(why) => Err(usage(format!("the input {id}: {why}"))),
+                    Some(expected) => {
+                        Err(usage(format!("invalid value {value:?} for the input {id:?}: {expected}")))
+                    }
                     None => Ok((id.clone(), Some(value.clone()), input.data(value))),
                 },
             }
@@ -233,7 +238,7 @@ mod tests {
     use crate::flow::model::flow::Flow;
 
     #[test]
-    fn values_are_held_against_their_declaration() {
+    fn values_are_checked_against_their_declaration() {
         let refusal = |declaration: &str, value: &str| {
             let text = format!(
                 "id: a\nnamespace: b\ninputs: [{{id: x, {declaration}}}]\ntasks: [{{id: t, type: \
@@ -242,28 +247,25 @@ mod tests {
             let flow = Flow::parse("a.yaml", &text).unwrap();
             Inputs::resolve(&flow.inputs, &[("x".to_owned(), value.to_owned())]).err().map(|e| e.to_string())
         };
-        for (declaration, good, bad, why) in [
-            ("type: INT, min: 1, max: 12", "12", "13", "13 is more than 12"),
-            ("type: INT", "-3", "1.5", "\"1.5\" is not a whole number"),
-            ("type: FLOAT, min: 0", "1.5", "-0.1", "-0.1 is less than 0"),
-            ("type: FLOAT", "1e3", "NaN", "\"NaN\" is not a number"),
-            ("type: BOOLEAN", "true", "yes", "\"yes\" is neither true nor false"),
+        for (declaration, valid, invalid, expected) in [
+            ("type: INT, min: 1, max: 12", "12", "13", "expected at most 12"),
+            ("type: INT", "-3", "1.5", "expected a whole number"),
+            ("type: FLOAT, min: 0", "1.5", "-0.1", "expected at least 0"),
+            ("type: FLOAT", "1e3", "NaN", "expected a number"),
+            ("type: BOOLEAN", "true", "yes", "expected true or false"),
+            ("type: DATE, after: 2020-01-01", "2020-01-01", "2019-12-31", "expected 2020-01-01 or later"),
+            ("type: DATE", "2020-02-29", "2021-02-29", "expected a date like 2020-03-01"),
             (
-                "type: DATE, after: 2020-01-01",
+                "type: DATETIME",
+                "2020-01-01T00:00:00Z",
                 "2020-01-01",
-                "2019-12-31",
-                "2019-12-31 lies before 2020-01-01",
+                "expected a date and time like 2020-03-01T09:00:00Z",
             ),
-            ("type: DATE", "2020-02-29", "2021-02-29", "\"2021-02-29\" is not a day like 2020-03-01"),
-            ("type: DATETIME", "2020-01-01T00:00:00Z", "2020-01-01", "is not a moment"),
-            ("type: SELECT, values: [a, b]", "b", "c", "\"c\" is not one of a, b"),
+            ("type: SELECT, values: [a, b]", "b", "c", "expected one of a, b"),
         ] {
-            assert_eq!(refusal(declaration, good), None, "{declaration}");
-            let refused = refusal(declaration, bad).unwrap_or_default();
-            assert!(
-                refused.starts_with("the input x: ") && refused.contains(why),
-                "{declaration}: {refused}"
-            );
+            assert_eq!(refusal(declaration, valid), None, "{declaration}");
+            let error = refusal(declaration, invalid).unwrap_or_default();
+            assert_eq!(error, format!("invalid value {invalid:?} for the input \"x\": {expected}"));
         }
     }
 }

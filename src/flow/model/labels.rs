@@ -1,4 +1,4 @@
-//! Labels, by which runs can be found.
+//! Labels of runs: names and values that runs can be searched by.
 
 use crate::flow::expression::Template;
 use crate::flow::yaml::decode::{Decode, Decoder, Entries, properties};
@@ -9,7 +9,7 @@ properties! {
     pub(crate) struct Label as "a label" {
         /// Name of the label.
         "key" => key: String,
-        /// YamlValue of the label.
+        /// Value of the label.
         "value" => value: Template,
     }
 }

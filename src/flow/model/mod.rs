@@ -1,4 +1,4 @@
-//! What a flow's file declares, checked and typed: the flow, its inputs, tasks and triggers.
+//! The contents of a flow's file, checked and typed: the flow, its inputs, tasks and triggers.
 
 pub(crate) mod flow;
 pub(crate) mod inputs;

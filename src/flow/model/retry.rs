@@ -24,7 +24,7 @@ choices! {
 
 properties! {
     /// Retry policy for failed tasks.
-    pub(crate) struct Retry as "a retry" {
+    pub(crate) struct Retry as "a retry policy" {
         /// How the delay between attempts changes.
         "type" => growth: Growth = Growth::Constant,
         /// Delay before the second attempt.
@@ -35,7 +35,7 @@ properties! {
         "delayFactor" => delay_factor: f64 = 2.0,
         /// Maximum number of attempts, including the first.
         "maxAttempts" => max_attempts: Option<u32> = None,
-        /// Maximum total time: no attempt starts later than this.
+        /// Maximum total time. No attempt starts after it.
         "maxDuration" => max_duration: Option<Duration> = None,
         /// Whether the task ends with a warning if it needed more than one attempt.
         "warningOnRetry" => warning_on_retry: bool = false,
@@ -45,23 +45,23 @@ properties! {
 }
 
 impl Retry {
-    /// The delay after `attempts` failed attempts, the first of which started at `began`. `None` if there is no
-    /// further attempt.
-    pub(crate) fn wait(&self, attempts: u32, began: Instant) -> Option<Duration> {
-        if self.max_attempts.is_some_and(|most| attempts >= most) {
+    /// The delay after `attempts` failed attempts. The first attempt started at `started`. `None` if the task is
+    /// not retried again.
+    pub(crate) fn wait(&self, attempts: u32, started: Instant) -> Option<Duration> {
+        if self.max_attempts.is_some_and(|max| attempts >= max) {
             return None;
         }
         let seconds = match self.growth {
             Growth::Constant => self.interval.as_secs_f64(),
             Growth::Exponential => {
-                let doublings = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
-                self.interval.as_secs_f64() * self.delay_factor.powi(doublings)
+                let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+                self.interval.as_secs_f64() * self.delay_factor.powi(exponent)
             }
         };
         let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         let wait = wait.min(self.max_interval.unwrap_or(Duration::MAX));
-        let over = self.max_duration.is_some_and(|most| began.elapsed().saturating_add(wait) > most);
-        (!over).then_some(wait)
+        let is_too_late = self.max_duration.is_some_and(|max| started.elapsed().saturating_add(wait) > max);
+        (!is_too_late).then_some(wait)
     }
 }
 
@@ -71,19 +71,19 @@ mod tests {
     use crate::flow::yaml::decode::{Decode as _, Decoder};
     use crate::flow::yaml::document::Document;
 
-    fn waits(text: &str) -> Vec<Option<u64>> {
+    fn delays(text: &str) -> Vec<Option<u64>> {
         let document = Document::parse("a.yaml", text).unwrap();
         let retry = Retry::decode(&document.root, &mut Decoder::default()).unwrap();
         (1..=4).map(|attempts| retry.wait(attempts, Instant::now()).map(|wait| wait.as_secs())).collect()
     }
 
     #[test]
-    fn waits_follow_the_declaration() {
-        assert_eq!(waits("{interval: PT5S, maxAttempts: 3}"), [Some(5), Some(5), None, None]);
+    fn delays_follow_the_retry_policy() {
+        assert_eq!(delays("{interval: PT5S, maxAttempts: 3}"), [Some(5), Some(5), None, None]);
         let growing = "{type: exponential, interval: PT5S, delayFactor: 3, maxInterval: PT1M}";
-        assert_eq!(waits(growing), [Some(5), Some(15), Some(45), Some(60)]);
+        assert_eq!(delays(growing), [Some(5), Some(15), Some(45), Some(60)]);
         assert_eq!(
-            waits("{type: exponential, interval: PT5S, maxDuration: PT12S}"),
+            delays("{type: exponential, interval: PT5S, maxDuration: PT12S}"),
             [Some(5), Some(10), None, None]
         );
     }

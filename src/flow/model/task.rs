@@ -14,7 +14,7 @@ use crate::flow::yaml::document::{Node, Position, YamlValue};
 properties! {
     /// The properties of every task.
     pub(crate) struct Common as "a task" {
-        /// Id of the task. Expressions find its outputs under this name.
+        /// Id of the task. Expressions read its outputs by this id.
         "id" => id: Id,
         /// Type of the task.
         "type" => task_type: String,
@@ -22,9 +22,9 @@ properties! {
         "description" => description: Option<String> = None,
         /// Whether the task is skipped.
         "disabled" => disabled: bool = false,
-        /// Condition of the task: it is skipped unless this expression is true.
+        /// Condition of the task. The task is skipped unless this expression is true.
         "runIf" => run_if: Option<Template> = None,
-        /// Whether the flow continues, with a warning, after this task has failed.
+        /// Whether the flow continues with a warning if this task fails.
         "allowFailure" => allow_failure: bool = false,
         /// Retry policy of the task.
         "retry" => retry: Option<Retry> = None,
@@ -40,7 +40,7 @@ pub(crate) struct Task {
     pub(crate) common: Common,
     /// The type of the task, with the properties of that type.
     pub(crate) kind: TaskType,
-    /// Where the task begins in the flow.
+    /// Where the task starts in the flow's file.
     pub(crate) position: Position,
 }
 
@@ -68,7 +68,7 @@ macro_rules! task_types {
     ($( $variant:ident ( $properties:ty ) = $name:literal, )+) => {
         /// The type of a task and its properties. Templates are rendered when the task runs.
         #[derive(Clone, Debug)]
-        #[allow(dead_code, reason = "a task without properties is never looked into")]
+        #[allow(dead_code, reason = "some task types have no properties to read")]
         pub(crate) enum TaskType {
             $( #[doc = concat!("`", $name, "`")] $variant(Box<$properties>), )+
         }
@@ -84,7 +84,7 @@ macro_rules! task_types {
 
             fn take(name: &str, fields: &mut Fields<'_>, decoder: &mut Decoder) -> Option<Self> {
                 match name {
-                    $( $name => <$properties>::take(fields, decoder).map(|found| Self::$variant(Box::new(found))), )+
+                    $( $name => <$properties>::take(fields, decoder).map(|task| Self::$variant(Box::new(task))), )+
                     _ => None,
                 }
             }
@@ -121,7 +121,7 @@ task_types! {
 }
 
 impl TaskType {
-    /// This task as one that only runs other tasks, if it is one.
+    /// The task as a flowable task, which only runs other tasks. `None` for other task types.
     pub(crate) fn flowable(&self) -> Option<&dyn flowable::Flowable> {
         match self {
             Self::If(task) => Some(&**task),
@@ -133,7 +133,7 @@ impl TaskType {
         }
     }
 
-    /// The connection that the task names, if it is a PostgreSQL task.
+    /// The connection that the task declares, if it is a PostgreSQL task.
     pub(crate) fn connection(&self) -> Option<&Connection> {
         match self {
             Self::Query(task) => Some(&task.connection),
@@ -144,7 +144,7 @@ impl TaskType {
         }
     }
 
-    /// The properties of the types at or below `prefix`. Empty if there is no such type.
+    /// The properties of the types at or below `prefix`. Empty if no type matches.
     pub(crate) fn properties_below(prefix: &str) -> Vec<&'static str> {
         let types = Self::schemas().into_iter().filter(|(name, ..)| begins_with(name, prefix));
         let own: Vec<&str> = types.flat_map(|(_, _, own)| own).map(|property| property.name).collect();
@@ -174,7 +174,7 @@ impl Decode for Task {
         });
         let (position, name) = named?;
         if !TaskType::NAMES.contains(&name.as_str()) {
-            let text = format!("the task type {name} is not supported; 'taxi schema' lists those that are");
+            let text = format!("unsupported task type {name:?}; 'taxi schema' lists the supported types");
             return decoder.refuse(position, text);
         }
         fields.rename(&format!("a task of type {name}"));
@@ -218,11 +218,11 @@ fn with_defaults(node: &Node, decoder: &Decoder) -> Node {
 /// Adds missing entries, recursively in nested mappings. With `forced`, also replaces existing values.
 fn merge(entries: &mut Vec<(Node, Node)>, defaults: &[(Node, Node)], forced: bool) {
     for (key, value) in defaults {
-        let known = entries.iter().position(|(known, _)| known.value.text() == key.value.text());
-        match known.map(|index| &mut entries[index].1) {
+        let existing = entries.iter().position(|(existing, _)| existing.value.text() == key.value.text());
+        match existing.map(|index| &mut entries[index].1) {
             None => entries.push((key.clone(), value.clone())),
             Some(own) => match (&mut own.value, &value.value) {
-                (YamlValue::Map(own), YamlValue::Map(below)) => merge(own, below, forced),
+                (YamlValue::Map(own), YamlValue::Map(nested)) => merge(own, nested, forced),
                 _ if forced => *own = value.clone(),
                 _ => {}
             },

@@ -26,11 +26,11 @@ pub(crate) fn tree(flow: &Flow) -> String {
         let zone = trigger.zone.as_ref().map(|zone| format!(" {}", zone.name)).unwrap_or_default();
         let _ = write!(out, "\n  trigger {} at {}{zone}", trigger.id.0, trigger.cron.text);
     }
-    branches_of(&branches(flow), "", &mut out);
+    write_branches(&branches(flow), "", &mut out);
     out
 }
 
-fn branches_of(branches: &[(String, &[Task])], indent: &str, out: &mut String) {
+fn write_branches(branches: &[(String, &[Task])], indent: &str, out: &mut String) {
     // a plain list of tasks needs no heading
     let is_plain = |name: &str| name == "tasks";
     let lines: usize =
@@ -40,24 +40,24 @@ fn branches_of(branches: &[(String, &[Task])], indent: &str, out: &mut String) {
         if is_plain(name) {
             for task in *tasks {
                 line += 1;
-                node(task, indent, line == lines, out);
+                write_task(task, indent, line == lines, out);
             }
         } else {
             line += 1;
             let is_last = line == lines;
             let _ = write!(out, "\n{indent}{} {name}", corner(is_last));
-            let below = format!("{indent}{}", stem(is_last));
+            let nested = format!("{indent}{}", stem(is_last));
             for (index, task) in tasks.iter().enumerate() {
-                node(task, &below, index + 1 == tasks.len(), out);
+                write_task(task, &nested, index + 1 == tasks.len(), out);
             }
         }
     }
 }
 
-fn node(task: &Task, indent: &str, is_last: bool, out: &mut String) {
+fn write_task(task: &Task, indent: &str, is_last: bool, out: &mut String) {
     let disabled = if task.common.disabled { ", disabled" } else { "" };
     let _ = write!(out, "\n{indent}{} {} ({}{disabled})", corner(is_last), task.id(), kind(task));
-    branches_of(&task.branches(), &format!("{indent}{}", stem(is_last)), out);
+    write_branches(&task.branches(), &format!("{indent}{}", stem(is_last)), out);
 }
 
 const fn corner(is_last: bool) -> &'static str {
@@ -98,10 +98,10 @@ fn chain(tasks: &[Task], from: Option<(&str, &str)>, out: &mut String) -> Option
             (None, Some((from, label))) => _ = write!(out, "\n  {from} -->|\"{}\"| {name}", escape(label)),
             (None, None) => {}
         }
-        for (label, below) in task.branches() {
+        for (label, nested) in task.branches() {
             // parallel tasks are not connected to each other
-            let at_once = matches!(task.kind, TaskType::Parallel(_)) && label == "tasks";
-            for tasks in below.chunks(if at_once { 1 } else { below.len() }) {
+            let is_parallel = matches!(task.kind, TaskType::Parallel(_)) && label == "tasks";
+            for tasks in nested.chunks(if is_parallel { 1 } else { nested.len() }) {
                 chain(tasks, Some((&name, &label)), out);
             }
         }

@@ -27,11 +27,11 @@ properties! {
         "description" => description: Option<String> = None,
         /// Cron expression: minute, hour, day of the month, month and day of the week.
         "cron" => cron: Schedule,
-        /// Time zone of the cron expression, like Europe/Paris. The default is the machine's time zone.
+        /// Time zone of the cron expression, like Europe/Paris. The default is the time zone of the machine.
         "timezone" => zone: Option<Zone> = None,
         /// Input values of the runs.
         "inputs" => inputs: Entries<Given> = Entries::default(),
-        /// Whether the trigger is disabled and starts no runs.
+        /// Whether the trigger is disabled. A disabled trigger starts no runs.
         "disabled" => disabled: bool = false,
     }
 }
@@ -42,18 +42,18 @@ impl Trigger {
         self.zone.as_ref().map_or_else(TimeZone::system, |zone| zone.zone.clone())
     }
 
-    /// The trigger's times from `start` on, including `start`.
+    /// The times of the trigger from `start` on. `start` is included.
     pub(crate) fn dates_from(&self, start: &Zoned) -> impl Iterator<Item = Zoned> {
         let mut next = Some((start.with_time_zone(self.zone()), true));
         std::iter::from_fn(move || {
             let (from, inclusive) = next.take()?;
-            let found = self.cron.cron.find_next_occurrence(&from, inclusive).ok()?;
-            next = Some((found.clone(), false));
-            Some(found)
+            let date = self.cron.cron.find_next_occurrence(&from, inclusive).ok()?;
+            next = Some((date.clone(), false));
+            Some(date)
         })
     }
 
-    /// The trigger's latest time up to `end`, including `end`.
+    /// The last time of the trigger up to `end`. `end` is included.
     pub(crate) fn date_before(&self, end: &Zoned) -> Option<Zoned> {
         self.cron.cron.find_previous_occurrence(&end.with_time_zone(self.zone()), true).ok()
     }
@@ -72,14 +72,13 @@ impl Decode for Schedule {
         let text = decoder.text(node)?;
         let fields = text.split_whitespace().count();
         if fields != 5 && !text.starts_with('@') {
-            let why = "minute, hour, day of the month, month and day of the week are";
-            return decoder.refuse(node.position, format!("{text:?} has {fields} fields; {why} five"));
+            let expected = "expected 5 fields (minute, hour, day of the month, month, day of the week)";
+            let text = format!("invalid cron expression {text:?}: {expected}, found {fields}");
+            return decoder.refuse(node.position, text);
         }
         match text.parse() {
             Ok(cron) => Some(Self { text, cron }),
-            Err(cause) => {
-                decoder.refuse(node.position, format!("{text:?} is not a cron expression: {cause}"))
-            }
+            Err(cause) => decoder.refuse(node.position, format!("invalid cron expression {text:?}: {cause}")),
         }
     }
 
@@ -101,7 +100,7 @@ impl Decode for Zone {
         let name = decoder.text(node)?;
         match TimeZone::get(&name) {
             Ok(zone) => Some(Self { name, zone }),
-            Err(_) => decoder.refuse(node.position, format!("there is no time zone {name:?}")),
+            Err(_) => decoder.refuse(node.position, format!("unknown time zone {name:?}")),
         }
     }
 

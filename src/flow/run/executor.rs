@@ -50,9 +50,9 @@ impl Execution {
         })
     }
 
-    /// Runs `body`, the `errors` tasks if it fails, and the `finally` tasks in either case. After a signal it runs
-    /// neither.
-    pub(crate) async fn with_ends(
+    /// Runs `body`, then the `errors` tasks if it failed, then the `finally` tasks in both cases. After a
+    /// signal it runs neither.
+    pub(crate) async fn with_handlers(
         &self,
         body: impl Future<Output = Result<()>>,
         errors: &[Task],
@@ -60,23 +60,21 @@ impl Execution {
         frame: Frame<'_>,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        let ended = body.await;
-        // a signal is not an error to handle, and it leaves no time
+        let result = body.await;
+        // a signal is not an error of a task, and the process has to exit soon
         if let Some(signal) = interrupt.raised() {
             return Err(signal);
         }
-        if ended.is_err()
+        if result.is_err()
             && let Err(error) = self.run_tasks(errors, frame, interrupt).await
             && interrupt.raised().is_none()
         {
-            self.context
-                .report
-                .notice(&format!("the tasks for errors failed, too: {}", failure::line(&error)));
+            self.context.report.notice(&format!("the `errors` tasks also failed: {}", failure::line(&error)));
         }
         let finally = self.run_tasks(finally, frame, interrupt).await;
         match interrupt.raised() {
             Some(signal) => Err(signal),
-            None => ended.and(finally),
+            None => result.and(finally),
         }
     }
 
@@ -92,7 +90,7 @@ impl Execution {
         let began = Instant::now();
         let mut record = invocation.record();
         record.value = record.value.map(|value| self.context.secrets.hide(&value));
-        let outcome = match self.is_wanted(&invocation, &record, interrupt) {
+        let outcome = match self.should_run(&invocation, &record, interrupt) {
             Ok(true) => {
                 lock(&self.records).push(record.clone());
                 self.history.task(self.run.id, &record, interrupt, self.context.report.as_ref()).await;
@@ -121,17 +119,17 @@ impl Execution {
         record.finished_at = Some(Timestamp::now());
         record.log = invocation.log.lines();
         self.history.task(self.run.id, &record, interrupt, self.context.report.as_ref()).await;
-        let ended = Event::TaskEnded {
+        let event = Event::TaskEnded {
             task: &invocation.name,
             status: status.name(),
             took: began.elapsed(),
             error: record.error.as_deref(),
         };
-        self.context.report.emit(None, ended);
+        self.context.report.emit(None, event);
         {
             let mut records = lock(&self.records);
-            match records.iter_mut().find(|known| known.task_run_id == record.task_run_id) {
-                Some(known) => *known = record,
+            match records.iter_mut().find(|other| other.task_run_id == record.task_run_id) {
+                Some(running) => *running = record,
                 None => records.push(record),
             }
         }
@@ -142,14 +140,14 @@ impl Execution {
     }
 
     /// Whether the task's `runIf` condition is true.
-    fn is_wanted(
+    fn should_run(
         &self,
         invocation: &Invocation<'_>,
         record: &TaskRecord,
         interrupt: &Interrupt,
     ) -> Result<bool> {
         let Some(condition) = &invocation.task.common.run_if else { return Ok(true) };
-        self.task_run(invocation, record, interrupt.clone()).holds(condition)
+        self.task_run(invocation, record, interrupt.clone()).is_true(condition)
     }
 
     /// Runs the task until it succeeds or its retry policy gives up.
@@ -172,7 +170,7 @@ impl Execution {
             let error = match outcome {
                 Ok(outputs) => {
                     record.attempts.push(Attempt { started_at, finished_at: Timestamp::now(), error: None });
-                    self.keep_outputs(invocation, &outputs);
+                    self.store_outputs(invocation, &outputs);
                     if let Json::Object(outputs) = self.context.secrets.hide_in(&Json::Object(outputs)) {
                         record.outputs = outputs;
                     }
@@ -185,24 +183,21 @@ impl Execution {
             let error = match (interrupt.raised(), run.interrupt.raised(), common.timeout) {
                 (Some(signal), ..) => signal,
                 (None, Some(_), Some(limit)) => {
-                    Error::new(Kind::TimedOut, format!("it was ended after its timeout of {limit:?}"))
+                    Error::new(Kind::TimedOut, format!("the task exceeded its timeout of {limit:?}"))
                 }
                 _ => error,
             };
-            let said = self.context.secrets.hide(&failure::plain(&error));
+            let message = self.context.secrets.hide(&failure::plain(&error));
             record.attempts.push(Attempt {
                 started_at,
                 finished_at: Timestamp::now(),
-                error: Some(said.clone()),
+                error: Some(message.clone()),
             });
             let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
             let wait =
                 retry.filter(|_| interrupt.raised().is_none()).and_then(|retry| retry.wait(attempts, began));
             let Some(wait) = wait else { return Err(error) };
-            run.say(
-                Level::Warning,
-                &format!("attempt {attempts} failed, the next begins in {wait:?}: {said}"),
-            );
+            run.log(Level::Warning, &format!("attempt {attempts} failed, retrying in {wait:?}: {message}"));
             interrupt.sleep(wait).await?;
         }
     }
@@ -223,7 +218,7 @@ impl Execution {
         let body = async {
             match &invocation.task.kind {
                 TaskType::If(task) => {
-                    let tasks = if run.holds(&task.condition)? { &task.then } else { &task.otherwise };
+                    let tasks = if run.is_true(&task.condition)? { &task.then } else { &task.otherwise };
                     self.run_tasks(tasks, below, interrupt).await
                 }
                 TaskType::Switch(task) => {
@@ -231,21 +226,21 @@ impl Execution {
                 }
                 TaskType::Sequential(task) => self.run_tasks(&task.tasks, below, interrupt).await,
                 TaskType::Parallel(task) => {
-                    let each = task
+                    let runs = task
                         .tasks
                         .iter()
-                        .map(|one| self.run_tasks(std::slice::from_ref(one), below, interrupt));
-                    side_by_side(each, task.concurrent).await
+                        .map(|task| self.run_tasks(std::slice::from_ref(task), below, interrupt));
+                    run_concurrently(runs, task.concurrent).await
                 }
-                TaskType::ForEach(task) => self.each(task, invocation.frame, run, task_run).await,
+                TaskType::ForEach(task) => self.run_for_each(task, invocation.frame, run, task_run).await,
                 _ => Ok(()),
             }
         };
-        self.with_ends(body, flowable.errors(), flowable.finally(), below, outer).await?;
+        self.with_handlers(body, flowable.errors(), flowable.finally(), below, outer).await?;
         Ok(Outputs::new())
     }
 
-    /// Runs a task that runs no others, except a subflow. Expressions see the outputs under the task's id.
+    /// Runs a task that is not flowable, and returns its outputs.
     async fn run_kind(&self, kind: &TaskType, run: &TaskRun<'_>) -> Result<Outputs> {
         match kind {
             TaskType::Log(task) => task.run(run),
@@ -269,30 +264,37 @@ impl Execution {
             | TaskType::Sequential(_)
             | TaskType::Parallel(_)
             | TaskType::ForEach(_) => {
-                Err(Error::new(Kind::Internal, "a flowable task has no action of its own"))
+                Err(Error::new(Kind::Internal, "a flowable task only runs other tasks"))
             }
         }
     }
 
-    async fn each(&self, task: &ForEach, frame: Frame<'_>, run: &TaskRun<'_>, task_run: Uuid) -> Result<()> {
+    async fn run_for_each(
+        &self,
+        task: &ForEach,
+        frame: Frame<'_>,
+        run: &TaskRun<'_>,
+        task_run: Uuid,
+    ) -> Result<()> {
         let values = task.values.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
         let iterations: Vec<Frame<'_>> =
             values.iter().enumerate().map(|(index, value)| frame.iteration(task_run, value, index)).collect();
-        let each = iterations.iter().map(|iteration| self.run_tasks(&task.tasks, *iteration, &run.interrupt));
-        side_by_side(each, task.concurrency_limit).await
+        let runs = iterations.iter().map(|iteration| self.run_tasks(&task.tasks, *iteration, &run.interrupt));
+        run_concurrently(runs, task.concurrency_limit).await
     }
 
-    /// Stores the outputs that expressions see under the task's id; inside loops, under the loop values below it.
-    fn keep_outputs(&self, invocation: &Invocation<'_>, outputs: &Outputs) {
+    /// Stores the outputs for expressions, under the task's id. Inside loops, the loop values are keys below
+    /// the id.
+    fn store_outputs(&self, invocation: &Invocation<'_>, outputs: &Outputs) {
         let mut all = lock(&self.outputs);
         let mut values: Vec<&str> = invocation.frame.values().map(|(value, _)| value).collect();
         values.reverse();
-        let mut place = all.entry(invocation.task.id()).or_insert_with(|| Json::Object(Outputs::new()));
+        let mut slot = all.entry(invocation.task.id()).or_insert_with(|| Json::Object(Outputs::new()));
         for value in values {
-            let Json::Object(below) = place else { return };
-            place = below.entry(value).or_insert_with(|| Json::Object(Outputs::new()));
+            let Json::Object(below) = slot else { return };
+            slot = below.entry(value).or_insert_with(|| Json::Object(Outputs::new()));
         }
-        *place = Json::Object(outputs.clone());
+        *slot = Json::Object(outputs.clone());
     }
 
     fn task_run<'a>(
@@ -343,7 +345,7 @@ impl Invocation<'_> {
         }
     }
 
-    /// Adds the task's name to the error, unless a task below has added its own or the error is a signal.
+    /// Adds the task's name to the error, unless a child task has added its name or the error is a signal.
     fn named(&self, error: Error) -> Error {
         if error.kind().is_signal() || error.detail() == Some(Detail::NamesTask) {
             return error;
@@ -359,24 +361,25 @@ impl Invocation<'_> {
     }
 }
 
-/// Runs futures concurrently, at most `limit` at a time; 0 means no limit. After a failure no further one starts.
-async fn side_by_side<'a>(
-    each: impl Iterator<Item = LocalBoxFuture<'a, Result<()>>>,
+/// Runs futures concurrently, at most `limit` at a time; 0 means no limit. No future starts after one has
+/// failed.
+async fn run_concurrently<'a>(
+    runs: impl Iterator<Item = LocalBoxFuture<'a, Result<()>>>,
     limit: u32,
 ) -> Result<()> {
     let limit = if limit == 0 { usize::MAX } else { limit as usize };
     let failed = std::cell::Cell::new(false);
-    let each = each.map(|one| {
+    let runs = runs.map(|run| {
         let failed = &failed;
         async move {
             if failed.get() {
                 return Ok(());
             }
-            let ended = one.await;
-            failed.set(failed.get() || ended.is_err());
-            ended
+            let result = run.await;
+            failed.set(failed.get() || result.is_err());
+            result
         }
     });
-    let ended: Vec<Result<()>> = stream::iter(each).buffer_unordered(limit).collect().await;
-    ended.into_iter().collect()
+    let results: Vec<Result<()>> = stream::iter(runs).buffer_unordered(limit).collect().await;
+    results.into_iter().collect()
 }

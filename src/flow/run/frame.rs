@@ -1,14 +1,14 @@
-//! The place of a task run in the flow: its parent task runs and the values of its loops.
+//! The position of a task run in the flow: its parent task runs and the values of its loops.
 
 use minijinja::{Value as Data, context};
 use uuid::Uuid;
 
-/// A task that runs other tasks, as seen from its children.
+/// The environment of the tasks that a parent task runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {
     /// The enclosing frame.
     outer: Option<&'a Frame<'a>>,
-    /// The id of its task run.
+    /// The id of the parent's task run.
     pub(crate) task_run: Option<Uuid>,
     /// The loop's current value, and the index of the iteration.
     iteration: Option<(&'a str, usize)>,

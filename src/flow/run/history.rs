@@ -1,6 +1,6 @@
 //! Records a flow's run in the ledger: its start, each task run, its end.
 //!
-//! The recording session holds an advisory lock for the run, so that others can see that the run is alive.
+//! The session holds an advisory lock for the run, so that other processes can see that the run is alive.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,19 +24,19 @@ use crate::ledger::{RunStatus, schema};
 use crate::report::{Report, failure};
 
 /// Timeout of a write after a signal: the process must exit within five seconds.
-const HURRIED_TIMEOUT: Duration = Duration::from_millis(400);
+const TIMEOUT_AFTER_SIGNAL: Duration = Duration::from_millis(400);
 /// Timeout of a write while no signal has arrived.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a queued run checks for a free slot.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Larger outputs are not recorded.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum size of the outputs of a task run. Larger outputs are not recorded.
 const OUTPUTS_LIMIT_BYTES: usize = 256 * 1024;
 
 /// The history of one run.
 pub(crate) struct History {
     client: Client,
     settings: Settings,
-    /// Whether a write has failed and the user has been told.
+    /// Whether a write has failed and the user has been notified.
     is_incomplete: AtomicBool,
 }
 
@@ -58,49 +58,55 @@ impl History {
         report: &dyn Report,
     ) -> Result<()> {
         let began = std::time::Instant::now();
-        let mut has_said = false;
+        let mut has_notified = false;
         loop {
             for slot in 0..concurrency.limit {
-                if self.hold(&format!("taxi_etl: run {flow}, {slot}")).await? {
+                if self.try_lock(&format!("taxi_etl: run {flow}, {slot}")).await? {
                     return Ok(());
                 }
             }
             let limit = concurrency.limit;
             let error = Error::new(
                 Kind::LockHeld,
-                format!("there are {limit} runs of {flow} under way, which is its limit"),
+                format!("the flow {flow} has reached its concurrency limit of {limit}"),
             );
             match concurrency.behavior {
                 LimitBehavior::Fail => {
-                    return Err(error.hint("its concurrency says FAIL: QUEUE waits instead"));
+                    return Err(error.hint(
+                        "the flow sets `concurrency.behavior` to FAIL; set it to QUEUE to wait instead",
+                    ));
                 }
                 LimitBehavior::Cancel => {
-                    return Err(error.hint("its concurrency says CANCEL: QUEUE waits instead"));
+                    return Err(error.hint(
+                        "the flow sets `concurrency.behavior` to CANCEL; set it to QUEUE to wait instead",
+                    ));
                 }
                 LimitBehavior::Queue if began.elapsed() >= timeout => {
-                    return Err(error.hint("--lock-timeout waits longer, and running again later is safe"));
+                    return Err(
+                        error.hint("use --lock-timeout to wait longer; it is safe to run the command again")
+                    );
                 }
                 LimitBehavior::Queue => {}
             }
-            if !has_said {
+            if !has_notified {
                 report.notice(&format!(
-                    "waiting: there are {limit} runs of {flow} under way, which is its limit"
+                    "waiting: the flow {flow} has reached its concurrency limit of {limit}"
                 ));
-                has_said = true;
+                has_notified = true;
             }
-            interrupt.sleep(LOOK_INTERVAL).await?;
+            interrupt.sleep(POLL_INTERVAL).await?;
         }
     }
 
     /// Records the start of the run.
     pub(crate) async fn begin(&self, run: &Run) -> Result<()> {
-        self.hold(&locks::of_run(run.id)).await?;
+        self.try_lock(&locks::of_run(run.id)).await?;
         run.record_start(&self.client).await
     }
 
-    async fn hold(&self, name: &str) -> Result<bool> {
-        let held = self.client.query_one(sql!("hold_lock.sql"), &[&name]).await;
-        Ok(held.map_err(|cause| database_failure::statement("cannot take a lock", cause))?.get(0))
+    async fn try_lock(&self, name: &str) -> Result<bool> {
+        let row = self.client.query_one(sql!("hold_lock.sql"), &[&name]).await;
+        Ok(row.map_err(|cause| database_failure::statement("cannot acquire a lock", cause))?.get(0))
     }
 
     /// Records the current state of a task run.
@@ -111,16 +117,16 @@ impl History {
         interrupt: &Interrupt,
         report: &dyn Report,
     ) {
-        let is_hurried = interrupt.raised().is_some();
-        if is_hurried && self.is_incomplete.load(Ordering::Relaxed) {
+        let after_signal = interrupt.raised().is_some();
+        if after_signal && self.is_incomplete.load(Ordering::Relaxed) {
             return;
         }
-        let unwritten = match in_time(interrupt, write_task(&self.client, run, record)).await {
+        let reason = match in_time(interrupt, write_task(&self.client, run, record)).await {
             Ok(()) => return,
-            Err(unwritten) => unwritten,
+            Err(reason) => reason,
         };
         if !self.is_incomplete.swap(true, Ordering::Relaxed) {
-            report.notice(&format!("the run's history is incomplete: {unwritten}"));
+            report.notice(&format!("the run's history is incomplete: {reason}"));
         }
     }
 
@@ -141,25 +147,25 @@ impl History {
             }
             Ok::<_, Error>(())
         };
-        if let Err(unwritten) = in_time(interrupt, record).await {
-            report.notice(&format!("the run's end is not in the ledger: {unwritten}"));
+        if let Err(reason) = in_time(interrupt, record).await {
+            report.notice(&format!("cannot record the end of the run in the ledger: {reason}"));
         }
     }
 }
 
-/// Runs `writing` with a timeout, which is short after a signal. The error is the reason for the notice to the
+/// Runs `write` with a timeout, which is short after a signal. The error is the reason for the notice to the
 /// user.
-async fn in_time(interrupt: &Interrupt, writing: impl Future<Output = Result<()>>) -> Result<(), String> {
+async fn in_time(interrupt: &Interrupt, write: impl Future<Output = Result<()>>) -> Result<(), String> {
     let deadline = async {
         tokio::select! {
             () = tokio::time::sleep(WRITE_TIMEOUT) => {}
-            _ = interrupt.wait() => tokio::time::sleep(HURRIED_TIMEOUT).await,
+            _ = interrupt.wait() => tokio::time::sleep(TIMEOUT_AFTER_SIGNAL).await,
         }
     };
     tokio::select! {
         biased;
-        written = writing => written.map_err(|error| failure::plain(&error)),
-        () = deadline => Err("the database does not answer".to_owned()),
+        written = write => written.map_err(|error| failure::plain(&error)),
+        () = deadline => Err("the database does not respond".to_owned()),
     }
 }
 
@@ -168,7 +174,7 @@ async fn write_task(client: &Client, run: Uuid, record: &TaskRecord) -> Result<(
         Ok(text) if text.len() <= OUTPUTS_LIMIT_BYTES && !text.contains("\\u0000") => record.outputs.clone(),
         _ => Outputs::from_iter([(
             "left out".to_owned(),
-            "they are too large, or hold what jsonb does not take".into(),
+            "the outputs are too large, or contain a character that jsonb does not accept".into(),
         )]),
     };
     let (outputs, attempts, log) = (Json(outputs), Json(&record.attempts), Json(&record.log));
@@ -191,8 +197,6 @@ async fn write_task(client: &Client, run: Uuid, record: &TaskRecord) -> Result<(
     ];
     let (columns, values): (Vec<&str>, Vec<&(dyn ToSql + Sync)>) = values.into_iter().unzip();
     let write = render!("ledger/record_task.sql", &minijinja::context! { columns })?;
-    let written = client.execute(&write, &values).await;
-    written
-        .map(drop)
-        .map_err(|cause| database_failure::statement("cannot write into taxi_etl.task_runs", cause))
+    let result = client.execute(&write, &values).await;
+    result.map(drop).map_err(|cause| database_failure::statement("cannot write to taxi_etl.task_runs", cause))
 }

@@ -63,13 +63,13 @@ pub(crate) struct Request {
     pub(crate) labels: Vec<(String, String)>,
     /// The trigger date of the run.
     pub(crate) trigger_date: Option<Zoned>,
-    /// How long to wait for locks held by others.
+    /// How long to wait for locks that other sessions hold.
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     pub(crate) retry_policy: RetryPolicy,
     /// For a subflow, the id of the parent run and the nesting depth.
     pub(crate) part_of: Option<(Uuid, u32)>,
-    /// Secrets to mask; a subflow shares those of its caller.
+    /// Secrets to mask; a subflow shares the secrets of its caller.
     pub(crate) secrets: Secrets,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Execution {
 pub(crate) struct FlowSummary {
     /// The final status.
     pub(crate) status: RunStatus,
-    /// The id of the run; `None` if it did not start.
+    /// The id of the run; `None` if the run did not start.
     pub(crate) run_id: Option<Uuid>,
     /// The flow's name, with its namespace.
     pub(crate) flow: String,
@@ -108,10 +108,10 @@ pub(crate) struct FlowSummary {
     pub(crate) tasks: Vec<TaskRecord>,
     /// The duration in seconds.
     pub(crate) seconds: f64,
-    /// The error, if it failed.
+    /// The error, if the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Failure>,
-    /// The loads by its tasks and by its subflows.
+    /// The loads of the run's tasks and subflows.
     #[serde(skip)]
     pub(crate) loads: Vec<FileSummary>,
 }
@@ -146,7 +146,9 @@ impl Execution {
         let flow = Arc::clone(&request.flow);
         if flow.disabled {
             let text = format!("the flow {} is disabled", flow.name());
-            return Err(Error::new(Kind::Configuration, text).hint("disabled: false lets it run"));
+            return Err(
+                Error::new(Kind::Configuration, text).hint("set `disabled: false` in the flow to run it")
+            );
         }
         let inputs = Inputs::resolve(&flow.inputs, &request.inputs)?;
         let secrets = request.secrets.clone();
@@ -160,8 +162,8 @@ impl Execution {
         let scope = scope(&request, &inputs, &run, &secrets);
         let mut labels = Vec::new();
         for (name, value) in &flow.labels.0 {
-            let filled = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]));
-            labels.push((name.clone(), filled.map_err(|error| without_secrets(error, &secrets))?));
+            let value = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]));
+            labels.push((name.clone(), value.map_err(|error| without_secrets(error, &secrets))?));
         }
         labels.extend(request.labels.iter().cloned());
         let connecting = async {
@@ -215,8 +217,8 @@ impl Execution {
     pub(crate) async fn finish(mut self, interrupt: &Interrupt) -> (FlowSummary, Option<Error>) {
         let (flow, root) = (Arc::clone(&self.flow), Frame::root());
         let body = self.run_tasks(&flow.tasks, root, interrupt);
-        let ended = self.with_ends(body, &flow.errors, &flow.finally, root, interrupt).await;
-        let error = ended.err().map(|error| without_secrets(error, &self.context.secrets));
+        let result = self.with_handlers(body, &flow.errors, &flow.finally, root, interrupt).await;
+        let error = result.err().map(|error| without_secrets(error, &self.context.secrets));
         let status = match &error {
             Some(error) => RunStatus::of(error),
             None if self.context.has_warned() => RunStatus::Warning,
@@ -256,10 +258,10 @@ fn declared_database(flow: &Flow, scope: &Scope) -> Result<Option<Settings>> {
     let mut declared: Option<Settings> = None;
     for connection in connections {
         match connection.resolve(scope) {
-            Ok(settings) if declared.as_ref().is_some_and(|known| *known != settings) => return Ok(None),
+            Ok(settings) if declared.as_ref().is_some_and(|other| *other != settings) => return Ok(None),
             Ok(settings) => declared = Some(settings),
             // the connection depends on outputs that do not exist yet
-            Err(Fault::Expression(_)) if connection.is_of_tasks() => return Ok(None),
+            Err(Fault::Expression(_)) if connection.depends_on_tasks() => return Ok(None),
             Err(Fault::Expression(diagnostic)) => return Err(flow.faults(vec![diagnostic])),
             Err(Fault::Settings(error)) => return Err(error),
         }

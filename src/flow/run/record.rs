@@ -11,11 +11,11 @@ use crate::report::log::Line;
 /// One attempt of a task.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attempt {
-    /// When it started.
+    /// When the attempt started.
     pub(crate) started_at: Timestamp,
-    /// When it ended.
+    /// When the attempt ended.
     pub(crate) finished_at: Timestamp,
-    /// The error message, if it failed.
+    /// The error message, if the attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
@@ -32,27 +32,27 @@ pub(crate) struct TaskRecord {
     pub(crate) task_id: String,
     /// The task's type.
     pub(crate) task_type: String,
-    /// The value of its loop iteration.
+    /// The value of the loop iteration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
-    /// Its status.
+    /// The status of the task.
     pub(crate) status: RunStatus,
     /// The attempts that have ended.
     pub(crate) attempts: Vec<Attempt>,
-    /// Its outputs, with secrets masked.
+    /// The outputs of the task, with secrets masked.
     #[serde(skip_serializing_if = "Outputs::is_empty")]
     pub(crate) outputs: Outputs,
-    /// The stable name of the error kind, if it failed.
+    /// The stable name of the error kind, if the task failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_kind: Option<&'static str>,
-    /// The error message, if it failed.
+    /// The error message, if the task failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// When it started.
+    /// When the task started.
     pub(crate) started_at: Timestamp,
-    /// When it ended.
+    /// When the task ended.
     pub(crate) finished_at: Option<Timestamp>,
-    /// Its log, once it has ended.
+    /// The log of the task, once the task has ended.
     #[serde(skip)]
     pub(crate) log: Vec<Line>,
 }

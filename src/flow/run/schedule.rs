@@ -31,15 +31,15 @@ pub(crate) async fn run(
                 return (FlowSummary::of(&request, None), None);
             }
             let label = request.trigger_date.as_ref().map(|date| date.date().to_string()).unwrap_or_default();
-            let begun =
+            let execution =
                 Execution::begin(request.clone(), Arc::clone(databases), interrupt, Arc::clone(report)).await;
-            let ended = match begun {
+            let result = match execution {
                 Ok(execution) => execution.finish(interrupt).await,
                 Err(error) => (FlowSummary::of(&request, Some(&error)), Some(error)),
             };
-            failed.set(failed.get() || ended.0.status == RunStatus::Failed);
-            report.emit(Some(&label), Event::MonthEnded(ended.0.status.name()));
-            ended
+            failed.set(failed.get() || result.0.status == RunStatus::Failed);
+            report.emit(Some(&label), Event::MonthEnded(result.0.status.name()));
+            result
         }
     });
     stream::iter(runs).buffered(limit.max(1)).collect().await

@@ -16,15 +16,15 @@ use crate::report::forward::Within;
 /// Maximum nesting depth of subflows; it stops a flow that calls itself.
 const DEPTH_LIMIT: u32 = 8;
 
-/// Runs the flow on the caller's databases. Its run is recorded as part of the caller's run.
+/// Runs the flow on the caller's databases. The run is recorded as part of the caller's run.
 pub(crate) async fn run(execution: &Execution, task: &Subflow, run: &TaskRun<'_>) -> Result<Outputs> {
     let context = run.context;
     let depth = execution.depth + 1;
     if depth > DEPTH_LIMIT {
-        let text = format!("flows call each other more than {DEPTH_LIMIT} deep: does one call itself?");
-        return Err(Error::new(Kind::Configuration, text));
+        let text = format!("subflows are nested more than {DEPTH_LIMIT} levels deep");
+        return Err(Error::new(Kind::Configuration, text).hint("check whether a flow calls itself"));
     }
-    let (flow, path) = Flow::beside(&execution.request.path, &task.namespace, &task.flow_id.0)?;
+    let (flow, path) = Flow::find_subflow(&execution.request.path, &task.namespace, &task.flow_id.0)?;
     let fill = |(name, value): &(String, _)| Ok((name.clone(), run.fill(value)?));
     let request = Request {
         flow: Arc::new(flow),
@@ -40,12 +40,12 @@ pub(crate) async fn run(execution: &Execution, task: &Subflow, run: &TaskRun<'_>
     let name = request.flow.name();
     let report = Arc::new(Within { outer: run.reports(), task: run.name.to_owned() });
     let databases = Arc::clone(&context.databases);
-    let begun = Execution::begin(request, databases, &run.interrupt, report).await?;
-    let (mut summary, error) = begun.finish(&run.interrupt).await;
+    let child = Execution::begin(request, databases, &run.interrupt, report).await?;
+    let (mut summary, error) = child.finish(&run.interrupt).await;
     context.add_loads(std::mem::take(&mut summary.loads));
     if summary.status == RunStatus::Warning {
         context.warn();
-        run.say(Level::Warning, &format!("the flow {name} ended with a warning"));
+        run.log(Level::Warning, &format!("the flow {name} ended with a warning"));
     }
     if let Some(error) = error
         && (task.transmit_failed || summary.status == RunStatus::Cancelled)

@@ -40,7 +40,7 @@ impl From<LogLevel> for Level {
 
 properties! {
     /// Writes a message to the log.
-    pub(crate) struct LogTask as "a log" {
+    pub(crate) struct LogTask as "a Log task" {
         /// The message; each item of a list is a separate message.
         "message" => message: LogMessages,
         /// The severity.
@@ -69,7 +69,7 @@ impl LogTask {
     /// Writes the messages.
     pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         for message in &self.message.0 {
-            run.say(self.level.into(), &run.fill(message)?);
+            run.log(self.level.into(), &run.fill(message)?);
         }
         Ok(Outputs::new())
     }
@@ -77,7 +77,7 @@ impl LogTask {
 
 properties! {
     /// Returns a value as the task's output.
-    pub(crate) struct Return as "a return" {
+    pub(crate) struct Return as "a Return task" {
         /// The value to return.
         "format" => format: Option<Template> = None,
     }
@@ -92,8 +92,8 @@ impl Return {
 }
 
 properties! {
-    /// Sets labels of the run.
-    pub(crate) struct LabelsTask as "labels" {
+    /// Sets labels on the run.
+    pub(crate) struct LabelsTask as "a Labels task" {
         /// The labels: a mapping, or a list of objects with key and value.
         "labels" => labels: labels::Labels,
     }
@@ -111,7 +111,7 @@ impl LabelsTask {
 
 properties! {
     /// Fails the task.
-    pub(crate) struct Fail as "a fail" {
+    pub(crate) struct Fail as "a Fail task" {
         /// Fail only if this condition is true.
         "condition" => condition: Option<Template> = None,
         /// The error message.
@@ -120,21 +120,22 @@ properties! {
 }
 
 impl Fail {
-    /// Fails, unless a condition is given and false.
+    /// Fails the task, unless its condition is false.
     pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         if let Some(condition) = &self.condition
-            && !run.holds(condition)?
+            && !run.is_true(condition)?
         {
             return Ok(Outputs::new());
         }
         let message = run.fill_optional(self.error_message.as_ref())?;
-        Err(Error::new(Kind::TaskFailed, message.unwrap_or_else(|| "the flow asked to fail here".to_owned())))
+        let message = message.unwrap_or_else(|| "the flow fails on purpose at this task".to_owned());
+        Err(Error::new(Kind::TaskFailed, message))
     }
 }
 
 properties! {
     /// Waits for a duration.
-    pub(crate) struct Sleep as "a sleep" {
+    pub(crate) struct Sleep as "a Sleep task" {
         /// How long to wait.
         "duration" => duration: Duration,
     }
@@ -150,12 +151,12 @@ impl Sleep {
 
 properties! {
     /// Deletes the files that the run has stored so far.
-    pub(crate) struct PurgeFiles as "a purge" {}
+    pub(crate) struct PurgeFiles as "a PurgeCurrentExecutionFiles task" {}
 }
 
 /// Deletes the run's files.
 pub(crate) fn purge(run: &TaskRun<'_>) -> Result<Outputs> {
     let files = run.context.storage.purge()?;
-    run.say(Level::Info, &format!("{files} files removed"));
+    run.log(Level::Info, &format!("deleted {files} files"));
     Ok(Outputs::from_iter([("count".to_owned(), files.into())]))
 }

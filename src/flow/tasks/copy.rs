@@ -43,8 +43,8 @@ impl Format {
 }
 
 properties! {
-    /// The format of a COPY file.
-    pub(crate) struct FileFormat as "a format" {
+    /// The format of a file for COPY.
+    pub(crate) struct FileFormat as "a file format" {
         /// The file format.
         "format" => format: Format = Format::Text,
         /// Whether the first line holds the column names.
@@ -87,7 +87,7 @@ impl FileFormat {
 
 properties! {
     /// Copies a file into a table.
-    pub(crate) struct CopyIn as "a copy" {
+    pub(crate) struct CopyIn as "a CopyIn task" {
         /// The path of the file.
         "from" => from: Template,
         /// The target table.
@@ -105,10 +105,10 @@ properties! {
 
 properties! {
     /// Copies a table, or the rows of a query, into a file in the run's storage.
-    pub(crate) struct CopyOut as "a copy" {
-        /// The query; give either this or `table`.
+    pub(crate) struct CopyOut as "a CopyOut task" {
+        /// The query to copy. A task has either `sql` or `table`, not both.
         "sql" => sql: Option<Template> = None,
-        /// The table; give either this or `sql`.
+        /// The table to copy. A task has either `sql` or `table`, not both.
         "table" => table: Option<Template> = None,
         /// The table's columns. Default: all columns.
         "columns" => columns: Vec<Template> = Vec::new(),
@@ -130,13 +130,14 @@ impl CopyIn {
             format!("COPY {}{columns} FROM STDIN WITH ({})", table.quoted(), self.format.options(run)?);
         let from = run.fill(&self.from)?;
         let Source::File(path) = Source::parse(&from)? else {
-            let text =
-                format!("{from} is no file: download it first, with io.kestra.plugin.core.http.Download");
+            let text = format!(
+                "{from} is not a local file; download it first with io.kestra.plugin.core.http.Download"
+            );
             return Err(run.fault(self.from.position, text));
         };
         let session = run.session(Some(&self.connection)).await?;
         let failed =
-            |cause| failure::statement(format!("copying {} into {table} failed", path.display()), cause);
+            |cause| failure::statement(format!("cannot copy {} into {table}", path.display()), cause);
         let work = async {
             let mut file =
                 tokio::fs::File::open(&path).await.map_err(|cause| Error::file("read", &path, cause))?;
@@ -156,7 +157,7 @@ impl CopyIn {
             sink.as_mut().finish().await.map_err(failed)
         };
         let rows = session.guard(&run.interrupt, work).await?;
-        session.give_back().await;
+        session.release().await;
         Ok(Outputs::from_iter([("rowCount".to_owned(), json!(rows))]))
     }
 }
@@ -164,33 +165,39 @@ impl CopyIn {
 impl CopyOut {
     /// Copies the rows into a new file.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
-        let what = match (&self.sql, &self.table) {
+        let source = match (&self.sql, &self.table) {
             (Some(sql), None) => format!("({})", run.fill(sql)?.trim().trim_end_matches(';')),
             (None, Some(name)) => {
                 format!("{}{}", table(run, name)?.quoted(), columns(run, &self.columns)?)
             }
-            _ => return Err(Error::new(Kind::Configuration, "a CopyOut needs either sql or table")),
+            _ => {
+                return Err(Error::new(
+                    Kind::Configuration,
+                    "a CopyOut task needs either `sql` or `table`, not both",
+                ));
+            }
         };
-        let copy = format!("COPY {what} TO STDOUT WITH ({})", self.format.options(run)?);
+        let copy = format!("COPY {source} TO STDOUT WITH ({})", self.format.options(run)?);
         let path = run.context.storage.new_file("copy")?;
         let session = run.session(Some(&self.connection)).await?;
-        let failed = |cause| failure::statement("copying out failed", cause);
-        let unwritable = |cause| Error::file("write", &path, cause);
+        let failed = |cause| failure::statement("cannot copy the rows to a file", cause);
+        let write_error = |cause| Error::file("write", &path, cause);
         let work = async {
-            let mut file = tokio::fs::File::create(&path).await.map_err(unwritable)?;
+            let mut file = tokio::fs::File::create(&path).await.map_err(write_error)?;
             let mut stream = std::pin::pin!(session.client.copy_out(&copy).await.map_err(failed)?);
             let mut rows = 0_u64;
             while let Some(row) = stream.next().await {
-                file.write_all(&row.map_err(failed)?).await.map_err(unwritable)?;
+                file.write_all(&row.map_err(failed)?).await.map_err(write_error)?;
                 rows += 1;
             }
-            file.flush().await.map_err(unwritable)?;
+            file.flush().await.map_err(write_error)?;
             // a header line, or the trailer of the binary format, arrives as an extra row
-            let others = self.format.header.unwrap_or_default() || self.format.format == Format::Binary;
-            Ok(rows.saturating_sub(others.into()))
+            let has_extra_row =
+                self.format.header.unwrap_or_default() || self.format.format == Format::Binary;
+            Ok(rows.saturating_sub(has_extra_row.into()))
         };
         let rows = session.guard(&run.interrupt, work).await?;
-        session.give_back().await;
+        session.release().await;
         let outputs = [("uri", json!(path.display().to_string())), ("rowCount", json!(rows))];
         Ok(outputs.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
     }
@@ -208,7 +215,7 @@ fn columns(run: &TaskRun<'_>, templates: &[Template]) -> Result<String> {
     Ok(if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) })
 }
 
-/// A text as a SQL string literal.
+/// Quotes a text as a SQL string literal.
 fn literal(text: &str) -> String {
     let (prefix, text) =
         if text.contains('\\') { ("E", text.replace('\\', "\\\\")) } else { ("", text.to_owned()) };

@@ -1,4 +1,4 @@
-//! dbt, using the installation on this machine.
+//! Runs dbt with the installation on this machine.
 
 use std::path::PathBuf;
 
@@ -14,21 +14,21 @@ use crate::flow::yaml::document::{Document, Node, YamlValue};
 
 properties! {
     /// Runs the dbt that is installed on this machine.
-    pub(crate) struct DbtCli as "a task that runs dbt" {
+    pub(crate) struct DbtCli as "a DbtCLI task" {
         /// The commands, like `dbt build`.
         "commands" => commands: Vec<Template>,
         /// The project directory, relative to the flow's file. Default: the task's working directory.
         "projectDir" => project_dir: Option<Template> = None,
-        /// The content of dbt's profiles.yml. If the run is given a database, all outputs of type postgres are
-        /// redirected to it. Default: a profile named taxi that connects to the run's database.
+        /// The content of dbt's profiles.yml. If a database is given for the run, all outputs of type
+        /// postgres connect to it. Default: a profile named taxi that connects to the run's database.
         "profiles" => profiles: Option<Template> = None,
         /// Environment variables, in addition to those of the taxi process.
         "env" => env: Entries<Template> = Entries::default(),
-        /// Files to create in the working directory, by name: each value is a text, or the URI of a file stored by
-        /// this run.
+        /// Files to create in the working directory, by name. Each value is the content of the file, or the
+        /// URI of a file that this run has stored.
         "inputFiles" => input_files: Entries<Template> = Entries::default(),
-        /// Glob patterns of the files to store after the run, returned as the output `outputFiles`;
-        /// `target/*.json` matches dbt's artifacts.
+        /// Glob patterns of the files to store after the commands have run. The output `outputFiles` lists
+        /// the stored files. `target/*.json` matches dbt's artifacts.
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
         /// The task runner.
         "taskRunner" => task_runner: Option<TaskRunner> = None,
@@ -51,12 +51,12 @@ impl DbtCli {
                 json!({ "taxi": profile }).to_string()
             }
         };
-        let private = context.storage.working_dir()?;
-        let file = private.path().join("profiles.yml");
+        let private_dir = context.storage.working_dir()?;
+        let file = private_dir.path().join("profiles.yml");
         std::fs::write(&file, profiles).map_err(|cause| Error::file("write", &file, cause))?;
-        let path = |name: &str| private.path().join(name).display().to_string();
+        let path = |name: &str| private_dir.path().join(name).display().to_string();
         let mut environment = vec![
-            ("DBT_PROFILES_DIR".to_owned(), private.path().display().to_string()),
+            ("DBT_PROFILES_DIR".to_owned(), private_dir.path().display().to_string()),
             ("DBT_TARGET_PATH".to_owned(), path("target")),
             ("DBT_LOG_PATH".to_owned(), path("logs")),
             ("DBT_SEND_ANONYMOUS_USAGE_STATS".to_owned(), "false".to_owned()),
@@ -75,15 +75,16 @@ impl DbtCli {
             Some(template) => Some(self.project(run, &run.fill(template)?, template)?),
             None => None,
         };
-        script.run(run, project.as_deref(), Some(private.path())).await
+        script.run(run, project.as_deref(), Some(private_dir.path())).await
     }
 
-    fn project(&self, run: &TaskRun<'_>, given: &str, template: &Template) -> Result<PathBuf> {
-        let path = run.context.folder.join(given);
+    fn project(&self, run: &TaskRun<'_>, project_dir: &str, template: &Template) -> Result<PathBuf> {
+        let path = run.context.folder.join(project_dir);
         match path.join("dbt_project.yml").is_file() {
             true => Ok(path),
             false => {
-                Err(run.fault(template.position, format!("there is no dbt project in {}", path.display())))
+                Err(run
+                    .fault(template.position, format!("cannot find dbt_project.yml in {}", path.display())))
             }
         }
     }
@@ -94,11 +95,11 @@ fn output(settings: &Settings) -> Result<Map<String, Json>> {
     let parts = settings.parts().ok_or_else(|| {
         Error::new(
             Kind::Configuration,
-            format!("dbt cannot be told of the database at {}", settings.address()),
+            format!("cannot write a dbt profile for the database at {}", settings.address()),
         )
-        .hint("dbt takes one host, a user and a database")
+        .hint("use a database URL with exactly one host, a user and a database")
     })?;
-    let described = [
+    let properties = [
         ("type", json!("postgres")),
         ("host", json!(parts.host)),
         ("port", json!(parts.port)),
@@ -109,7 +110,7 @@ fn output(settings: &Settings) -> Result<Map<String, Json>> {
         ("schema", json!("public")),
         ("threads", json!(2)),
     ];
-    Ok(described.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+    Ok(properties.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
 }
 
 /// Redirects every output of type postgres to the database. Returns JSON, which is valid YAML.
@@ -140,9 +141,9 @@ fn json(node: &Node) -> Json {
         YamlValue::Text(text) => json!(text),
         YamlValue::List(items) => items.iter().map(json).collect(),
         YamlValue::Map(entries) => {
-            let named =
+            let values =
                 entries.iter().filter_map(|(key, value)| Some((key.value.text()?.to_owned(), json(value))));
-            Json::Object(named.collect())
+            Json::Object(values.collect())
         }
     }
 }

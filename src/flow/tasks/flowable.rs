@@ -1,4 +1,4 @@
-//! Tasks that run other tasks: which ones, on what condition, how many at a time.
+//! Tasks that run other tasks: their branches, conditions and concurrency limits.
 
 use serde_json::{Value as Json, json};
 
@@ -11,7 +11,7 @@ use crate::flow::yaml::document::Node;
 
 /// A task that runs other tasks.
 pub(crate) trait Flowable {
-    /// All lists of tasks that it may run, each with its property name.
+    /// All lists of tasks that this task may run, each with its property name.
     fn branches(&self) -> Vec<(String, &[Task])>;
 
     /// The tasks to run after a child has failed.
@@ -45,8 +45,8 @@ macro_rules! flowable {
 }
 
 properties! {
-    /// Runs one list of tasks if a condition is true, and another if it is false.
-    pub(crate) struct If as "an if" {
+    /// Runs one list of tasks if a condition is true, and another list if it is false.
+    pub(crate) struct If as "an If task" {
         /// The condition.
         "condition" => condition: Template,
         /// Tasks to run if the condition is true.
@@ -64,7 +64,7 @@ flowable!(If, |task| vec![("then".to_owned(), &task.then), ("else".to_owned(), &
 
 properties! {
     /// Runs the tasks of the case that matches a value.
-    pub(crate) struct Switch as "a switch" {
+    pub(crate) struct Switch as "a Switch task" {
         /// The value to match.
         "value" => value: Template,
         /// The tasks for each value.
@@ -93,7 +93,7 @@ flowable!(Switch, |task| {
 
 properties! {
     /// Runs tasks one after another.
-    pub(crate) struct Sequential as "a sequence" {
+    pub(crate) struct Sequential as "a Sequential task" {
         /// The tasks.
         "tasks" => tasks: Vec<Task>,
         /// Tasks that run after one of this task's children has failed.
@@ -107,7 +107,7 @@ flowable!(Sequential, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
 properties! {
     /// Runs tasks in parallel.
-    pub(crate) struct Parallel as "a parallel" {
+    pub(crate) struct Parallel as "a Parallel task" {
         /// The tasks.
         "tasks" => tasks: Vec<Task>,
         /// Maximum number of tasks at a time; 0 means no limit.
@@ -123,7 +123,7 @@ flowable!(Parallel, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
 properties! {
     /// Runs tasks once for each value of a list. Expressions see the value as taskrun.value.
-    pub(crate) struct ForEach as "a loop" {
+    pub(crate) struct ForEach as "a ForEach task" {
         /// The values: a list, or an expression that yields a JSON array.
         "values" => values: Values,
         /// The tasks to run for each value.
@@ -141,7 +141,7 @@ flowable!(ForEach, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
 properties! {
     /// Runs another flow: a file in the same folder as this flow, or a built-in flow.
-    pub(crate) struct Subflow as "a subflow" {
+    pub(crate) struct Subflow as "a Subflow task" {
         /// The flow's namespace.
         "namespace" => namespace: String,
         /// The flow's id.
@@ -166,7 +166,7 @@ impl Decode for Always {
         match bool::decode(node, decoder)? {
             true => Some(Self),
             false => {
-                decoder.refuse(node.position, "false is not supported here: a run ends with its last task")
+                decoder.refuse(node.position, "unsupported value false: a flow always waits for its subflows")
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::transform::times::Period;
 
 properties! {
     /// Creates the target table if it does not exist, from a SQL file built into taxi.
-    pub(crate) struct CreateTables as "a task that creates a table" {
+    pub(crate) struct CreateTables as "a CreateTables task" {
         /// The name of the SQL file.
         "sql" => sql: Template,
         /// The target table.
@@ -43,7 +43,7 @@ impl CreateTables {
         let guardian = session.guardian();
         let created = tables::create(&mut session.client, &table, &sql);
         guardian.guard(&run.interrupt, created).await?;
-        session.give_back().await;
+        session.release().await;
         Ok(Outputs::new())
     }
 }
@@ -51,16 +51,16 @@ impl CreateTables {
 properties! {
     /// Streams a gzipped CSV into the target table: download, row keys, COPY, ATTACH or MERGE, in one transaction
     /// with the ledger entry.
-    pub(crate) struct LoadCsv as "a load" {
+    pub(crate) struct LoadCsv as "a LoadCsv task" {
         /// The file's URL or path.
         "from" => from: Template,
         /// The target table.
         "table" => table: Template,
         /// The column that holds a row's timestamp.
         "timeColumn" => time_column: Template,
-        /// The file's month, like 2021-01; nearly all rows are expected to lie in it.
+        /// The file's month, like 2021-01. Almost all rows should have a time in this month.
         "period" => period: Template,
-        /// Number of rows of the file as published; empty if unknown.
+        /// The published number of rows of the file; empty if unknown.
         "publishedRows" => published_rows: Option<Template> = None,
         /// The file's SHA-256 in hex; empty if unknown.
         "sha256" => sha256: Option<Template> = None,
@@ -131,7 +131,7 @@ fn rows(scope: &Scope, template: Option<&Template>) -> Result<Option<u64>, Diagn
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| Diagnostic {
             position: template.position,
-            message: format!("{text:?} is not a number of rows"),
+            message: format!("invalid number of rows {text:?}: expected a whole number"),
         }),
     }
 }
@@ -144,7 +144,7 @@ fn digest(scope: &Scope, template: Option<&Template>) -> Result<Option<String>, 
         Ok(bytes) if bytes.len() == 32 => Ok(Some(text)),
         _ => Err(Diagnostic {
             position: template.position,
-            message: format!("{text:?} is not a SHA-256: 64 hexadecimal digits"),
+            message: format!("invalid SHA-256 {text:?}: expected 64 hexadecimal digits"),
         }),
     }
 }
@@ -153,9 +153,12 @@ fn rejects(scope: &Scope, template: Option<&Template>) -> Result<u32, Diagnostic
     let Some(template) = template else { return Ok(0) };
     match scope.fill(template)?.as_str() {
         "" => Ok(0),
-        text => text.parse().ok().filter(|count| *count <= reject::MOST).ok_or_else(|| Diagnostic {
+        text => text.parse().ok().filter(|count| *count <= reject::MAX_REJECTS).ok_or_else(|| Diagnostic {
             position: template.position,
-            message: format!("{text:?} is not a number of rows up to {}", reject::MOST),
+            message: format!(
+                "invalid number of rows {text:?}: expected a whole number up to {}",
+                reject::MAX_REJECTS
+            ),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! The task types, one file per family: their properties and what they do.
+//! The task types, one file per family: their properties and their actions.
 
 pub(crate) mod builtin;
 pub(crate) mod copy;

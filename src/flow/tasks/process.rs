@@ -1,4 +1,4 @@
-//! Child processes: reads their output line by line, and leaves none of them running.
+//! Child processes: reads their output line by line, and stops them when the task ends.
 //!
 //! Each child runs in its own process group. The whole group is terminated when the task is cancelled, and when
 //! the child itself exits.
@@ -18,18 +18,18 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::report::event::Level;
 
-/// How long processes have to exit after SIGTERM, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
-/// How often to check whether they have exited.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long to wait after SIGTERM before SIGKILL is sent.
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
+/// How often to check whether the processes have exited.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long to wait for the remaining output after the child has exited: a background process may hold the pipe
 /// open.
-const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum length of a line; the rest of a longer line counts as the next line.
 const LINE_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// The result of a process.
-pub(crate) struct Ended {
+pub(crate) struct ProcessResult {
     /// The exit code, or 128 plus the signal number if a signal ended the process.
     pub(crate) exit_code: i32,
     /// The outputs that it printed in lines of the form `::{"outputs": {…}}::`.
@@ -43,10 +43,10 @@ pub(crate) async fn run(
     script: &Path,
     working_dir: &Path,
     environment: &[(String, String)],
-) -> Result<Ended> {
-    let (program, arguments) = interpreter
-        .split_first()
-        .ok_or_else(|| Error::new(Kind::Configuration, "an interpreter is a program and its arguments"))?;
+) -> Result<ProcessResult> {
+    let (program, arguments) = interpreter.split_first().ok_or_else(|| {
+        Error::new(Kind::Configuration, "the interpreter is empty: expected a program and its arguments")
+    })?;
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -66,36 +66,36 @@ pub(crate) async fn run(
         let take = |line: &str| take_vars(line, &mut vars.borrow_mut());
         tokio::join!(
             lines(stdout, |line| if !take(line) {
-                run.say(Level::Info, line)
+                run.log(Level::Info, line)
             }),
             // many programs write progress messages to stderr
-            lines(stderr, |line| run.say(Level::Info, line)),
+            lines(stderr, |line| run.log(Level::Info, line)),
         );
     });
-    let mut read = false;
-    let ended = tokio::select! {
+    let mut output_ended = false;
+    let status = tokio::select! {
         biased;
         signal = run.interrupt.wait() => Err(signal),
         status = async {
             tokio::select! {
                 status = child.wait() => return status,
-                () = &mut output => read = true,
+                () = &mut output => output_ended = true,
             }
             child.wait().await
-        } => status.map_err(|cause| Error::new(Kind::Io, "cannot wait for a process").because(cause)),
+        } => status.map_err(|cause| Error::new(Kind::Io, "cannot wait for the process").because(cause)),
     };
-    if ended.is_err() {
+    if status.is_err() {
         group.end(&mut child).await;
     }
-    if !read {
+    if !output_ended {
         // after the timeout, ignore the output of background processes
-        let _ = tokio::time::timeout(REST_OF_OUTPUT, &mut output).await;
+        let _ = tokio::time::timeout(OUTPUT_TIMEOUT, &mut output).await;
     }
     group.kill();
-    let status = ended?;
+    let status = status?;
     use std::os::unix::process::ExitStatusExt as _;
     let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    Ok(Ended { exit_code, vars: vars.take() })
+    Ok(ProcessResult { exit_code, vars: vars.take() })
 }
 
 /// A process group.
@@ -106,17 +106,17 @@ impl Group {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
-    /// Sends SIGTERM, waits up to [`GRACE`], then sends SIGKILL.
+    /// Sends SIGTERM, waits up to [`GRACE_PERIOD`], then sends SIGKILL.
     async fn end(&self, child: &mut Child) {
         self.send(Signal::SIGTERM);
-        let all_gone = async {
+        let group_exited = async {
             let _ = child.wait().await;
             // the shell exits first and does not wait for the other processes
             while self.0.is_some_and(|group| killpg(group, None).is_ok()) {
-                tokio::time::sleep(LOOK_INTERVAL).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        let _ = tokio::time::timeout(GRACE, all_gone).await;
+        let _ = tokio::time::timeout(GRACE_PERIOD, group_exited).await;
         self.kill();
         let _ = child.wait().await;
     }
@@ -145,7 +145,7 @@ async fn lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str
     }
 }
 
-/// Reads the outputs from a marked line; returns whether the line was one.
+/// Reads the outputs from a marked line. Returns whether the line holds outputs.
 fn take_vars(line: &str, vars: &mut Outputs) -> bool {
     let marked = line.strip_prefix("::").and_then(|line| line.strip_suffix("::"));
     let Some(Ok(Json::Object(mut marked))) = marked.map(serde_json::from_str) else { return false };

@@ -16,10 +16,10 @@ use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::yaml::decode::{Entries, choices, properties};
 
-/// Maximum number of rows kept in memory; `STORE` has no limit.
+/// Maximum number of rows in memory; `STORE` has no limit.
 const FETCH_LIMIT_ROWS: usize = 100_000;
 
-/// Maximum length of a `numeric` that a JSON number holds exactly; a longer one is returned as text.
+/// Maximum length of a `numeric` that a JSON number represents exactly. Longer values are returned as text.
 const EXACT_DIGITS: usize = 15;
 
 choices! {
@@ -38,7 +38,7 @@ choices! {
 
 properties! {
     /// Runs one SQL statement.
-    pub(crate) struct Query as "a query" {
+    pub(crate) struct Query as "a Query task" {
         /// The statement.
         "sql" => sql: Template,
         /// Values for `:name` parameters in the statement, always treated as data, never as SQL.
@@ -58,23 +58,23 @@ impl Query {
         let sql = run.fill(&self.sql)?;
         let sql = script::bind(&sql, &values(run, &self.parameters)?);
         let [statement] = script::statements(&sql)[..] else {
-            return Err(
-                run.fault(self.sql.position, "a Query is one statement: several are for Queries".to_owned())
-            );
+            let text =
+                "a Query task takes exactly one SQL statement; use a Queries task for several statements";
+            return Err(run.fault(self.sql.position, text.to_owned()));
         };
         let session = run.session(Some(&self.connection)).await?;
         let storage = &run.context.storage;
         let outputs =
             session.guard(&run.interrupt, execute(&session.client, statement, self.fetch_type, storage));
         let outputs = outputs.await?;
-        session.give_back().await;
+        session.release().await;
         Ok(outputs)
     }
 }
 
 properties! {
     /// Runs SQL statements one after another.
-    pub(crate) struct Queries as "queries" {
+    pub(crate) struct Queries as "a Queries task" {
         /// The statements, separated by semicolons.
         "sql" => sql: Template,
         /// Values for `:name` parameters in the statements, always treated as data, never as SQL.
@@ -109,8 +109,8 @@ impl Queries {
             for (index, statement) in statements.iter().enumerate() {
                 let outcome = execute(client, statement, self.fetch_type, storage).await;
                 let outcome = outcome.map_err(|error| {
-                    let what = format!("statement {} of {} failed", index + 1, statements.len());
-                    Error::new(error.kind(), what).because(error)
+                    let message = format!("statement {} of {} failed", index + 1, statements.len());
+                    Error::new(error.kind(), message).because(error)
                 })?;
                 // a statement that returns no rows has no outputs
                 outputs.extend((!outcome.is_empty()).then_some(Json::Object(outcome)));
@@ -121,7 +121,7 @@ impl Queries {
             Ok(outputs)
         };
         let outputs = session.guard(&run.interrupt, work).await?;
-        session.give_back().await;
+        session.release().await;
         Ok(Outputs::from_iter([("outputs".to_owned(), Json::Array(outputs))]))
     }
 }
@@ -177,10 +177,9 @@ async fn execute(
                     .map_err(|cause| Error::file("write", path, cause))?;
             }
             _ if rows.len() == FETCH_LIMIT_ROWS => {
-                let text = format!("the query has more than {FETCH_LIMIT_ROWS} rows");
-                return Err(
-                    Error::new(Kind::Configuration, text).hint("fetchType: STORE keeps them in a file")
-                );
+                let text = format!("the query returned more than {FETCH_LIMIT_ROWS} rows");
+                return Err(Error::new(Kind::Configuration, text)
+                    .hint("set `fetchType: STORE` to write the rows to a file"));
             }
             _ => rows.push(object(&row, &types)),
         }
@@ -200,11 +199,11 @@ async fn execute(
 }
 
 fn failed(statement: &str, cause: tokio_postgres::Error) -> Error {
-    const SHOWN: usize = 60;
-    let first = statement.lines().next().unwrap_or_default();
-    let short: String = first.chars().take(SHOWN).collect();
-    let more = if short.len() < statement.len() { " …" } else { "" };
-    failure::statement(format!("the statement {short}{more} failed"), cause)
+    const SHOWN_CHARS: usize = 60;
+    let first_line = statement.lines().next().unwrap_or_default();
+    let short: String = first_line.chars().take(SHOWN_CHARS).collect();
+    let ellipsis = if short.len() < statement.len() { " …" } else { "" };
+    failure::statement(format!("the statement {short}{ellipsis} failed"), cause)
 }
 
 /// A row as JSON: numbers, booleans and JSON values as such, everything else as the server's text.
@@ -228,7 +227,7 @@ fn object(row: &SimpleQueryRow, types: &[Type]) -> Json {
             _ => json!(text),
         }
     };
-    let named =
+    let values =
         row.columns().iter().enumerate().map(|(index, column)| (column.name().to_owned(), value(index)));
-    Json::Object(named.collect::<Map<_, _>>())
+    Json::Object(values.collect::<Map<_, _>>())
 }

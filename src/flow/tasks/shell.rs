@@ -29,17 +29,18 @@ properties! {
 
 properties! {
     /// Runs shell commands as processes on this machine, in a temporary working directory.
-    pub(crate) struct Commands as "a task that runs commands" {
+    pub(crate) struct Commands as "a Commands task" {
         /// The commands.
         "commands" => commands: Vec<Template>,
         /// Commands to run before `commands`.
         "beforeCommands" => before_commands: Vec<Template> = Vec::new(),
         /// Environment variables, in addition to those of the taxi process.
         "env" => env: Entries<Template> = Entries::default(),
-        /// Files to create in the working directory, by name: each value is a text, or the URI of a file stored by
-        /// this run.
+        /// Files to create in the working directory, by name. Each value is the content of the file, or the
+        /// URI of a file that this run has stored.
         "inputFiles" => input_files: Entries<Template> = Entries::default(),
-        /// Glob patterns of the files to store after the run, returned as the output `outputFiles`.
+        /// Glob patterns of the files to store after the commands have run. The output `outputFiles` lists
+        /// the stored files.
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
         /// The shell and its arguments.
         "interpreter" => interpreter: Vec<String> = vec!["/bin/sh".to_owned(), "-c".to_owned()],
@@ -82,16 +83,17 @@ pub(crate) struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Runs the commands in `project_dir`, or in a temporary directory. Stores the output files found there and in
-    /// `made_in`.
+    /// Runs the commands in `project_dir`, or in a temporary directory. Stores the output files of this
+    /// directory and of `output_dir`.
     pub(crate) async fn run(
         self,
         run: &TaskRun<'_>,
         project_dir: Option<&Path>,
-        made_in: Option<&Path>,
+        output_dir: Option<&Path>,
     ) -> Result<Outputs> {
         let storage = &run.context.storage;
-        // as a file, not as an argument: every user of the machine can read a process's arguments
+        // write the script to a file, not to an argument: every user of the machine can read a process's
+        // arguments
         let mut text = if self.fail_fast { "set -e\n" } else { "" }.to_owned();
         text.push_str(&self.commands.join("\n"));
         text.push('\n');
@@ -99,29 +101,31 @@ impl Script<'_> {
         // the script is a file, so drop the `-c` that would make the shell read it from an argument
         let mut interpreter = self.interpreter.to_vec();
         if let Some(option) = interpreter.pop_if(|option| option.starts_with('-') && option.ends_with('c')) {
-            let others = option.trim_end_matches('c');
-            interpreter.extend((others != "-").then(|| others.to_owned()));
+            let other_options = option.trim_end_matches('c');
+            interpreter.extend((other_options != "-").then(|| other_options.to_owned()));
         }
-        let own = storage.working_dir()?;
-        let working_dir = project_dir.unwrap_or(own.path());
+        let temporary_dir = storage.working_dir()?;
+        let working_dir = project_dir.unwrap_or(temporary_dir.path());
         for (name, content) in &self.input_files {
-            place(storage, working_dir, name, content)?;
+            create_input_file(storage, working_dir, name, content)?;
         }
-        let ended = process::run(run, &interpreter, script.path(), working_dir, &self.environment).await?;
-        if ended.exit_code != 0 {
-            let text = format!("the commands ended with exit code {}", ended.exit_code);
-            return Err(Error::new(Kind::TaskFailed, text).hint("what they said is in the task's log"));
+        let result = process::run(run, &interpreter, script.path(), working_dir, &self.environment).await?;
+        if result.exit_code != 0 {
+            let text = format!("the commands exited with code {}", result.exit_code);
+            return Err(
+                Error::new(Kind::TaskFailed, text).hint("read the output of the commands in the task's log")
+            );
         }
         let mut output_files = serde_json::Map::new();
-        for folder in [working_dir].into_iter().chain(made_in) {
-            for (name, kept) in storage.keep(folder, &self.output_files)? {
-                output_files.insert(name, json!(kept.display().to_string()));
+        for folder in [working_dir].into_iter().chain(output_dir) {
+            for (name, path) in storage.keep(folder, &self.output_files)? {
+                output_files.insert(name, json!(path.display().to_string()));
             }
         }
         Ok([
-            ("exitCode", json!(ended.exit_code)),
+            ("exitCode", json!(result.exit_code)),
             ("outputFiles", Json::Object(output_files)),
-            ("vars", Json::Object(ended.vars)),
+            ("vars", Json::Object(result.vars)),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into_iter()
@@ -131,24 +135,29 @@ impl Script<'_> {
 
 /// Creates a file in the working directory: a copy if `content` is the path of a stored file, else the text
 /// itself.
-fn place(storage: &storage::Storage, working_dir: &Path, name: &str, content: &str) -> Result<()> {
+fn create_input_file(
+    storage: &storage::Storage,
+    working_dir: &Path,
+    name: &str,
+    content: &str,
+) -> Result<()> {
     let relative = PathBuf::from(name);
     if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
-        let text = format!("the input file {name:?} would lie outside of the working directory");
+        let text = format!("the input file {name:?} is outside the working directory");
         return Err(Error::new(Kind::Configuration, text));
     }
     let path = working_dir.join(relative);
-    let unwritable = |cause| Error::file("write", &path, cause);
+    let write_error = |cause| Error::file("write", &path, cause);
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(unwritable)?;
+        std::fs::create_dir_all(folder).map_err(write_error)?;
     }
     if path.exists() {
-        let text = format!("the input file {} would replace one that is there", path.display());
+        let text = format!("cannot create the input file {}: the file already exists", path.display());
         return Err(Error::new(Kind::Configuration, text));
     }
-    match storage.holds(Path::new(content)) {
-        true => std::fs::copy(content, &path).map(drop).map_err(unwritable),
-        false => std::fs::write(&path, content).map_err(unwritable),
+    match storage.contains(Path::new(content)) {
+        true => std::fs::copy(content, &path).map(drop).map_err(write_error),
+        false => std::fs::write(&path, content).map_err(write_error),
     }
 }
 

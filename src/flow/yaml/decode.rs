@@ -1,8 +1,8 @@
 //! Decodes nodes into types. `properties!` declares the properties of a type once; the decoder and the JSON Schema
 //! are both generated from that declaration.
 //!
-//! In: the nodes of a document. Out: typed values, and every fault found on the way. Refused: an unknown property,
-//! a missing property, a value of the wrong kind.
+//! In: the nodes of a document. Out: typed values, and all faults. Refused: an unknown property, a missing
+//! property, a value of the wrong kind.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use serde_json::{Value as Json, json};
 use crate::flow::expression::Template;
 use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue};
 
-/// Jaro-Winkler similarity above which a known name is suggested for a misspelt one.
-const LIKENESS: f64 = 0.75;
+/// Jaro-Winkler similarity above which a known property is suggested for an unknown one.
+const SUGGESTION_THRESHOLD: f64 = 0.75;
 
 /// A type that can be decoded from a node.
 pub(crate) trait Decode: Sized {
-    /// Decodes the node. Returns `None` if it is faulty; the fault is then in the decoder.
+    /// Decodes the node. If the node is invalid, adds a fault to the decoder and returns `None`.
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self>;
 
     /// The JSON Schema of the values that this type accepts.
@@ -62,7 +62,7 @@ macro_rules! properties {
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
-        #[allow(dead_code, reason = "some properties are only checked")]
+        #[allow(dead_code, reason = "some properties are checked but never read")]
         pub(crate) struct $type_name {
             $( $(#[doc = $doc])+ pub(crate) $field: $type, )*
             $( $( $(#[doc = $shared_doc])+ pub(crate) $shared: $shared_type, )+ )?
@@ -137,7 +137,7 @@ macro_rules! choices {
                     $( $text => Some(Self::$variant), )+
                     other => decoder.refuse(
                         node.position,
-                        format!("{other} is none of what is supported here: {}", [$($text),+].join(", ")),
+                        format!("unsupported value {other:?}; supported values: {}", [$($text),+].join(", ")),
                     ),
                 }
             }
@@ -156,13 +156,13 @@ pub(crate) struct Fields<'a> {
     position: Position,
     what: String,
     entries: Vec<(&'a Node, &'a str, &'a Node)>,
-    read: Vec<&'static str>,
+    known: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// Takes the value node of a key, if the key is present.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'a Node> {
-        self.read.push(name);
+        self.known.push(name);
         let index = self.entries.iter().position(|(_, key, _)| *key == name)?;
         Some(self.entries.remove(index).2)
     }
@@ -171,7 +171,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn required<T: Decode>(&mut self, name: &'static str, decoder: &mut Decoder) -> Option<T> {
         match self.take(name) {
             Some(node) => T::decode(node, decoder),
-            None => decoder.refuse(self.position, format!("{} needs the property {name}", self.what)),
+            None => decoder.refuse(self.position, format!("missing property `{name}` in {}", self.what)),
         }
     }
 
@@ -215,7 +215,10 @@ impl Decoder {
     /// The entries of a mapping, none of them taken yet.
     pub(crate) fn fields<'a>(&mut self, node: &'a Node, what: &str) -> Option<Fields<'a>> {
         let YamlValue::Map(entries) = &node.value else {
-            return self.refuse(node.position, format!("{what} is a mapping, this is {}", node.value.kind()));
+            return self.refuse(
+                node.position,
+                format!("expected a mapping for {what}, found {}", node.value.kind()),
+            );
         };
         let mut named = Vec::new();
         for (key, value) in entries {
@@ -224,7 +227,7 @@ impl Decoder {
                 None => continue,
             }
         }
-        Some(Fields { position: node.position, what: what.to_owned(), entries: named, read: Vec::new() })
+        Some(Fields { position: node.position, what: what.to_owned(), entries: named, known: Vec::new() })
     }
 
     fn key<'a>(&mut self, key: &'a Node) -> Option<&'a str> {
@@ -232,18 +235,18 @@ impl Decoder {
             YamlValue::Text(text) | YamlValue::Number(text) => Some(text),
             // the cases of a switch may be named true and false
             YamlValue::Bool(value) => Some(if *value { "true" } else { "false" }),
-            other => self.refuse(key.position, format!("a key is text, this is {}", other.kind())),
+            other => self.refuse(key.position, format!("expected text as a key, found {}", other.kind())),
         }
     }
 
     /// Refuses every property that has not been taken.
     pub(crate) fn end(&mut self, fields: Fields<'_>) {
         for (key, name, _) in &fields.entries {
-            let alike = |known: &&&str| strsim::jaro_winkler(known, name);
-            let nearest = fields.read.iter().max_by(|one, two| alike(one).total_cmp(&alike(two)));
-            let meant = nearest.filter(|known| alike(known) > LIKENESS);
-            let meant = meant.map(|known| format!("; is {known} meant?")).unwrap_or_default();
-            let text = format!("{} with the property {name} is not supported{meant}", fields.what);
+            let similarity = |known: &&&str| strsim::jaro_winkler(known, name);
+            let nearest = fields.known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+            let suggestion = nearest.filter(|known| similarity(known) > SUGGESTION_THRESHOLD);
+            let suggestion = suggestion.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+            let text = format!("unknown property `{name}` in {}{suggestion}", fields.what);
             self.refuse::<()>(key.position, text);
         }
     }
@@ -253,7 +256,7 @@ impl Decoder {
         match &node.value {
             YamlValue::Text(text) | YamlValue::Number(text) => Some(text.clone()),
             YamlValue::Bool(value) => Some(value.to_string()),
-            other => self.refuse(node.position, format!("this must be text, it is {}", other.kind())),
+            other => self.refuse(node.position, format!("expected text, found {}", other.kind())),
         }
     }
 }
@@ -315,7 +318,7 @@ impl<T: Decode> Decode for Vec<T> {
                 let items: Vec<Option<T>> = items.iter().map(|item| T::decode(item, decoder)).collect();
                 items.into_iter().collect()
             }
-            other => decoder.refuse(node.position, format!("this must be a list, it is {}", other.kind())),
+            other => decoder.refuse(node.position, format!("expected a list, found {}", other.kind())),
         }
     }
 
@@ -339,7 +342,7 @@ impl<T: Decode> Decode for Entries<T> {
         if let YamlValue::Null = node.value {
             return Some(Self::default());
         }
-        let fields = decoder.fields(node, "this")?;
+        let fields = decoder.fields(node, "this property")?;
         let entries: Vec<Option<(String, T)>> = fields
             .entries
             .into_iter()
@@ -391,9 +394,7 @@ impl Decode for bool {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.value {
             YamlValue::Bool(value) => Some(*value),
-            other => {
-                decoder.refuse(node.position, format!("this must be true or false, it is {}", other.kind()))
-            }
+            other => decoder.refuse(node.position, format!("expected true or false, found {}", other.kind())),
         }
     }
 
@@ -405,8 +406,12 @@ impl Decode for bool {
 impl Decode for u32 {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let text = decoder.text(node)?;
-        let refusal = || decoder.refuse(node.position, format!("{text:?} is not a number from 0 up"));
-        text.parse().ok().or_else(refusal)
+        text.parse().ok().or_else(|| {
+            decoder.refuse(
+                node.position,
+                format!("invalid value {text:?}: expected a whole number, 0 or greater"),
+            )
+        })
     }
 
     fn schema() -> Json {
@@ -418,7 +423,7 @@ impl Decode for f64 {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let text = decoder.text(node)?;
         let number = text.parse().ok().filter(|number: &Self| number.is_finite());
-        number.or_else(|| decoder.refuse(node.position, format!("{text:?} is not a number")))
+        number.or_else(|| decoder.refuse(node.position, format!("invalid value {text:?}: expected a number")))
     }
 
     fn schema() -> Json {
@@ -430,7 +435,8 @@ impl Decode for Duration {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let text = decoder.text(node)?;
         duration(&text).or_else(|| {
-            decoder.refuse(node.position, format!("{text:?} is not a time like PT30S, PT5M or P1D"))
+            let expected = "expected an ISO 8601 duration like PT30S, PT5M or P1D";
+            decoder.refuse(node.position, format!("invalid value {text:?}: {expected}"))
         })
     }
 
@@ -453,14 +459,14 @@ pub(crate) struct Id(pub(crate) String);
 impl Decode for Id {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         let text = decoder.text(node)?;
-        let sound = text.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && text.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | '-'));
-        match sound {
+        let is_valid = text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'));
+        match is_valid {
             true => Some(Self(text)),
             false => decoder.refuse(
                 node.position,
                 format!(
-                    "{text:?} is not an id: letters, digits, _ and -, beginning with a letter or a digit"
+                    "invalid id {text:?}: use letters, digits, _ and -, and start with a letter or a digit"
                 ),
             ),
         }

@@ -24,14 +24,14 @@ pub struct Position {
 pub(crate) struct Node {
     /// The value.
     pub(crate) value: YamlValue,
-    /// Where the value begins.
+    /// Where the value starts.
     pub position: Position,
 }
 
 /// The kinds of YAML value.
 #[derive(Clone, Debug)]
 pub(crate) enum YamlValue {
-    /// Nothing, or `null`.
+    /// An empty value, or `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -70,11 +70,12 @@ impl Document {
         let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|cause| {
             let position = cause.location().map(|at| Position { line: at.line(), column: at.column() });
             let position = position.unwrap_or(Position { line: 1, column: 1 });
-            let said = cause.to_string();
-            let message = said.lines().next().unwrap_or_default();
-            // the position is shown once, and the parser's options mean nothing to the user
-            let place = format!(" at line {}, column {}", position.line, position.column);
-            let message = message.strip_suffix(&place).unwrap_or(message);
+            let full_message = cause.to_string();
+            let message = full_message.lines().next().unwrap_or_default();
+            // remove the position, which the diagnostic shows anyway, and the parser's options, which are not for
+            // users
+            let suffix = format!(" at line {}, column {}", position.line, position.column);
+            let message = message.strip_suffix(&suffix).unwrap_or(message);
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
             let found = vec![Diagnostic { position, message: message.to_owned() }];
             Faults { name: name.to_owned(), text: text.to_owned(), found }
@@ -233,7 +234,7 @@ impl<'de> Visitor<'de> for RawVisitor {
         let mut entries: Vec<(Spanned<Raw>, Spanned<Raw>)> = Vec::new();
         while let Some((key, value)) = map.next_entry::<Spanned<Raw>, Spanned<Raw>>()? {
             if matches!(key.value, Raw::List(_) | Raw::Map(_)) {
-                return Err(A::Error::custom("a key must be plain text"));
+                return Err(A::Error::custom("expected text as a key"));
             }
             entries.push((key, value));
         }
@@ -268,11 +269,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scalars_keep_their_text_and_place() {
+    fn scalars_keep_their_text_and_position() {
         let document = Document::parse("a.yaml", "é: 1\nmonths: [\"01\", 03, yes, true, 1.50]\n").unwrap();
-        let YamlValue::Map(entries) = document.root.value else { panic!("no mapping") };
-        let YamlValue::List(months) = &entries[1].1.value else { panic!("no list") };
-        let seen: Vec<String> = months
+        let YamlValue::Map(entries) = document.root.value else { panic!("not a mapping") };
+        let YamlValue::List(months) = &entries[1].1.value else { panic!("not a list") };
+        let scalars: Vec<String> = months
             .iter()
             .map(|node| match &node.value {
                 YamlValue::Text(text) => format!("text {text} at {}", node.position.column),
@@ -282,7 +283,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            seen,
+            scalars,
             ["text 01 at 10", "number 03 at 16", "text yes at 20", "boolean true", "number 1.50 at 31"]
         );
     }

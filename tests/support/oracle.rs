@@ -1,5 +1,5 @@
-//! The server as the judge of what a CSV means: a file that the load takes must be, row by row, what `COPY … (FORMAT csv)`
-//! makes of it. What the load refuses, it may.
+//! The server as the oracle for the contents of a CSV file: the rows of a file that a load accepts must equal
+//! the rows that `COPY … (FORMAT csv)` reads from it. A load may refuse files that COPY accepts.
 
 use std::io::Write as _;
 
@@ -23,42 +23,43 @@ const COLUMNS: [(&str, ColumnType); 5] = [
     ("c", ColumnType::Integer),
 ];
 
-pub(crate) struct Judge {
+pub(crate) struct Oracle {
     runtime: Runtime,
     client: Client,
 }
 
-impl Judge {
+impl Oracle {
     pub(crate) fn new(url: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls)).unwrap();
         runtime.spawn(connection);
-        let tables = "CREATE TEMP TABLE ours (key text, file text, a text, b text, c integer); \
-                      CREATE TEMP TABLE theirs (a text, b text, c integer)";
+        let tables = "CREATE TEMP TABLE loaded (key text, file text, a text, b text, c integer); \
+                      CREATE TEMP TABLE copied (a text, b text, c integer)";
         runtime.block_on(client.batch_execute(tables)).unwrap();
         Self { runtime, client }
     }
 
-    /// Whether the load takes a file with these lines behind its header. Panics where the server reads them otherwise.
+    /// Returns whether a load accepts a file with these lines after its header. Panics if the server reads
+    /// other rows from the file.
     pub(crate) fn compare(&self, lines: &[u8]) -> bool {
         let crlf = lines.windows(2).any(|pair| pair == b"\r\n");
         let csv = [if crlf { &b"a,b,c\r\n"[..] } else { b"a,b,c\n" }, lines].concat();
         let Some(tuples) = self.runtime.block_on(encode(&csv)) else { return false };
         self.runtime.block_on(async {
             self.client.batch_execute("ROLLBACK; BEGIN").await.unwrap();
-            let shown = String::from_utf8_lossy(&csv).into_owned();
-            let taken = self.copy("COPY theirs FROM STDIN (FORMAT csv, HEADER)", csv).await;
-            taken.unwrap_or_else(|error| panic!("the server refuses what the load takes: {shown:?}: {error:?}"));
-            self.copy("COPY ours (key, a, b, c) FROM STDIN (FORMAT binary)", tuples).await.unwrap();
-            let query = "SELECT (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM ours)::text, \
-                                (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM theirs)::text, \
-                                NOT EXISTS (SELECT FROM ours WHERE key IS DISTINCT FROM \
+            let text = String::from_utf8_lossy(&csv).into_owned();
+            let copied = self.copy("COPY copied FROM STDIN (FORMAT csv, HEADER)", csv).await;
+            copied.unwrap_or_else(|error| panic!("only the server refuses {text:?}: {error:?}"));
+            self.copy("COPY loaded (key, a, b, c) FROM STDIN (FORMAT binary)", tuples).await.unwrap();
+            let query = "SELECT (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM loaded)::text, \
+                                (SELECT array_agg(ROW(a, b, c)::text ORDER BY ROW(a, b, c)::text) FROM copied)::text, \
+                                NOT EXISTS (SELECT FROM loaded WHERE key IS DISTINCT FROM \
                                             md5(coalesce(c::text, '') || coalesce(a, '') || coalesce(b, '')))";
             let row = self.client.query_one(query, &[]).await.unwrap();
-            let (ours, theirs): (Option<String>, Option<String>) = (row.get(0), row.get(1));
-            assert_eq!(ours, theirs, "ours and the server's rows of {shown:?}");
-            assert!(row.get::<_, bool>(2), "another key of {shown:?}");
+            let (loaded, copied): (Option<String>, Option<String>) = (row.get(0), row.get(1));
+            assert_eq!(loaded, copied, "the load's rows and the server's rows of {text:?}");
+            assert!(row.get::<_, bool>(2), "the load's key differs from the server's key in {text:?}");
             self.client.batch_execute("ROLLBACK").await.unwrap();
         });
         true
@@ -71,7 +72,7 @@ impl Judge {
     }
 }
 
-/// The file's rows as the stages of a load make them; `None` where they refuse it.
+/// Encodes the file's rows with the stages of a load. Returns `None` if a stage refuses the file.
 pub(crate) async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(csv).unwrap();

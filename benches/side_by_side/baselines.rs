@@ -1,5 +1,5 @@
-//! The loaders to compare. Each one runs as its users run it: as whole processes, from the gzipped file to the
-//! last commit.
+//! The loaders to compare. Each one runs as its users run it: as whole processes, from the gzipped file to
+//! the last commit.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -56,8 +56,8 @@ impl Loader {
         }
     }
 
-    /// Loads the same month again, so that all rows have a match. Returns `None` for loaders where this is not
-    /// measured.
+    /// Loads the same month again, so that all rows have a match. Returns `None` for loaders where this is
+    /// not measured.
     pub(crate) fn load_again(self, url: &str, address: &str, file: &Path, month: &Month) -> Option<Timed> {
         match self {
             Self::Taxi => Some(taxi(url, address, month, &["--force"])),
@@ -66,7 +66,8 @@ impl Loader {
         }
     }
 
-    /// Loads `month` into the database at `url`. Taxi reads from `address`, the other loaders read the `file`.
+    /// Loads `month` into the database at `url`. Taxi reads from `address`, the other loaders read the
+    /// `file`.
     pub(crate) fn load(self, url: &str, address: &str, file: &Path, month: &Month) -> Timed {
         match self {
             Self::Taxi => taxi(url, address, month, &[]),
@@ -102,7 +103,8 @@ pub(crate) fn backfill(url: &str, address: &str, from: &Month, to: &Month, jobs:
     timed
 }
 
-/// Runs `taxi run` with a flow of this repository for a yellow month. The folder `programs` comes first in `PATH`.
+/// Runs `taxi run` with a flow of this repository for a yellow month. The folder `programs` comes first in
+/// `PATH`.
 pub(crate) fn flow(url: &str, flow: &str, arguments: &[String], programs: &Path) -> Timed {
     let mut command = Command::new(TAXI);
     command
@@ -135,8 +137,8 @@ fn run_taxi(command: &mut Command, url: &str) -> (Timed, serde_json::Value) {
     (Timed { seconds, peak_kib, ..Timed::default() }, result)
 }
 
-/// Runs the steps of the course's flow: unzip to a file, COPY into the staging table, UPDATE the key and the file
-/// name, MERGE.
+/// Runs the steps of the course's flow: unzip to a file, COPY into the staging table, UPDATE the key and the
+/// file name, MERGE.
 fn reference(url: &str, file: &Path, month: &Month) -> Timed {
     create_tables(url);
     let csv = file.with_extension("");
@@ -159,8 +161,8 @@ fn reference(url: &str, file: &Path, month: &Month) -> Timed {
     Timed { seconds: unzipped.seconds + loaded.seconds, ..Timed::default() }
 }
 
-/// Measures the lower bound that is usually quoted: COPY of the unzipped file into an empty table, without a key
-/// and without a merge.
+/// Measures the lower bound that is usually quoted: COPY of the unzipped file into an empty table, without a
+/// key and without a merge.
 fn bare_copy(url: &str, file: &Path) -> Timed {
     let csv = file.with_extension("");
     time(
@@ -203,8 +205,8 @@ pub(crate) fn time(command: &mut Command) -> Timed {
     Timed { seconds, ..Timed::default() }
 }
 
-/// The Python interpreter of a virtual environment with the two packages. The environment is created once, below
-/// the target folder.
+/// The Python interpreter of a virtual environment with the two packages. The environment is created once,
+/// below the target folder.
 static DUCKDB_PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("duckdb");
     let python = environment.join("bin/python");

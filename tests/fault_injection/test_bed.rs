@@ -1,4 +1,5 @@
-//! Where faults are made: a server, a proxy before it, a source that misbehaves, and what the target holds when all is well.
+//! The test bed for faults: a server, a proxy in front of it, a source with faults, and the expected contents
+//! of the target.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
@@ -13,56 +14,57 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::{Database, OwnServer, SmallDisk, json};
 
 const ROWS: u32 = 20_000;
-/// Of which so many are there before some of the faults.
+/// Rows that the target holds before some of the faults.
 const ROWS_BEFORE: u32 = 6_000;
 pub(crate) const REJECTS: u32 = 3;
-/// How long a database may not answer here.
-pub(crate) const SILENCE: Duration = Duration::from_secs(2);
+/// The timeout after which a load gives up on the database.
+pub(crate) const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the source does to its answers.
+/// A fault of the source.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Misbehaviour {
+pub(crate) enum SourceFault {
     None,
-    /// Every answer ends after so many bytes.
+    /// Every response ends after this number of bytes.
     Cut(usize),
-    /// The first answer says nothing more after so many bytes.
+    /// The first response stalls after this number of bytes.
     Stall(usize),
-    /// The first answer is of another file, and ends after so many bytes.
+    /// The first response is from another file and ends after this number of bytes.
     Change(usize),
-    /// So many answers are refusals.
+    /// This number of responses have the status 503.
     Refuse(usize),
-    /// The byte at this place is another.
+    /// The byte at this offset is wrong.
     Damage(usize),
-    /// The file ends here.
+    /// The file ends at this offset.
     Shorten(usize),
-    /// The first answer ends after so many bytes, and then there is no such file.
+    /// The first response ends after this number of bytes, and the next ones have the status 404.
     Vanish(usize),
 }
 
-/// A server, a source, and what the target holds when all is well.
-pub(crate) struct Site {
+/// A server, a source, and the expected contents of the target.
+pub(crate) struct TestBed {
     pub(crate) server: OwnServer,
     _disk: Option<SmallDisk>,
     pub(crate) url: String,
-    /// The same, through the proxy.
+    /// The same database, through the proxy.
     pub(crate) proxied_url: String,
     pub(crate) proxy: Proxy,
     source: Server,
-    misbehaviour: Arc<Mutex<(Misbehaviour, usize)>>,
+    source_fault: Arc<Mutex<(SourceFault, usize)>>,
     pub(crate) file_bytes: usize,
-    /// Of the file that the source had before.
-    pub(crate) some_bytes: usize,
+    /// Length of the file that the source had before.
+    pub(crate) old_file_bytes: usize,
     pub(crate) temp: tempfile::TempDir,
-    /// Digests of the target: empty, with some rows, complete.
+    /// Digests of the target: empty, with some rows, and with all rows of the month.
     pub(crate) empty: Vec<String>,
-    pub(crate) some: Vec<String>,
+    pub(crate) partial: Vec<String>,
     pub(crate) complete: Vec<String>,
-    /// How long an undisturbed load takes, the bytes it sends and gets, and how often it commits.
-    pub(crate) took: Duration,
+    /// The median duration of a load without faults, the bytes it sends and receives, and the number of its
+    /// COMMITs.
+    pub(crate) load_duration: Duration,
     pub(crate) bytes: (u64, u64, u64),
 }
 
-/// A month with rows of other months among its own, some that repeat a key, and some that do not fit.
+/// Returns a gzipped month with out-of-period rows, rows that repeat a key, and invalid rows.
 fn month(rows: u32) -> Vec<u8> {
     let mut text = String::new();
     for (index, line) in yellow_csv(rows, "2021-01").lines().enumerate() {
@@ -77,7 +79,7 @@ fn month(rows: u32) -> Vec<u8> {
         }
     }
     for _ in 0..REJECTS {
-        text.push_str("1,this is no trip\n");
+        text.push_str("1,this is not a trip\n");
     }
     gzip(text.as_bytes())
 }
@@ -85,51 +87,51 @@ fn month(rows: u32) -> Vec<u8> {
 pub(crate) const TARGET: &str = "SELECT count(*), count(DISTINCT unique_row_id), \
                       md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")) FROM yellow_tripdata AS t";
 
-impl Site {
+impl TestBed {
     pub(crate) fn new(server: OwnServer, disk: Option<SmallDisk>) -> Self {
         let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
         let url = up["database_url"].as_str().unwrap().to_owned();
-        let (some, whole) = (month(ROWS_BEFORE), month(ROWS));
-        let (file_bytes, some_bytes) = (whole.len(), some.len());
-        let misbehaviour = Arc::new(Mutex::new((Misbehaviour::None, 0)));
-        let shared = Arc::clone(&misbehaviour);
+        let (old_file, file) = (month(ROWS_BEFORE), month(ROWS));
+        let (file_bytes, old_file_bytes) = (file.len(), old_file.len());
+        let source_fault = Arc::new(Mutex::new((SourceFault::None, 0)));
+        let shared = Arc::clone(&source_fault);
         let source = Server::answering(move |request| {
             let mut state = shared.lock().unwrap();
             state.1 += 1;
-            answer(*state, request, &some, &whole)
+            answer(*state, request, &old_file, &file)
         });
-        let (proxy, proxied_url) = Proxy::before(&url);
+        let (proxy, proxied_url) = Proxy::in_front_of(&url);
         let temp = tempfile::tempdir().unwrap();
-        let (empty, some, complete) = (Vec::new(), Vec::new(), Vec::new());
-        let (took, bytes) = (Duration::ZERO, (0, 0, 0));
-        let mut site = Self {
+        let (empty, partial, complete) = (Vec::new(), Vec::new(), Vec::new());
+        let (load_duration, bytes) = (Duration::ZERO, (0, 0, 0));
+        let mut bed = Self {
             server,
             _disk: disk,
             url,
             proxied_url,
             proxy,
             source,
-            misbehaviour,
+            source_fault,
             file_bytes,
-            some_bytes,
+            old_file_bytes,
             temp,
             empty,
-            some,
+            partial,
             complete,
-            took,
+            load_duration,
             bytes,
         };
-        site.prepare();
-        site
+        bed.prepare();
+        bed
     }
 
-    /// Loads undisturbed, and keeps what comes of it.
+    /// Loads without faults, and keeps the results to compare with.
     fn prepare(&mut self) {
-        // the smaller file is what the source has had before
-        self.misbehave(Misbehaviour::Change(usize::MAX));
+        // the smaller file is the one that the source had before
+        self.set_source_fault(SourceFault::Change(usize::MAX));
         json(&self.load(&self.url).output().unwrap());
         let database = self.database();
-        self.some = database.sql(TARGET).remove(0);
+        self.partial = database.sql(TARGET).remove(0);
         database.sql(
             "CREATE TABLE target_before AS TABLE yellow_tripdata; CREATE TABLE runs_before AS TABLE taxi_etl.runs; \
              CREATE TABLE rejects_before AS TABLE taxi_etl.rejects",
@@ -138,17 +140,17 @@ impl Site {
         self.empty = database.sql(TARGET).remove(0);
         self.proxy.arm(Fault::None);
         json(&self.load(&self.proxied_url).output().unwrap());
-        self.bytes = self.proxy.seen();
+        self.bytes = self.proxy.counts();
         self.complete = database.sql(TARGET).remove(0);
-        let mut took = Vec::new();
+        let mut durations = Vec::new();
         for _ in 0..3 {
             self.reset(false, false);
             let began = Instant::now();
             json(&self.load(&self.url).output().unwrap());
-            took.push(began.elapsed());
+            durations.push(began.elapsed());
         }
-        took.sort();
-        self.took = took[1];
+        durations.sort();
+        self.load_duration = durations[1];
         assert!(self.complete[0] > self.complete[1], "no row repeats a key: {:?}", self.complete);
     }
 
@@ -156,13 +158,13 @@ impl Site {
         Database::connect(self.url.clone(), String::new())
     }
 
-    pub(crate) fn misbehave(&self, misbehaviour: Misbehaviour) {
-        *self.misbehaviour.lock().unwrap() = (misbehaviour, 0);
+    pub(crate) fn set_source_fault(&self, source_fault: SourceFault) {
+        *self.source_fault.lock().unwrap() = (source_fault, 0);
     }
 
-    /// The target as it was before the fault: empty, or with some rows; the month with a partition, or without.
-    pub(crate) fn reset(&self, some: bool, has_partition: bool) {
-        self.misbehave(Misbehaviour::None);
+    /// Resets the target: with or without some rows, and with or without a partition for the month.
+    pub(crate) fn reset(&self, has_rows: bool, has_partition: bool) {
+        self.set_source_fault(SourceFault::None);
         let database = self.database();
         database.sql(
             "TRUNCATE yellow_tripdata; TRUNCATE taxi_etl.runs, taxi_etl.rejects, taxi_etl.task_runs; \
@@ -171,7 +173,7 @@ impl Site {
         if has_partition {
             database.make_partition("yellow", "2021-01", "2021-02");
         }
-        if some {
+        if has_rows {
             database.sql(
                 "INSERT INTO yellow_tripdata TABLE target_before; \
                  INSERT INTO taxi_etl.runs OVERRIDING SYSTEM VALUE TABLE runs_before; \
@@ -184,37 +186,39 @@ impl Site {
         let mut load = self.server.taxi(&["load", "--taxi", "yellow", "--year", "2021", "--month", "1"]);
         load.args(["--output", "json", "--max-rejects", "5", "--source-timeout", "2s", "--retries", "3"]);
         load.args(["--source", &self.source.address]).env("DATABASE_URL", url);
-        load.env("TAXI_DATABASE_TIMEOUT", format!("{}ms", SILENCE.as_millis()));
+        load.env("TAXI_DATABASE_TIMEOUT", format!("{}ms", DATABASE_TIMEOUT.as_millis()));
         load.env("TMPDIR", self.temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         load
     }
 
-    /// An instant of a load, or a little behind its end.
+    /// Returns a random instant of a load, or shortly after its end.
     pub(crate) fn instant(&self, rng: &mut Rng) -> Duration {
-        self.took.mul_f64(rng.f64() * 1.05)
+        self.load_duration.mul_f64(rng.f64() * 1.05)
     }
 }
 
 fn answer(
-    (misbehaviour, count): (Misbehaviour, usize),
+    (source_fault, count): (SourceFault, usize),
     request: &Request,
-    some: &[u8],
-    whole: &[u8],
+    old_file: &[u8],
+    file: &[u8],
 ) -> Reply {
-    let ranged = || Reply::ranged(whole, "\"whole\"", request);
-    match (misbehaviour, count) {
-        (Misbehaviour::Cut(at), _) => ranged().cut_at(at),
-        (Misbehaviour::Stall(at), 1) => ranged().stalling_at(at),
-        (Misbehaviour::Change(at), 1) => Reply::ranged(some, "\"some\"", request).cut_at(at.min(some.len())),
-        (Misbehaviour::Refuse(times), count) if count <= times => Reply::status(503),
-        (Misbehaviour::Damage(at), _) => {
-            let mut damaged = whole.to_vec();
-            damaged[at] ^= 0x55;
+    let ranged = || Reply::ranged(file, "\"new\"", request);
+    match (source_fault, count) {
+        (SourceFault::Cut(offset), _) => ranged().cut_at(offset),
+        (SourceFault::Stall(offset), 1) => ranged().stalling_at(offset),
+        (SourceFault::Change(offset), 1) => {
+            Reply::ranged(old_file, "\"old\"", request).cut_at(offset.min(old_file.len()))
+        }
+        (SourceFault::Refuse(times), count) if count <= times => Reply::status(503),
+        (SourceFault::Damage(offset), _) => {
+            let mut damaged = file.to_vec();
+            damaged[offset] ^= 0x55;
             Reply::ok(damaged)
         }
-        (Misbehaviour::Shorten(at), _) => Reply::ok(whole[..at].to_vec()),
-        (Misbehaviour::Vanish(at), 1) => ranged().cut_at(at),
-        (Misbehaviour::Vanish(_), _) => Reply::status(404),
+        (SourceFault::Shorten(offset), _) => Reply::ok(file[..offset].to_vec()),
+        (SourceFault::Vanish(offset), 1) => ranged().cut_at(offset),
+        (SourceFault::Vanish(_), _) => Reply::status(404),
         _ => ranged(),
     }
 }
