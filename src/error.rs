@@ -198,6 +198,13 @@ impl Error {
         self
     }
 
+    /// Wraps the error in one that says what failed because of it. Kind and hint stay the same.
+    #[must_use]
+    pub(crate) fn within(self, message: impl Into<String>) -> Self {
+        let (kind, hint) = (self.kind, self.hint.clone());
+        Self { hint, ..Self::new(kind, message).because(self) }
+    }
+
     /// Adds a hint: what the user can do.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -409,8 +409,12 @@ fn hostile_files_cannot_fill_the_memory() {
         ("a line of a gigabyte", bomb(&row(b"1,"), b'x'), "the line is longer than 1 MiB"),
         ("a cell of a gigabyte", bomb(&row(b"\""), b'x'), "the line is longer than 1 MiB"),
         ("a quoted cell of lines", bomb(&row(b"\""), b'\n'), "the line is longer than 1 MiB"),
-        ("a header of half a million columns", gzip("a,".repeat(500_000).as_bytes()), "column 1 is \"a\""),
-        ("a row of half a million cells", gzip(&row("1,".repeat(500_000).as_bytes())), "has 500001 cells"),
+        (
+            "a header of half a million columns",
+            gzip("a,".repeat(500_000).as_bytes()),
+            "unknown column \"a\" at position 1",
+        ),
+        ("a row of half a million cells", gzip(&row("1,".repeat(500_000).as_bytes())), "found 500001"),
     ];
     for (name, content, expected) in cases {
         let server = Server::new(move |_| Reply::ok(content.clone()));

@@ -153,7 +153,7 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
 
     database.sql("UPDATE taxi_etl.ledger_version SET version = 99");
     let error = refusal(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap(), 78);
-    assert!(error.contains("of version 99, this taxi knows 5"), "{error}");
+    assert!(error.contains("has version 99, but this taxi supports version 5"), "{error}");
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn a_table_with_the_name_of_the_partition_is_not_changed() {
     database.sql("ALTER TABLE yellow_tripdata DETACH PARTITION public_partitions.yellow_tripdata_2021_01");
     let stderr = refusal(&database.load("yellow", 2021, 1, source).output().unwrap(), 78);
     assert!(
-        stderr.contains("public_partitions.yellow_tripdata_2021_01 exists and is not a partition"),
+        stderr.contains("public_partitions.yellow_tripdata_2021_01 already exists and is not a partition"),
         "{stderr}"
     );
     assert_eq!(database.value("SELECT count(*) FROM public_partitions.yellow_tripdata_2021_01"), "3000");

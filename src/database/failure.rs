@@ -4,6 +4,7 @@ use tokio_postgres::Error as Cause;
 use tokio_postgres::error::SqlState;
 
 use super::handshake::{CertificateFault, HandshakeStage};
+use super::settings::Settings;
 use crate::error::{Detail, Error, Kind};
 
 /// The error of a failed statement. `what` names the failed action and the table.
@@ -57,8 +58,9 @@ impl ConnectFailure {
         }
     }
 
-    /// The error for the database at `address`.
-    pub(crate) fn into_error(self, address: &str) -> Error {
+    /// The error for the database of `settings`.
+    pub(crate) fn into_error(self, settings: &Settings) -> Error {
+        let address = settings.address();
         let cannot_connect = format!("cannot connect to the database at {address}");
         match self {
             Self::Settings(error) => error,
@@ -89,7 +91,10 @@ impl ConnectFailure {
                         let what = format!("the database at {address} rejected the user or the password");
                         error(Kind::Authentication, what).because(cause)
                     }
-                    // an error of the driver itself: for example, the server does not support channel binding
+                    // an error of the driver itself
+                    Kind::Internal if settings.requires_channel_binding() => {
+                        error(Kind::Authentication, cannot_connect).because(cause)
+                    }
                     Kind::Internal => error(Kind::Configuration, cannot_connect).because(cause),
                     Kind::Unreachable => error(Kind::Unreachable, cannot_connect).because(cause).hint(
                         "check the host and port in --database-url, and check that the server is running",

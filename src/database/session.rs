@@ -36,7 +36,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
     let opened = match tokio::time::timeout(settings.answer_timeout(), opening).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(failed)) => {
-            let error = failed.into_error(&address);
+            let error = failed.into_error(settings);
             return Err(match (settings.advice(), error.kind()) {
                 (Some(advice), Kind::Authentication) => error.hint(advice),
                 (None, Kind::Authentication) if !settings.has_password() => error.hint(
@@ -53,7 +53,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
     check_version(&opened.version, &address)?;
     check_encoding(&opened.encoding, &address)?;
     let prepared = async {
-        let failed = |cause| ConnectFailure::Connection(cause).into_error(&address);
+        let failed = |cause| ConnectFailure::Connection(cause).into_error(settings);
         prepare(&opened.client).await.map_err(failed)
     };
     while_answering(settings, prepared).await?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 
 use super::environment;
 use super::parameters::Parameters;
@@ -160,6 +160,11 @@ impl Settings {
         let is_socket = |host: &Host| matches!(host, Host::Unix(_));
         let hosts = self.config.get_hosts();
         if !hosts.is_empty() && hosts.iter().all(is_socket) { Mode::Disable } else { self.tls.mode }
+    }
+
+    /// Whether the connection must use channel binding.
+    pub(crate) fn requires_channel_binding(&self) -> bool {
+        self.config.get_channel_binding() == ChannelBinding::Require
     }
 
     /// Whether a password was given.

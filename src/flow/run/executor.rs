@@ -350,14 +350,7 @@ impl Invocation<'_> {
         if error.kind().is_signal() || error.detail() == Some(Detail::NamesTask) {
             return error;
         }
-        let hint = error.advice().map(str::to_owned);
-        let named = Error::new(error.kind(), format!("the task {} failed", self.name))
-            .because(error)
-            .with_detail(Detail::NamesTask);
-        match hint {
-            Some(hint) => named.hint(hint),
-            None => named,
-        }
+        error.within(format!("the task {} failed", self.name)).with_detail(Detail::NamesTask)
     }
 }
 

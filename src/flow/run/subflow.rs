@@ -50,7 +50,7 @@ pub(crate) async fn run(execution: &Execution, task: &Subflow, run: &TaskRun<'_>
     if let Some(error) = error
         && (task.transmit_failed || summary.status == RunStatus::Cancelled)
     {
-        return Err(Error::new(error.kind(), format!("the flow {name} failed")).because(error));
+        return Err(error.within(format!("the flow {name} failed")));
     }
     let outputs = [
         ("executionId", json!(summary.run_id.map(|id| id.to_string()))),
