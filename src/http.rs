@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Method, Response, StatusCode};
 
 use crate::error::{Error, Kind, Result};
@@ -27,6 +28,12 @@ impl SourceUrl {
     /// An address as the user wrote it.
     pub(crate) fn new(address: impl Into<String>) -> Self {
         Self(address.into())
+    }
+
+    /// Whether the address has a user, a password or a query, which may hold a signature.
+    fn has_credentials(&self) -> bool {
+        url::Url::parse(&self.0)
+            .is_ok_and(|url| !url.username().is_empty() || url.password().is_some() || url.query().is_some())
     }
 
     /// The whole address, with its secrets. It must not be printed or recorded.
@@ -67,6 +74,12 @@ impl fmt::Debug for SourceUrl {
     }
 }
 
+const REDIRECT_LIMIT: usize = 10;
+
+/// How much of an error's body is read, and how long to wait for it.
+const ERROR_BODY_LIMIT_BYTES: usize = 4096;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
 static CLIENT: OnceLock<Client> = OnceLock::new();
 
 /// Returns the shared client. It follows redirects, uses the proxy variables and reuses connections.
@@ -83,6 +96,7 @@ fn build_client() -> Result<Client> {
     Client::builder()
         .user_agent(concat!("taxi-etl/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(Policy::custom(follow))
         .build()
         .map_err(|cause| {
             Error::new(Kind::Configuration, "cannot set up the HTTP client")
@@ -91,9 +105,23 @@ fn build_client() -> Result<Client> {
         })
 }
 
+/// Follows a redirect, unless there were too many or it leads from https to http: then anybody on the way could change
+/// the file.
+fn follow(attempt: Attempt<'_>) -> Action {
+    let previous = attempt.previous();
+    if previous.len() > REDIRECT_LIMIT {
+        return attempt.error(format!("more than {REDIRECT_LIMIT} redirects"));
+    }
+    let from = previous.last().map(url::Url::scheme);
+    match (from, attempt.url().scheme()) {
+        (Some("https"), "http") => attempt.error("the server redirects from https to http"),
+        _ => attempt.follow(),
+    }
+}
+
 /// Sends a GET request for `address` and checks the status of the response.
 pub(crate) async fn get(address: &SourceUrl, headers: HeaderMap) -> Result<Response> {
-    accept(address, send(Method::GET, address, headers, IDLE_TIMEOUT).await?)
+    accept(address, send(Method::GET, address, headers, IDLE_TIMEOUT).await?).await
 }
 
 /// Sends a request and returns the response, whatever its status. Fails if none arrives within `idle_timeout`.
@@ -142,10 +170,30 @@ fn is_certificate_error(cause: &reqwest::Error) -> bool {
     false
 }
 
-/// Returns `response` if its status is a success, otherwise an error.
-pub(crate) fn accept(address: &SourceUrl, response: Response) -> Result<Response> {
-    let status = response.status();
-    if status.is_success() { Ok(response) } else { Err(refusal(address, status)) }
+/// Returns `response` if it has the whole file, otherwise an error. A part (206), an empty response (204) or one that
+/// is not ready (202) is not the file.
+pub(crate) async fn accept(address: &SourceUrl, response: Response) -> Result<Response> {
+    match response.status() {
+        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => Ok(response),
+        StatusCode::FORBIDDEN if !address.has_credentials() && hides_missing_files(response).await => {
+            let text =
+                format!("{address} returned 403 Forbidden, as object stores do for files that do not exist");
+            Err(Error::new(Kind::NotPublished, text))
+        }
+        status => Err(refusal(address, status)),
+    }
+}
+
+/// Whether a 403 is the answer of an object store (S3, Google Cloud Storage, CloudFront) to a request for an object
+/// that does not exist, if the bucket may not be listed. With credentials, it would mean that they are wrong.
+async fn hides_missing_files(mut response: Response) -> bool {
+    let mut body = Vec::new();
+    while body.len() < ERROR_BODY_LIMIT_BYTES
+        && let Ok(Ok(Some(chunk))) = tokio::time::timeout(ERROR_BODY_TIMEOUT, response.chunk()).await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    String::from_utf8_lossy(&body).contains("<Code>AccessDenied</Code>")
 }
 
 /// The error for a response with this status.

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first signal cancels the current work cleanly, the second ends the process immediately.
+//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the current work cleanly, the second ends the process
+//! immediately.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,18 +14,21 @@ use crate::error::{Error, Kind, Result};
 pub(crate) struct Interrupt(watch::Receiver<Option<Kind>>);
 
 impl Interrupt {
-    /// Installs the handlers for both signals.
+    /// Installs the handlers. SIGHUP counts as SIGTERM, unless the process ignores it, as under `nohup`.
     pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|cause| Error::new(Kind::Io, "cannot listen for signals").because(cause))
         };
-        let (mut interrupts, mut terminations) =
-            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut signals = Signals {
+            interrupts: listen(SignalKind::interrupt())?,
+            terminations: listen(SignalKind::terminate())?,
+            hangups: if ignores_hangups() { None } else { Some(listen(SignalKind::hangup())?) },
+        };
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
-            let first = next(&mut interrupts, &mut terminations).await;
+            let first = signals.next().await;
             sender.send_replace(Some(first));
-            let second = next(&mut interrupts, &mut terminations).await;
+            let second = signals.next().await;
             exit_immediately(second);
         });
         Ok(Self(receiver))
@@ -89,9 +93,31 @@ fn exit_immediately(kind: Kind) -> ! {
     std::process::exit(kind.exit_code().into())
 }
 
-async fn next(interrupts: &mut Signal, terminations: &mut Signal) -> Kind {
-    tokio::select! {
-        _ = interrupts.recv() => Kind::Interrupted,
-        _ = terminations.recv() => Kind::Terminated,
+struct Signals {
+    interrupts: Signal,
+    terminations: Signal,
+    hangups: Option<Signal>,
+}
+
+impl Signals {
+    async fn next(&mut self) -> Kind {
+        let hangup = async {
+            match &mut self.hangups {
+                Some(hangups) => hangups.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupts.recv() => Kind::Interrupted,
+            _ = self.terminations.recv() => Kind::Terminated,
+            _ = hangup => Kind::Terminated,
+        }
     }
+}
+
+/// Whether the process was started with SIGHUP ignored. Only Linux tells; elsewhere SIGHUP keeps its default.
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
 }

@@ -76,8 +76,31 @@ fn damaged_files_are_refused() {
     wrong_checksum[offset] ^= 1;
     refused_file(&database, &wrong_checksum, &["is damaged", "checksum"]);
     let garbage = [&whole[..], b"garbage behind the end"].concat();
-    refused_file(&database, &garbage, &["is damaged", "header"]);
+    refused_file(&database, &garbage, &["has bytes after the end of its gzip stream"]);
     refused_csv(&database, b"", &["has no header"]);
+}
+
+#[test]
+fn files_of_other_formats_are_refused_by_the_name_of_their_format() {
+    let database = loaded("other_formats");
+    let csv = format!("{YELLOW_HEADER}\n{YELLOW_ROW}\n");
+    let utf16: Vec<u8> = csv.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = [&b"\xff\xfe"[..], &utf16].concat();
+    for (bytes, format) in [
+        (b"PK\x03\x04\x14\0".to_vec(), "a zip archive"),
+        (b"BZh91AY&SY".to_vec(), "a bzip2 file"),
+        (b"\xfd7zXZ\0\0".to_vec(), "an xz file"),
+        (b"\x28\xb5\x2f\xfd\0".to_vec(), "a zstd file"),
+        (b"PAR1\x15\0".to_vec(), "a Parquet file"),
+        (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>".to_vec(), "an XML error message"),
+        (b"{\"message\": \"not found\"}".to_vec(), "JSON"),
+        (csv.clone().into_bytes(), "uncompressed CSV"),
+        (utf16.clone(), "UTF-16 text"),
+        (gzip(&utf16), "UTF-16 text"),
+        (gzip(&gzip(csv.as_bytes())), "is compressed twice"),
+    ] {
+        refused_file(&database, &bytes, &[format]);
+    }
 }
 
 #[test]
@@ -172,6 +195,11 @@ fn http_errors_are_reported_with_status_and_url() {
         ((|| Reply::status(404)) as fn() -> Reply, NOT_PUBLISHED, "404"),
         (|| Reply::status(500), UNREACHABLE, "500"),
         (|| Reply::status(403), AUTHENTICATION, "403"),
+        (
+            || Reply { status: 403, ..Reply::ok(b"<Error><Code>AccessDenied</Code></Error>".to_vec()) },
+            NOT_PUBLISHED,
+            "as object stores do",
+        ),
         (|| Reply::ok(b"<!DOCTYPE html><p>Log in".to_vec()), DATA, "is not a gzip file"),
         (|| Reply::ok(month::yellow(3000)).announcing(1_000_000), UNREACHABLE, "was interrupted"),
         (|| Reply::ok(Vec::new()), DATA, "is empty"),

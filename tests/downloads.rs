@@ -230,9 +230,35 @@ fn transient_errors_are_retried_and_permanent_errors_are_not() {
     assert!(stderr.contains("returned 503 Service Unavailable; retrying in 0."), "{stderr}");
     assert!(stderr.contains("returned 429 Too Many Requests; retrying in 1.0 s"), "{stderr}");
 
-    for (status, code, expected_requests) in
-        [(500, UNREACHABLE, 3), (404, 66, 1), (403, 77, 1), (400, 78, 1), (501, 78, 1)]
-    {
+    // a loop of redirects ends
+    let (output, requests, _) =
+        load(&database, &["--force"], move |_, request| Reply::status(302).header("Location", &request.path));
+    let stderr = refusal(&output, 78);
+    assert!(
+        stderr.contains("more than 10 redirects") && requests.len() == 11,
+        "{}: {stderr}",
+        requests.len()
+    );
+    // a date that is over asks for no delay, one in the future for at most a minute
+    let served = content.clone();
+    let (output, ..) = load(&database, &["--force"], move |count, _| match count {
+        0 => Reply::status(503).header("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT"),
+        _ => Reply::ok(served.clone()),
+    });
+    json(&output);
+
+    for (status, code, expected_requests) in [
+        (500, UNREACHABLE, 3),
+        (404, 66, 1),
+        (403, 77, 1),
+        (400, 78, 1),
+        (501, 78, 1),
+        // not the file: accepted and not ready, empty, a part, unchanged although nobody asked
+        (202, 78, 1),
+        (204, 78, 1),
+        (206, 78, 1),
+        (304, 78, 1),
+    ] {
         let (output, requests, _) =
             load(&database, &["--force", "--retries", "2"], move |_, _| Reply::status(status));
         refusal(&output, code);

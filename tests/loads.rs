@@ -191,6 +191,18 @@ fn whole_decimals_are_integers_and_several_gzip_members_are_one_file() {
 }
 
 #[test]
+fn padding_after_the_gzip_stream_and_a_byte_order_mark_are_ignored() {
+    let database = Database::new("padding");
+    let folder = tempfile::tempdir().unwrap();
+    let quoted: Vec<String> = month::YELLOW_HEADER.split(',').map(|name| format!("\"{name}\"")).collect();
+    let csv = format!("\u{feff}{}\n{}\n", quoted.join(","), month::YELLOW_ROW);
+    let padded = [month::gzip(csv.as_bytes()), vec![0; 200_000]].concat();
+    month::write(folder.path(), "yellow", "2021-01", &padded);
+    let loaded = json(&database.load("yellow", 2021, 1, folder.path().to_str().unwrap()).output().unwrap());
+    assert_eq!(loaded["rows_inserted"], 1);
+}
+
+#[test]
 fn a_file_that_repeats_every_row_is_counted_in_full() {
     let database = Database::new("repeats");
     let folder = tempfile::tempdir().unwrap();

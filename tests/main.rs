@@ -36,6 +36,7 @@ mod reports;
 mod row_keys;
 mod secrets;
 mod server;
+mod servers;
 mod signals;
 mod support;
 mod targets;

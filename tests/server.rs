@@ -1,7 +1,7 @@
 //! The embedded server: start and stop, crashes, ports, data directories, users, and the download of its
 //! programs.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -33,6 +33,43 @@ fn data_and_url_survive_down_and_up() {
     assert_eq!(connect(&first).value("SELECT answer FROM kept"), "42");
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
+}
+
+/// The command in new namespaces, as in another container on the same machine.
+fn in_namespaces(flags: &[&str], command: &Command) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(flags).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => unshare.env(name, value),
+            None => unshare.env_remove(name),
+        };
+    }
+    unshare
+}
+
+#[test]
+fn a_server_in_another_namespace_is_used_or_left_alone() {
+    let pids = ["--pid", "--fork", "--mount-proc"];
+    let isolated = [&pids[..], &["--net", "--ipc"]].concat();
+    if !Command::new("unshare").args(&isolated).arg("true").output().is_ok_and(|run| run.status.success()) {
+        return skipped("cannot create namespaces");
+    }
+    let server = OwnServer::new();
+    let first = up(&server);
+    let postmaster = server.postmaster();
+    // its process cannot be seen, but it answers
+    let seen = in_namespaces(&pids, &server.taxi(&["up", "--output", "json"])).output().unwrap();
+    assert_eq!(json(&seen), first);
+    // it can be neither seen nor reached
+    for command in ["up", "down"] {
+        let output = in_namespaces(&isolated, &server.taxi(&[command])).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = if command == "up" { 75 } else { 78 };
+        assert_eq!(output.status.code(), Some(code), "{command}: {stderr}");
+        assert!(stderr.contains("another container"), "{command}: {stderr}");
+    }
+    assert_eq!((server.postmaster(), server.status()), (postmaster, first));
 }
 
 #[test]
@@ -198,7 +235,7 @@ fn an_unprivileged_user_can_run_their_own_server() {
     nix::unistd::chown(&home, Some(nobody.uid), Some(nobody.gid)).unwrap();
     let run = |args: &[&str]| {
         use std::os::unix::process::CommandExt as _;
-        let mut command = std::process::Command::new(&program);
+        let mut command = Command::new(&program);
         command.args(args).env("TAXI_HOME", home.join("home")).env_remove("DATABASE_URL").current_dir("/");
         command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
         command.output().unwrap()
@@ -211,7 +248,7 @@ fn an_unprivileged_user_can_run_their_own_server() {
 #[test]
 fn a_strict_umask_does_not_lock_the_server_out() {
     let server = OwnServer::new();
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = Command::new("sh");
     shell.args(["-c", "umask 077; exec \"$0\" up --output json", crate::support::TAXI]);
     // the parent folder of the home does not exist yet
     let home = server.path().parent().unwrap().join("between/home");

@@ -60,6 +60,7 @@ fn a_signal_during_copy_or_merge_leaves_nothing_behind() {
         ("COPY", &fast, Signal::SIGTERM, 143),
         ("MERGE", &fast, Signal::SIGTERM, 143),
         ("COPY", &slow, Signal::SIGINT, 130),
+        ("COPY", &slow, Signal::SIGHUP, 143),
     ]
     .into_iter()
     .enumerate()

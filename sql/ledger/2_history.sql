@@ -34,6 +34,6 @@ COMMENT ON COLUMN taxi_etl.runs.pid IS 'the process on that machine';
 COMMENT ON COLUMN taxi_etl.runs.server_pid IS 'the session of the load''s transaction, as in pg_stat_activity';
 COMMENT ON COLUMN taxi_etl.runs.log IS 'what happened, in order: a list of {at, level, event, phase, seconds, message}';
 
-CREATE TABLE taxi_etl.ledger_version (version integer NOT NULL);
+CREATE TABLE taxi_etl.ledger_version (version integer PRIMARY KEY);
 COMMENT ON TABLE taxi_etl.ledger_version IS 'one row: the version of the tables in this schema';
 INSERT INTO taxi_etl.ledger_version VALUES (2);

@@ -18,6 +18,9 @@ pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
         Some("23514") if violates_partition_bounds(&cause) => {
             error.hint("add a default partition to the table, for rows outside its other partitions")
         }
+        Some("25006") => error.hint(
+            "connect to the primary server, or turn off default_transaction_read_only of the database or the role",
+        ),
         Some("42501") => error.hint(
             "grant the role the missing privilege: docs/configuration.md lists the privileges that it needs, as SQL",
         ),
@@ -140,7 +143,8 @@ fn kind_of(cause: &Cause) -> Kind {
         (_, "55P03") => Kind::LockHeld,
         ("08" | "40" | "57", _) | (_, "53300" | "25P03") => Kind::Unreachable,
         ("53" | "58", _) => Kind::Io,
-        ("22" | "23", _) => Kind::Data,
+        // P0001: a trigger or a function of the user's raises an exception
+        ("22" | "23" | "P0", _) => Kind::Data,
         ("0A" | "25" | "3D" | "3F" | "42" | "55", _) => Kind::Configuration,
         _ => Kind::Internal,
     }

@@ -53,6 +53,12 @@ impl TableName {
         Self { parts: vec![schema.to_owned(), name.to_owned()] }
     }
 
+    /// The name with its schema, which is `public` if the name has none: taxi's own sessions have no search path.
+    pub(crate) fn in_schema(self) -> Self {
+        let schema = self.schema().to_owned();
+        Self { parts: vec![schema, self.parts.into_iter().next_back().unwrap_or_default()] }
+    }
+
     /// The schema; `public` if the name has none.
     pub(crate) fn schema(&self) -> &str {
         match self.parts.as_slice() {

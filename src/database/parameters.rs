@@ -41,18 +41,20 @@ const NAMES: [&str; 25] = [
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Reads `postgresql://…`, `postgres://…`, `jdbc:postgresql://…` or `key=value …`.
+    /// Reads `postgresql://…`, `postgres://…`, `postgresql+psycopg2://…`, `jdbc:postgresql://…` or `key=value …`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let url = text.strip_prefix("jdbc:").unwrap_or(text);
-        let schemes = ["postgresql://", "postgres://"];
-        let after_scheme = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-        match after_scheme {
-            Some(after_scheme) => parse_url(after_scheme),
-            None if url.contains("://") || url != text => {
+        // SQLAlchemy's form names its driver: postgresql+psycopg2://
+        let is_scheme = |scheme: &str| {
+            matches!(scheme.split_once('+').map_or(scheme, |(scheme, _)| scheme), "postgresql" | "postgres")
+        };
+        match url.split_once("://") {
+            Some((scheme, after_scheme)) if is_scheme(scheme) => parse_url(after_scheme),
+            _ if url.contains("://") || url != text => {
                 Err(unreadable("it does not start with postgresql://"))
             }
-            None => parse_pairs(text),
+            _ => parse_pairs(text),
         }
     }
 
@@ -90,7 +92,9 @@ impl Parameters {
             ("ApplicationName", _) => ("application_name", value),
             // these values request what `taxi` does anyway
             ("client_encoding", "UTF8" | "utf8" | "UTF-8" | "auto")
-            | ("gssencmode", "disable" | "prefer") => return Ok(()),
+            | ("gssencmode", "disable" | "prefer")
+            // for other drivers, which would prepare statements otherwise
+            | ("pgbouncer", "true" | "false") => return Ok(()),
             ("keepalives_count", _) => ("keepalives_retries", value),
             _ => (name, value),
         };

@@ -20,8 +20,22 @@ pub(crate) const OLDEST_MAJOR: u32 = 15;
 /// Interval between attempts to connect to a server that is starting.
 const STARTING_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Connects, waiting for a server that is starting. Refuses a server that is too old before it sends a statement.
+/// Whose statements a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionKind {
+    /// taxi's own: see `sql/own_session.sql`.
+    Own,
+    /// The statements of a flow, which expect the settings of their database and role.
+    Flow,
+}
+
+/// Connects for taxi's own statements. See [`connect_as`].
 pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
+    connect_as(settings, SessionKind::Own).await
+}
+
+/// Connects, waiting for a server that is starting. Refuses a server that is too old before it sends a statement.
+pub(crate) async fn connect_as(settings: &Settings, kind: SessionKind) -> Result<Client> {
     let address = settings.address();
     let opening = async {
         loop {
@@ -54,7 +68,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
     check_encoding(&opened.encoding, &address)?;
     let prepared = async {
         let failed = |cause| ConnectFailure::Connection(cause).into_error(settings);
-        prepare(&opened.client).await.map_err(failed)
+        prepare(&opened.client, kind).await.map_err(failed)
     };
     while_answering(settings, prepared).await?;
     Ok(opened.client)
@@ -161,9 +175,13 @@ pub(crate) async fn cancel(settings: &Settings, token: &CancelToken) {
     };
 }
 
-/// Applies the settings of `sql/connection.sql` to a new session.
-pub(crate) async fn prepare(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(sql!("connection.sql")).await
+/// Applies the settings of `sql/connection.sql` and, for taxi's own statements, those of `sql/own_session.sql`.
+pub(crate) async fn prepare(client: &Client, kind: SessionKind) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(sql!("connection.sql")).await?;
+    match kind {
+        SessionKind::Own => client.batch_execute(sql!("own_session.sql")).await,
+        SessionKind::Flow => Ok(()),
+    }
 }
 
 /// Cancels the statements of sessions, terminates the sessions by their server process ids, and returns a new one.

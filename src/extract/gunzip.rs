@@ -1,13 +1,14 @@
 //! Decompresses the file on its own thread: this is the only stage that blocks, and it uses nearly a full core.
 //!
-//! In: a channel of gzip bytes. Out: a channel of checked CSV bytes. Refused: input that is not gzip, a truncated
-//! file, a wrong checksum, trailing bytes after the last member, and CSV in an unsupported
-//! [dialect](super::dialect).
+//! In: a channel of gzip bytes: one or more members, padded with zeros. Out: a channel of checked CSV bytes. Refused:
+//! input that is not gzip or is compressed twice, a truncated file, a wrong checksum, other bytes after the last
+//! member, and CSV in an unsupported [dialect](super::dialect).
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use bytes::{Buf as _, Bytes};
-use flate2::read::MultiGzDecoder;
+#[expect(clippy::disallowed_types, reason = "the decoder of one member: see decompress")]
+use flate2::bufread::GzDecoder;
 use tokio::sync::mpsc;
 
 use super::dialect::Dialect;
@@ -16,6 +17,20 @@ use crate::error::{Error, Kind, Result};
 
 const CHUNK_SIZE_BYTES: usize = 128 * 1024;
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The first bytes of formats that are published in place of gzip.
+const SIGNATURES: [(&[u8], &str); 7] = [
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\0", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+];
+/// Enough to recognize a signature, or text.
+const LONGEST_SIGNATURE_BYTES: usize = 64;
 
 /// Starts decompressing `compressed`. Errors name the file by `address`.
 pub fn start(compressed: mpsc::Receiver<Chunk>, address: String) -> mpsc::Receiver<Chunk> {
@@ -31,48 +46,109 @@ pub fn start(compressed: mpsc::Receiver<Chunk>, address: String) -> mpsc::Receiv
 fn decompress(compressed: mpsc::Receiver<Chunk>, address: &str, sender: &mpsc::Sender<Chunk>) -> Result<()> {
     let mut input = ChannelReader { channel: compressed, chunk: Bytes::new() };
     check_magic(&mut input, address)?;
-    let mut decoder = MultiGzDecoder::new(input);
     let mut dialect = Dialect::default();
+    let mut is_first = true;
+    // a file can consist of several members, each a complete gzip stream
     loop {
-        let chunk = read_chunk(&mut decoder).map_err(|cause| damaged(cause, address))?;
-        if chunk.is_empty() {
-            return dialect.finish().map_err(|error| error.in_file(address));
+        #[expect(
+            clippy::disallowed_types,
+            reason = "this loop continues with the next member, and checks what follows"
+        )]
+        let mut decoder = GzDecoder::new(input);
+        loop {
+            let mut chunk = read_chunk(&mut decoder).map_err(|cause| damaged(cause, address))?;
+            if chunk.is_empty() {
+                break;
+            }
+            if std::mem::take(&mut is_first) {
+                check_text(&mut chunk, address)?;
+            }
+            dialect.check(&chunk).map_err(|error| error.in_file(address))?;
+            if sender.blocking_send(Ok(chunk)).is_err() {
+                return Ok(()); // a later stage failed and reports its own error
+            }
         }
-        dialect.check(&chunk).map_err(|error| error.in_file(address))?;
-        if sender.blocking_send(Ok(chunk)).is_err() {
-            return Ok(()); // a later stage failed and reports its own error
+        input = decoder.into_inner();
+        if !has_next_member(&mut input, address)? {
+            return dialect.finish().map_err(|error| error.in_file(address));
         }
     }
 }
 
-/// Checks the magic number first, so that the error can say when the file looks like a web page.
+/// Checks the magic number first, so that the error can name the format that the file has instead.
 fn check_magic(input: &mut ChannelReader, address: &str) -> Result<()> {
-    let mut start = input.fill().map_err(|cause| damaged(cause, address))?.to_vec();
-    while (1..MAGIC.len()).contains(&start.len()) && MAGIC.starts_with(&start) {
-        // the first chunk holds only one byte
-        input.chunk = Bytes::new();
-        let next = input.fill().map_err(|cause| damaged(cause, address))?.clone();
-        if next.is_empty() {
-            break;
-        }
-        start.extend_from_slice(&next);
-        input.chunk = start.clone().into();
-    }
+    let start = input.start(LONGEST_SIGNATURE_BYTES).map_err(|cause| damaged(cause, address))?;
     if start.is_empty() {
         return Err(Error::new(Kind::Data, format!("{address} is empty")));
     }
     if start.starts_with(&MAGIC) {
         return Ok(());
     }
-    let text = start.trim_ascii_start();
-    let error = Error::new(Kind::Data, format!("{address} is not a gzip file"));
-    Err(if text.first() == Some(&b'<') {
-        error.hint(
-            "the file looks like a web page: check whether the address needs a login, or whether a proxy sent the page",
-        )
-    } else {
-        error
+    let error = |what: &str| Error::new(Kind::Data, format!("{address} is not a gzip file{what}"));
+    Err(match Format::of(start) {
+        Some(Format::Page) => error(": it looks like a web page or an XML error message").hint(
+            "check whether the address needs a login, whether a proxy sent the page, and whether the file exists",
+        ),
+        Some(Format::Csv) => error(": it looks like uncompressed CSV").hint("compress the file with gzip"),
+        Some(Format::Other(name)) => error(&format!(": it looks like {name}")),
+        None => error(""),
     })
+}
+
+/// What a file that is not gzip looks like.
+enum Format {
+    Page,
+    Csv,
+    Other(&'static str),
+}
+
+impl Format {
+    /// Recognizes the format by the first bytes of a file.
+    fn of(start: &[u8]) -> Option<Self> {
+        if let Some((_, name)) = SIGNATURES.iter().find(|(signature, _)| start.starts_with(signature)) {
+            return Some(Self::Other(name));
+        }
+        let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start).trim_ascii_start();
+        match text.first()? {
+            b'<' => Some(Self::Page),
+            b'{' | b'[' => Some(Self::Other("JSON")),
+            _ if text.is_ascii() && text.contains(&b',') => Some(Self::Csv),
+            _ => None,
+        }
+    }
+}
+
+/// Checks the first decompressed bytes, and removes a byte order mark of UTF-8.
+fn check_text(chunk: &mut Bytes, address: &str) -> Result<()> {
+    if chunk.starts_with(BYTE_ORDER_MARK) {
+        chunk.advance(BYTE_ORDER_MARK.len());
+    }
+    let what = match chunk.get(..2) {
+        Some(start) if start == MAGIC => "is compressed twice: decompress it once with gunzip",
+        Some([0xff, 0xfe] | [0xfe, 0xff]) => "is UTF-16 text: expected UTF-8",
+        _ => return Ok(()),
+    };
+    Err(Error::new(Kind::Data, format!("{address} {what}")))
+}
+
+/// Whether another gzip member follows. Zeros after a member are padding, as for gunzip.
+fn has_next_member(input: &mut ChannelReader, address: &str) -> Result<bool> {
+    loop {
+        let start = input.start(MAGIC.len()).map_err(|cause| damaged(cause, address))?;
+        match start.iter().position(|byte| *byte != 0) {
+            Some(0) if start.starts_with(&MAGIC) => return Ok(true),
+            Some(0) => {
+                let text = format!("{address} has bytes after the end of its gzip stream that are not gzip");
+                return Err(Error::new(Kind::Data, text));
+            }
+            Some(zeros) => input.consume(zeros),
+            None if start.is_empty() => return Ok(false),
+            None => {
+                let zeros = start.len();
+                input.consume(zeros);
+            }
+        }
+    }
 }
 
 fn read_chunk(decoder: &mut impl Read) -> io::Result<Bytes> {
@@ -102,15 +178,26 @@ fn damaged(cause: io::Error, address: &str) -> Error {
     }
 }
 
-/// Adapts the channel to the [`Read`] trait that the decoder needs.
+/// Adapts the channel to the [`BufRead`] trait that the decoder needs.
 struct ChannelReader {
     channel: mpsc::Receiver<Chunk>,
     chunk: Bytes,
 }
 
 impl ChannelReader {
+    /// The next unread bytes, at least `count` of them unless the stream ends before.
+    fn start(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.chunk.len() < count {
+            let Some(next) = self.channel.blocking_recv() else { break };
+            self.chunk = [&self.chunk[..], &next.map_err(io::Error::other)?].concat().into();
+        }
+        Ok(&self.chunk)
+    }
+}
+
+impl BufRead for ChannelReader {
     /// Returns the unread bytes of the current chunk, or else of the next one. Empty at the end of the stream.
-    fn fill(&mut self) -> io::Result<&Bytes> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.chunk.is_empty() {
             match self.channel.blocking_recv() {
                 Some(chunk) => self.chunk = chunk.map_err(io::Error::other)?,
@@ -119,11 +206,15 @@ impl ChannelReader {
         }
         Ok(&self.chunk)
     }
+
+    fn consume(&mut self, count: usize) {
+        self.chunk.advance(count);
+    }
 }
 
 impl Read for ChannelReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.fill()?.len().min(buffer.len());
+        let length = self.fill_buf()?.len().min(buffer.len());
         self.chunk.copy_to_slice(&mut buffer[..length]);
         Ok(length)
     }

@@ -87,7 +87,7 @@ impl Source {
             Self::Http(address) => {
                 let mut requests = Requests::new(address, retry_policy, report);
                 let response = requests.ask(Method::GET, HeaderMap::new()).await?;
-                Ok(self.body_of(requests, http::accept(address, response)?))
+                Ok(self.body_of(requests, http::accept(address, response).await?))
             }
         }
     }
@@ -109,7 +109,7 @@ impl Source {
                 if response.status() == StatusCode::NOT_MODIFIED {
                     return Ok(None);
                 }
-                self.body_of(requests, http::accept(address, response)?)
+                self.body_of(requests, http::accept(address, response).await?)
             }
         };
         Ok((!known.is_of_same_file(&body.description)).then_some(body))
@@ -138,7 +138,7 @@ impl Source {
                     // signed URLs are often valid for GET only; the body is not read
                     response = requests.ask(Method::GET, HeaderMap::new()).await?;
                 }
-                Ok(Description::of(http::accept(address, response)?.headers()))
+                Ok(Description::of(http::accept(address, response).await?.headers()))
             }
         }
     }

@@ -89,9 +89,8 @@ impl Requests {
         if !http::is_transient(response.status()) {
             return Ok(response);
         }
-        // the header may also hold a date, which is ignored here
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        self.retry_after = seconds.map_or(Duration::ZERO, Duration::from_secs).min(MAX_RETRY_AFTER);
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        self.retry_after = header.and_then(retry_after).unwrap_or_default().min(MAX_RETRY_AFTER);
         Err(http::refusal(&self.address, response.status()))
     }
 
@@ -115,6 +114,15 @@ impl Requests {
         tokio::time::sleep(delay).await;
         Ok(())
     }
+}
+
+/// Reads a `Retry-After` header: a number of seconds, or a date.
+fn retry_after(header: &str) -> Option<Duration> {
+    if let Ok(seconds) = header.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(header.trim()).ok()?;
+    date.timestamp().duration_since(jiff::Timestamp::now()).try_into().ok()
 }
 
 fn delays(retry_policy: RetryPolicy) -> ExponentialBackoff {
@@ -217,7 +225,7 @@ impl Transfer {
                 Err(http::interrupted(address).because("the source no longer has the file"))
             }
             _ => {
-                let response = http::accept(address, response)?;
+                let response = http::accept(address, response).await?;
                 let new_description = Description::of(response.headers());
                 if new_description != *description && !new_description.is_of_same_file(description) {
                     return Err(changed(address));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{FromSql, Json};
 use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
@@ -250,18 +250,18 @@ pub(crate) async fn tasks(client: &Client, run: Uuid) -> Result<Vec<RecordedTask
     let rows = client.query(sql!("ledger/list_tasks.sql"), &[&run]).await.map_err(read_error)?;
     let task = |row: &Row| {
         Ok(RecordedTask {
-            task_run_id: row.get("task_run_id"),
-            parent_id: row.get("parent_id"),
-            task_id: row.get("task_id"),
-            task_type: row.get("task_type"),
-            value: row.get("value"),
-            status: row.get("status"),
-            attempts: row.get("attempts"),
-            outputs: row.get("outputs"),
-            error_kind: row.get("error_kind"),
-            error: row.get("error"),
-            started_at: row.get("started_at"),
-            finished_at: row.get("finished_at"),
+            task_run_id: get(row, "task_run_id")?,
+            parent_id: get(row, "parent_id")?,
+            task_id: get(row, "task_id")?,
+            task_type: get(row, "task_type")?,
+            value: get(row, "value")?,
+            status: get(row, "status")?,
+            attempts: get(row, "attempts")?,
+            outputs: get(row, "outputs")?,
+            error_kind: get(row, "error_kind")?,
+            error: get(row, "error")?,
+            started_at: get(row, "started_at")?,
+            finished_at: get(row, "finished_at")?,
             log: log(row)?,
         })
     };
@@ -277,34 +277,45 @@ fn log(row: &Row) -> Result<Vec<Line>> {
 
 fn recorded(row: &Row) -> Result<RecordedRun> {
     Ok(RecordedRun {
-        run_id: row.get("run_id"),
-        status: row.get("standing"),
-        pipeline: row.get("pipeline"),
-        inputs: row.get("inputs"),
-        forced: row.get("forced"),
-        if_loaded: row.get("if_loaded"),
-        filename: row.get("filename"),
-        table: row.get("target_table"),
-        source_address: row.get("source_address"),
-        source_etag: row.get("source_etag"),
-        source_last_modified: row.get("source_last_modified"),
-        source_length_bytes: row.get("source_length_bytes"),
-        sha256: row.get("sha256"),
-        rows: COUNT_COLUMNS.into_iter().map(|column| (column, row.get(column))).collect(),
-        phases: row.get("phases"),
-        error_kind: row.get("error_kind"),
-        error: row.get("error"),
-        host: row.get("host"),
-        pid: row.get("pid"),
-        started_at: row.get("started_at"),
-        finished_at: row.get("finished_at"),
-        tool_version: row.get("tool_version"),
-        part_of: row.get("part_of"),
-        labels: row.get("labels"),
-        trigger_date: row.get("trigger_date"),
+        run_id: get(row, "run_id")?,
+        status: get(row, "standing")?,
+        pipeline: get(row, "pipeline")?,
+        inputs: get(row, "inputs")?,
+        forced: get(row, "forced")?,
+        if_loaded: get(row, "if_loaded")?,
+        filename: get(row, "filename")?,
+        table: get(row, "target_table")?,
+        source_address: get(row, "source_address")?,
+        source_etag: get(row, "source_etag")?,
+        source_last_modified: get(row, "source_last_modified")?,
+        source_length_bytes: get(row, "source_length_bytes")?,
+        sha256: get(row, "sha256")?,
+        rows: COUNT_COLUMNS
+            .into_iter()
+            .map(|column| Ok((column, get(row, column)?)))
+            .collect::<Result<_>>()?,
+        phases: get(row, "phases")?,
+        error_kind: get(row, "error_kind")?,
+        error: get(row, "error")?,
+        host: get(row, "host")?,
+        pid: get(row, "pid")?,
+        started_at: get(row, "started_at")?,
+        finished_at: get(row, "finished_at")?,
+        tool_version: get(row, "tool_version")?,
+        part_of: get(row, "part_of")?,
+        labels: get(row, "labels")?,
+        trigger_date: get(row, "trigger_date")?,
         rejects: Vec::new(),
         log: log(row)?,
         tasks: Vec::new(),
+    })
+}
+
+/// The value of a column. Somebody may have stored a value that has no Rust type, such as the time `infinity`.
+fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T> {
+    row.try_get(column).map_err(|cause| {
+        let text = format!("cannot read the column {column} of taxi_etl.runs or taxi_etl.task_runs");
+        Error::new(Kind::Data, text).because(cause)
     })
 }
 

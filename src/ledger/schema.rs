@@ -9,12 +9,13 @@ use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
 
 /// The migrations in `sql/ledger/`, each from one version to the next. The first creates the tables.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     sql!("ledger/1_runs.sql"),
     sql!("ledger/2_history.sql"),
     sql!("ledger/3_tasks.sql"),
     sql!("ledger/4_rejects.sql"),
     sql!("ledger/5_partitions.sql"),
+    sql!("ledger/6_keys.sql"),
 ];
 
 /// How long an upgrade waits for running loads.
@@ -47,8 +48,12 @@ pub(crate) async fn state(client: &Client) -> Result<SchemaState> {
 /// only the privilege to read them.
 pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
     let failed = |cause| {
-        failure::statement("cannot check or upgrade the ledger (the tables in the schema taxi_etl)", cause)
-            .hint("run taxi once as the role that owns the database")
+        let what = "cannot check or upgrade the ledger (the tables in the schema taxi_etl)";
+        let error = failure::statement(what, cause);
+        match error.kind() {
+            Kind::Authentication => error.hint("run taxi once as the role that owns the database"),
+            _ => error,
+        }
     };
     let transaction = client.transaction().await.map_err(failed)?;
     if version(&transaction).await.map_err(failed)? != MIGRATIONS.len() {

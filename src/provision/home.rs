@@ -77,6 +77,11 @@ impl Home {
         self.path.join("log").join("server.log")
     }
 
+    /// The file that a running server keeps locked.
+    pub(crate) fn server_lock(&self) -> PathBuf {
+        self.path.join("server.lock")
+    }
+
     /// The server's configuration file.
     pub(crate) fn settings(&self) -> PathBuf {
         self.path.join("server.conf")

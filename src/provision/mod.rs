@@ -135,7 +135,12 @@ impl Provisioner {
             version: major.map(|major| major.to_string()),
             data_dir: home.data(),
         };
-        if major.is_some() && server::postmaster(&home.data()).is_some() {
+        // the process may be in another namespace
+        let is_running = || {
+            server::postmaster(&home.data()).is_some()
+                || server::try_lock(&home).is_ok_and(|lock| lock.is_none())
+        };
+        if major.is_some() && is_running() {
             status.state = ServerState::Starting;
             let connection = Credentials::load(&home)?;
             match server::version(&connection).await {
@@ -156,7 +161,7 @@ impl Provisioner {
         let home = Home::resolve(self.home.as_deref())?;
         if cluster::major_version(&home)?.is_some() {
             let _lock = home.lock(report).await?;
-            server::stop(&home.data()).await?;
+            server::stop(&home).await?;
         }
         self.status().await
     }

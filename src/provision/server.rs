@@ -2,14 +2,15 @@
 //!
 //! The server runs until `taxi down`; `pg_ctl` detaches it from the terminal. Ready means that a query succeeded.
 
-use std::fs::Permissions;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -30,6 +31,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(600);
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the processes of a killed server may take to exit.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a start after a crash is tried again.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Operating systems limit the length of a socket's path (108 bytes, 104 on macOS). If the directory is longer
 /// than this, the server has no socket.
@@ -58,12 +61,52 @@ impl Server<'_> {
                 created => return created.map(|()| false),
             }
         }
+        let Some(lock) = self.take_lock(connection).await? else { return Ok(false) };
         self.choose_port(connection, report)?;
         self.write_settings(connection)?;
-        self.remove_stale_locks(connection)?;
-        self.run_pg_ctl().await?;
+        let has_crashed = self.remove_stale_locks(connection)?;
+        // the server inherits the open file, and with it the lock, and keeps both until its last process exits
+        fcntl(&lock, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|cause| Error::file("keep the lock", &self.home.server_lock(), cause.into()))?;
+        match self.run_pg_ctl().await {
+            // the recovery from a crash can fail once: with files of unlogged tables, or with memory that the
+            // processes of the crashed server have not released yet
+            Err(_) if has_crashed => {
+                tokio::time::sleep(RECOVERY_PAUSE).await;
+                self.run_pg_ctl().await?;
+            }
+            started => started?,
+        }
         create_database(connection, &data).await?;
         Ok(true)
+    }
+
+    /// Takes the lock that a server holds while it lives, also where its process cannot be seen: in another
+    /// container or namespace of this machine. Waits for the processes of a killed server to exit. Returns `None`
+    /// if the server is running and answers.
+    async fn take_lock(&self, connection: &Credentials) -> Result<Option<File>> {
+        let deadline = Instant::now() + RELEASE_TIMEOUT;
+        loop {
+            if let Some(lock) = try_lock(self.home)? {
+                return Ok(Some(lock));
+            }
+            if version(connection).await.is_ok() {
+                return Ok(None);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(
+                    Kind::LockHeld,
+                    format!(
+                        "the server in {} is in use by processes that this one cannot see or reach",
+                        self.home.data().display()
+                    ),
+                )
+                .hint(
+                    "it may run in another container: stop it there, or set TAXI_HOME to another directory",
+                ));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Keeps the port, or switches to a free one if another program uses it.
@@ -93,48 +136,52 @@ impl Server<'_> {
     }
 
     /// Removes the pid file and the socket lock that a killed server leaves behind. The next server refuses to
-    /// start if their pid belongs to any running process.
-    fn remove_stale_locks(&self, connection: &Credentials) -> Result<()> {
+    /// start if their pid belongs to any running process. Returns whether there were any.
+    fn remove_stale_locks(&self, connection: &Credentials) -> Result<bool> {
         let socket_lock = self.home.run().join(format!(".s.PGSQL.{}.lock", connection.port));
+        let mut found_some = false;
         for path in [self.home.data().join("postmaster.pid"), socket_lock] {
             match std::fs::remove_file(&path) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::file("remove", &path, cause));
-                }
-                _ => {}
+                Ok(()) => found_some = true,
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+                Err(cause) => return Err(Error::file("remove", &path, cause)),
             }
         }
-        Ok(())
+        Ok(found_some)
     }
 
     async fn run_pg_ctl(&self) -> Result<()> {
         let (data, log) = (self.home.data(), self.home.log());
         let program = self.binaries.program("pg_ctl");
-        let deadline = Instant::now() + RELEASE_TIMEOUT;
-        loop {
-            let log_length = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
-            let mut start = self.account.command(&program, &data);
-            start.args(["start", "--wait", "--silent", "--pgdata"]).arg(&data).arg("--log").arg(&log);
-            start.args(["--timeout", &START_TIMEOUT.as_secs().to_string()]);
-            let output = cluster::output(start, &program).await?;
-            if output.status.success() {
-                return Ok(());
-            }
-            let log_text = read_from(&log, log_length);
-            if log_text.contains("shared memory block") && Instant::now() < deadline {
-                // the processes of a killed server have not exited yet
-                tokio::time::sleep(POLL_INTERVAL).await;
-                continue;
-            }
-            let reason = match log_text.is_empty() {
-                true => String::from_utf8_lossy(&output.stderr).into_owned(),
-                false => log_text,
-            };
-            let text = format!("cannot start the server in {}", data.display());
-            return Err(Error::new(cluster::kind_of(&reason), text)
-                .because(reason.trim().to_owned())
-                .hint(format!("read the server's log: {}", log.display())));
+        let log_length = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
+        let mut start = self.account.command(&program, &data);
+        start.args(["start", "--wait", "--silent", "--pgdata"]).arg(&data).arg("--log").arg(&log);
+        start.args(["--timeout", &START_TIMEOUT.as_secs().to_string()]);
+        let output = cluster::output(start, &program).await?;
+        if output.status.success() {
+            return Ok(());
         }
+        let log_text = read_from(&log, log_length);
+        let reason = match log_text.is_empty() {
+            true => String::from_utf8_lossy(&output.stderr).into_owned(),
+            false => log_text,
+        };
+        let text = format!("cannot start the server in {}", data.display());
+        Err(Error::new(cluster::kind_of(&reason), text)
+            .because(reason.trim().to_owned())
+            .hint(format!("read the server's log: {}", log.display())))
+    }
+}
+
+/// Takes the lock that a server holds while it lives. Returns `None` if a server holds it.
+pub(crate) fn try_lock(home: &Home) -> Result<Option<File>> {
+    let path = home.server_lock();
+    let failed = |cause| Error::file("lock", &path, cause);
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
     }
 }
 
@@ -162,9 +209,17 @@ pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
     }
 }
 
-/// Stops the server on `data`: sessions end, and their transactions roll back. Does nothing if none is running.
-pub(crate) async fn stop(data: &Path) -> Result<()> {
-    let Some(pid) = postmaster(data) else { return Ok(()) };
+/// Stops the server in `home`: sessions end, and their transactions roll back. Does nothing if none is running.
+pub(crate) async fn stop(home: &Home) -> Result<()> {
+    let data = &home.data();
+    let Some(pid) = postmaster(data) else {
+        if try_lock(home)?.is_none() {
+            let text = format!("cannot see the process of the server in {}", data.display());
+            return Err(Error::new(Kind::Configuration, text)
+                .hint("it may run in another container: run 'taxi down' there"));
+        }
+        return Ok(());
+    };
     kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server in", data, cause.into()))?;
     let deadline = Instant::now() + STOP_TIMEOUT;
     while postmaster(data).is_some() {
@@ -216,7 +271,7 @@ pub(crate) async fn version(connection: &Credentials) -> Result<String> {
 /// The contents of a file from `offset` on.
 fn read_from(path: &Path, offset: u64) -> String {
     let mut text = Vec::new();
-    if let Ok(mut file) = std::fs::File::open(path)
+    if let Ok(mut file) = File::open(path)
         && file.seek(SeekFrom::Start(offset)).is_ok()
     {
         // if reading fails, use what was read

@@ -38,12 +38,11 @@ impl Failure {
     }
 }
 
-/// Combines the errors of several named items into one. Its kind is the kind of the first error that a retry
-/// cannot fix, else the kind of the first error.
+/// Combines the errors of several named items into one. Its kind is the kind of the first error that a retry can
+/// fix, else the kind of the first error: a retry completes what it can, and then reports the rest.
 pub(crate) fn of_several(failed: &[(&str, Error)], count: usize, outcome: &str) -> Error {
-    let is_permanent = |kind: &Kind| !kind.is_worth_retrying();
     let kinds = || failed.iter().map(|(_, error)| error.kind());
-    let kind = kinds().find(is_permanent).or_else(|| kinds().next());
+    let kind = kinds().find(|kind| kind.is_worth_retrying()).or_else(|| kinds().next());
     let messages: Vec<String> =
         failed.iter().map(|(name, error)| format!("{name}: {}", plain(error))).collect();
     Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {count} {outcome}", failed.len()))

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{CancelToken, Client};
 
 use crate::database::session;
+use crate::database::session::SessionKind;
 use crate::database::settings::Settings;
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
@@ -93,7 +94,7 @@ impl Databases {
         };
         let session = match idle_session {
             Some(session) => session,
-            None => interrupt.or(self.connect(&settings)).await?,
+            None => interrupt.or(self.connect(&settings, SessionKind::Flow)).await?,
         };
         Ok(BorrowedSession {
             databases: self,
@@ -103,10 +104,18 @@ impl Databases {
         })
     }
 
+    /// A session on the run's main database for a statement of taxi itself. It must not be released into the pool.
+    pub(crate) async fn own_session(&self, interrupt: &Interrupt) -> Result<BorrowedSession<'_>> {
+        let settings = self.main()?.clone();
+        let PooledSession { client, server_pid } =
+            interrupt.or(self.connect(&settings, SessionKind::Own)).await?;
+        Ok(BorrowedSession { databases: self, settings, client, server_pid })
+    }
+
     /// Connects. If the URL comes from the flow, the error's hint says how to override it.
-    pub(crate) async fn connect(&self, settings: &Settings) -> Result<PooledSession> {
+    pub(crate) async fn connect(&self, settings: &Settings, kind: SessionKind) -> Result<PooledSession> {
         let connecting = async {
-            let client = session::connect(settings).await?;
+            let client = session::connect_as(settings, kind).await?;
             let server_pid = session::while_answering(settings, session::server_pid(&client)).await?;
             Ok(PooledSession { client, server_pid })
         };
@@ -162,7 +171,7 @@ impl BorrowedSession<'_> {
         let reset = async {
             self.client.batch_execute("ROLLBACK").await.ok()?;
             self.client.batch_execute(sql!("discard_session.sql")).await.ok()?;
-            session::prepare(&self.client).await.ok()
+            session::prepare(&self.client, SessionKind::Flow).await.ok()
         };
         // a session that cannot be reset in time is not reused
         if let Ok(Some(())) = tokio::time::timeout(RESET_TIMEOUT, reset).await {

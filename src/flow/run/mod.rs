@@ -33,6 +33,7 @@ use super::context::task_run::Outputs;
 use super::expression::{Scope, data, dates};
 use super::model::flow::Flow;
 use super::model::inputs::Inputs;
+use crate::database::session::SessionKind;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::extract::transfer::RetryPolicy;
@@ -169,7 +170,7 @@ impl Execution {
         let connecting = async {
             let phase = report.begin(Phase::Connect, None);
             let settings = databases.choose(|| declared_database(&flow, &scope), report.as_ref()).await?;
-            let session = databases.connect(settings).await?;
+            let session = databases.connect(settings, SessionKind::Own).await?;
             let history = History::open(settings, session.client).await?;
             run.phases.end(phase, "done");
             Ok(history)

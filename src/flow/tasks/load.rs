@@ -39,11 +39,10 @@ impl CreateTables {
     /// Creates the table if it does not exist.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let (sql, table) = self.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
-        let mut session = run.session(None).await?;
+        let mut session = run.context.databases.own_session(&run.interrupt).await?;
         let guardian = session.guardian();
         let created = tables::create(&mut session.client, &table, &sql);
         guardian.guard(&run.interrupt, created).await?;
-        session.release().await;
         Ok(Outputs::new())
     }
 }
@@ -164,7 +163,7 @@ fn rejects(scope: &Scope, template: Option<&Template>) -> Result<u32, Diagnostic
 }
 
 fn table(scope: &Scope, template: &Template) -> Result<TableName, Diagnostic> {
-    TableName::parse(&scope.fill(template)?).map_err(at(template.position))
+    TableName::parse(&scope.fill(template)?).map(TableName::in_schema).map_err(at(template.position))
 }
 
 fn at(position: Position) -> impl Fn(Error) -> Diagnostic {

@@ -1,0 +1,106 @@
+//! Servers as other people set them up: timeouts, functions of other roles, publications, read-only databases,
+//! triggers that raise errors, a ledger with values that taxi never writes.
+
+use crate::support::http::{Reply, Server};
+use crate::support::{Database, json, refusal, taxi, testdata};
+
+/// Loads the test data, and returns the summary.
+fn load(database: &Database) -> serde_json::Value {
+    json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap())
+}
+
+#[test]
+fn timeouts_of_the_database_do_not_end_a_load() {
+    let database = Database::new("timeouts");
+    for setting in
+        ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
+    {
+        database.sql(&format!("ALTER DATABASE timeouts SET {setting} = '700ms'"));
+    }
+    let file = std::fs::read(testdata().join("yellow/yellow_tripdata_2021-01.csv.gz")).unwrap();
+    let rate = file.len() as u64 / 3;
+    let slow = Server::new(move |_| Reply::ok(file.clone()).at_most(rate));
+    let loaded = json(&database.load("yellow", 2021, 1, &slow.address).output().unwrap());
+    assert_eq!(loaded["rows_inserted"], 3001);
+}
+
+#[test]
+fn functions_and_operators_of_other_roles_are_never_called() {
+    let database = Database::new("hijack");
+    database.sql(
+        "GRANT CREATE ON SCHEMA public TO PUBLIC; \
+         CREATE TABLE caught (what text); GRANT INSERT ON caught TO PUBLIC; \
+         DROP ROLE IF EXISTS hijacker; CREATE ROLE hijacker; SET ROLE hijacker; \
+         CREATE FUNCTION public.hashtextextended(text, integer) RETURNS bigint LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO public.caught VALUES ('hashtextextended'); RETURN 1; END $$; \
+         CREATE FUNCTION public.times(numeric, integer) RETURNS numeric LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO public.caught VALUES ('*'); RETURN 1; END $$; \
+         CREATE OPERATOR public.* (FUNCTION = public.times, LEFTARG = numeric, RIGHTARG = integer); \
+         CREATE FUNCTION public.same(text, varchar) RETURNS boolean LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO public.caught VALUES ('='); RETURN true; END $$; \
+         CREATE OPERATOR public.= (FUNCTION = public.same, LEFTARG = text, RIGHTARG = varchar); \
+         RESET ROLE",
+    );
+    load(&database);
+    json(&database.reload("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
+    for command in [
+        &["runs"][..],
+        &["verify", "--taxi", "yellow", "--year", "2021", "--month", "1"],
+        &["doctor", "--taxi", "yellow", "--source", testdata().to_str().unwrap()],
+    ] {
+        taxi(command).env("DATABASE_URL", &database.url).output().unwrap();
+    }
+    assert_eq!(database.value("SELECT count(*) FROM caught"), "0");
+    database.sql("DROP OWNED BY hijacker CASCADE; DROP ROLE hijacker");
+}
+
+#[test]
+fn a_publication_of_all_tables_does_not_prevent_a_load() {
+    let database = Database::new("published");
+    database.sql("CREATE PUBLICATION everything FOR ALL TABLES");
+    assert_eq!(load(&database)["rows_inserted"], 3001);
+    let source = testdata();
+    let replaced = database
+        .reload("yellow", 2021, 1, source.to_str().unwrap())
+        .args(["--if-loaded", "replace"])
+        .output()
+        .unwrap();
+    assert_eq!(json(&replaced)["rows_deleted"], 3001);
+    let without_key = "SELECT count(*) FROM pg_class WHERE relnamespace = 'taxi_etl'::regnamespace AND relkind = 'r' \
+                       AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'p')";
+    assert_eq!(database.value(without_key), "0", "every table of the ledger has a primary key");
+}
+
+#[test]
+fn a_read_only_database_is_named_as_such() {
+    let database = Database::new("read_only");
+    database.sql("ALTER DATABASE read_only SET default_transaction_read_only = on");
+    let error =
+        refusal(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap(), 78);
+    assert!(error.contains("read-only") && error.contains("default_transaction_read_only"), "{error}");
+    assert!(!error.contains("owns the database"), "{error}");
+}
+
+#[test]
+fn an_exception_of_a_trigger_is_reported_with_its_text() {
+    let database = Database::new("raising");
+    load(&database);
+    database.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'no trips on Sundays'; END $$; \
+         DELETE FROM yellow_tripdata; \
+         CREATE TRIGGER refuse BEFORE INSERT ON yellow_tripdata FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let again = database.reload("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap();
+    let error = refusal(&again, 65);
+    assert!(error.contains("no trips on Sundays") && error.contains("refuse()"), "{error}");
+}
+
+#[test]
+fn a_value_that_taxi_never_writes_is_an_error_of_the_ledger() {
+    let database = Database::new("infinite");
+    load(&database);
+    database.sql("UPDATE taxi_etl.runs SET started_at = 'infinity'");
+    let error = refusal(&taxi(["runs"]).env("DATABASE_URL", &database.url).output().unwrap(), 65);
+    assert!(error.contains("cannot read the column started_at of taxi_etl.runs"), "{error}");
+}
