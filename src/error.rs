@@ -129,7 +129,7 @@ impl Kind {
                 "invalid configuration: a setting, a flow, or the target's table definition"
             }
             Self::Interrupted => "cancelled by SIGINT",
-            Self::Terminated => "cancelled by SIGTERM",
+            Self::Terminated => "cancelled by SIGTERM or SIGHUP",
         }
     }
 

@@ -121,7 +121,9 @@ fn follow(attempt: Attempt<'_>) -> Action {
 
 /// Sends a GET request for `address` and checks the status of the response.
 pub(crate) async fn get(address: &SourceUrl, headers: HeaderMap) -> Result<Response> {
-    accept(address, send(Method::GET, address, headers, IDLE_TIMEOUT).await?).await
+    let response = send(Method::GET, address, headers, IDLE_TIMEOUT).await?;
+    let status = response.status();
+    if status.is_success() { Ok(response) } else { Err(refusal(address, status)) }
 }
 
 /// Sends a request and returns the response, whatever its status. Fails if none arrives within `idle_timeout`.
@@ -188,11 +190,14 @@ pub(crate) async fn accept(address: &SourceUrl, response: Response) -> Result<Re
 /// that does not exist, if the bucket may not be listed. With credentials, it would mean that they are wrong.
 async fn hides_missing_files(mut response: Response) -> bool {
     let mut body = Vec::new();
-    while body.len() < ERROR_BODY_LIMIT_BYTES
-        && let Ok(Ok(Some(chunk))) = tokio::time::timeout(ERROR_BODY_TIMEOUT, response.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
-    }
+    let reading = async {
+        while body.len() < ERROR_BODY_LIMIT_BYTES
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+    };
+    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, reading).await;
     String::from_utf8_lossy(&body).contains("<Code>AccessDenied</Code>")
 }
 

@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the current work cleanly, the second ends the process
-//! immediately.
+//! SIGINT, SIGTERM and SIGHUP: the first signal cancels the current work cleanly. A second SIGINT or SIGTERM ends the
+//! process immediately.
 
 use std::future::Future;
 use std::time::Duration;
@@ -28,6 +28,8 @@ impl Interrupt {
         tokio::spawn(async move {
             let first = signals.next().await;
             sender.send_replace(Some(first));
+            // a closed terminal can send SIGHUP twice
+            signals.hangups = None;
             let second = signals.next().await;
             exit_immediately(second);
         });

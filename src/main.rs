@@ -1,7 +1,6 @@
 //! `taxi`: parses the arguments, runs the command, prints an error, and returns the exit code.
 
 use std::io::Write as _;
-use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -18,26 +17,19 @@ fn main() -> ExitCode {
             return if error.use_stderr() { report_usage_error(&error) } else { 0 }.into();
         }
     };
-    // the hook prints a panic as an error; the exit code follows below
-    std::panic::set_hook(Box::new(|panic| print_error(&Error::new(Kind::Internal, panic.to_string()))));
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let running = AssertUnwindSafe(|| runtime.block_on(commands::run(cli)));
-            let code = std::panic::catch_unwind(running).unwrap_or(Kind::Internal.exit_code());
+            let code = runtime.block_on(commands::run(cli));
             // do not wait for a thread that is blocked on an idle source
             runtime.shutdown_background();
             code.into()
         }
         Err(cause) => {
             let error = Error::new(Kind::Io, "cannot start the runtime").because(cause);
-            print_error(&error);
+            let _ = writeln!(anstream::stderr(), "{}", report::failure::text(&error));
             error.kind().exit_code().into()
         }
     }
-}
-
-fn print_error(error: &Error) {
-    let _ = writeln!(anstream::stderr(), "{}", report::failure::text(error));
 }
 
 /// Returns the exit code of a usage error. Although the arguments could not be parsed, `--output json` is

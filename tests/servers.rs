@@ -43,12 +43,16 @@ fn functions_and_operators_of_other_roles_are_never_called() {
     );
     load(&database);
     json(&database.reload("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
-    for command in [
-        &["runs"][..],
-        &["verify", "--taxi", "yellow", "--year", "2021", "--month", "1"],
-        &["doctor", "--taxi", "yellow", "--source", testdata().to_str().unwrap()],
+    let source = testdata();
+    for (command, code) in [
+        (&["runs"][..], 0),
+        // the test data is a part of the published month
+        (&["verify", "--taxi", "yellow", "--year", "2021", "--month", "1"], 67),
+        (&["doctor", "--taxi", "yellow", "--source", source.to_str().unwrap()], 0),
     ] {
-        taxi(command).env("DATABASE_URL", &database.url).output().unwrap();
+        let output = taxi(command).env("DATABASE_URL", &database.url).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
     }
     assert_eq!(database.value("SELECT count(*) FROM caught"), "0");
     database.sql("DROP OWNED BY hijacker CASCADE; DROP ROLE hijacker");
@@ -56,7 +60,7 @@ fn functions_and_operators_of_other_roles_are_never_called() {
 
 #[test]
 fn a_publication_of_all_tables_does_not_prevent_a_load() {
-    let database = Database::new("published");
+    let database = Database::new("published_everything");
     database.sql("CREATE PUBLICATION everything FOR ALL TABLES");
     assert_eq!(load(&database)["rows_inserted"], 3001);
     let source = testdata();
@@ -69,6 +73,24 @@ fn a_publication_of_all_tables_does_not_prevent_a_load() {
     let without_key = "SELECT count(*) FROM pg_class WHERE relnamespace = 'taxi_etl'::regnamespace AND relkind = 'r' \
                        AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'p')";
     assert_eq!(database.value(without_key), "0", "every table of the ledger has a primary key");
+
+    // a ledger as version 5 made it
+    database.sql(
+        "UPDATE taxi_etl.ledger_version SET version = 5; \
+         ALTER TABLE taxi_etl.ledger_version DROP CONSTRAINT ledger_version_pkey; \
+         ALTER TABLE taxi_etl.rejects DROP COLUMN reject_id; \
+         UPDATE taxi_etl.runs SET target_table = 'yellow_tripdata'",
+    );
+    assert_eq!(load(&database)["status"], "skipped", "the upgraded ledger still knows the file");
+    assert_eq!(database.value(without_key), "0", "the upgrade adds the keys");
+}
+
+#[test]
+fn a_pooler_in_transaction_mode_is_refused() {
+    let database = Database::new("pooled");
+    let mut load = database.load("yellow", 2021, 1, testdata().to_str().unwrap());
+    load.env("DATABASE_URL", format!("{}?pgbouncer=true", database.url));
+    assert!(refusal(&load.output().unwrap(), 78).contains("session mode"));
 }
 
 #[test]

@@ -237,7 +237,7 @@ fn foreign_keys_and_publications_make_a_new_month_merge() {
          INSERT INTO notes SELECT unique_row_id, tpep_pickup_datetime FROM yellow_tripdata \
              WHERE tpep_pickup_datetime < '2021-02-01'",
     );
-    assert!(stderr.contains("foreign keys of notes reference the table"), "{stderr}");
+    assert!(stderr.contains("foreign keys of public.notes reference the table"), "{stderr}");
     assert_eq!(database.value("SELECT count(*) FROM notes"), "40");
     let publication =
         "CREATE PUBLICATION p FOR TABLE yellow_tripdata WITH (publish_via_partition_root = true)";

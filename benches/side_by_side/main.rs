@@ -38,6 +38,9 @@ struct Args {
     /// Measure only these parts (all parts take half an hour)
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Number of times that each loader loads the month [default: 3, or 1 with --short]
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -92,7 +95,8 @@ fn main() {
     if !args.bench {
         return;
     }
-    let scale = if args.short { SHORT } else { FULL };
+    let mut scale = if args.short { SHORT } else { FULL };
+    scale.rounds = args.rounds.unwrap_or(scale.rounds);
     let months = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("months-{}", scale.rows));
     let source = http::Server::folder(&months);
 
@@ -177,9 +181,8 @@ fn growth(server: &Server, scale: &Scale, months: &Path, address: &str, results:
         }
         let line: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.1}")).collect();
         eprintln!("  {:<10} {}", loader.name(), line.join(" "));
-        // the machine's noise is larger than the growth per month, so compare the first three months with the
-        // last three
-        let edge = 3;
+        // the machine's noise is larger than the growth per month, so compare several months of each end
+        let edge = (seconds.len() / 4).max(1);
         let ratio = median(&seconds[seconds.len() - edge..]) / median(&seconds[..edge]);
         results.insert(format!("growth: {}, last / first", loader.name()), ratio);
     }

@@ -39,4 +39,5 @@ COMMENT ON COLUMN taxi_etl.task_runs.attempts IS 'a list of {started_at, finishe
 COMMENT ON COLUMN taxi_etl.task_runs.outputs IS 'what expressions found under its id, without secrets';
 COMMENT ON COLUMN taxi_etl.task_runs.log IS 'what it said, in order: a list of {at, level, event, message}';
 
-UPDATE taxi_etl.ledger_version SET version = 3;
+TRUNCATE taxi_etl.ledger_version;
+INSERT INTO taxi_etl.ledger_version VALUES (3);

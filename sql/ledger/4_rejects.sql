@@ -29,4 +29,5 @@ ALTER TABLE taxi_etl.runs
 SELECT setval(pg_get_serial_sequence('taxi_etl.runs', 'sequence'), coalesce(max(sequence), 0) + 1, false) FROM taxi_etl.runs;
 COMMENT ON COLUMN taxi_etl.runs.sequence IS 'which of two runs began later, though a clock may have been set back between them';
 
-UPDATE taxi_etl.ledger_version SET version = 4;
+TRUNCATE taxi_etl.ledger_version;
+INSERT INTO taxi_etl.ledger_version VALUES (4);

@@ -5,4 +5,5 @@ LOCK TABLE taxi_etl.runs IN ACCESS EXCLUSIVE MODE;
 
 ALTER TABLE taxi_etl.runs DROP COLUMN stray_times;
 
-UPDATE taxi_etl.ledger_version SET version = 5;
+TRUNCATE taxi_etl.ledger_version;
+INSERT INTO taxi_etl.ledger_version VALUES (5);

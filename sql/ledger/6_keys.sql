@@ -15,4 +15,7 @@ BEGIN
 END
 $$;
 
+-- a name without a schema now means the schema public
+UPDATE taxi_etl.runs SET target_table = 'public.' || target_table WHERE target_table NOT LIKE '%.%';
+
 UPDATE taxi_etl.ledger_version SET version = 6;

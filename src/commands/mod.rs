@@ -13,8 +13,12 @@ mod settings;
 mod target;
 mod verify;
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+
 use crate::cli::{Cli, Command, ServerArgs};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::interrupt::Interrupt;
 use crate::orchestrator::Delivery;
 use crate::provision::Provisioner;
@@ -24,7 +28,13 @@ use crate::report::output::CommandOutput;
 pub async fn run(cli: Cli) -> u8 {
     let mut delivery = Delivery::new(&cli.command);
     let result = match delivery.open() {
-        Ok(()) => dispatch(cli, &delivery).await,
+        // the panic prints its own message, with its place; the result says so in the format that was asked for
+        Ok(()) => AssertUnwindSafe(dispatch(cli, &delivery)).catch_unwind().await.unwrap_or_else(|_panic| {
+            Err(Error::new(
+                Kind::Internal,
+                "taxi panicked, which is a bug: the message of the panic is above",
+            ))
+        }),
         Err(error) => Err(error),
     };
     delivery.deliver(result.unwrap_or_else(CommandOutput::failed))

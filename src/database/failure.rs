@@ -21,6 +21,13 @@ pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
         Some("25006") => error.hint(
             "connect to the primary server, or turn off default_transaction_read_only of the database or the role",
         ),
+        // in the function of a trigger, a default or a policy
+        Some("42P01" | "42883" | "42704") if cause.as_db_error().is_some_and(|error| error.where_().is_some()) => {
+            error.hint(
+                "if a function names objects without their schema, use ALTER FUNCTION ... SET search_path: \
+                 docs/your-database.md",
+            )
+        }
         Some("42501") => error.hint(
             "grant the role the missing privilege: docs/configuration.md lists the privileges that it needs, as SQL",
         ),
@@ -51,6 +58,11 @@ impl ConnectFailure {
             HandshakeStage::NotBegun if kind_of(&cause) == Kind::Internal => Self::NoTls(cause),
             HandshakeStage::NotBegun | HandshakeStage::Done => Self::Connection(cause),
         }
+    }
+
+    /// Whether the server did not answer. An error of the server is an answer; invalid settings say nothing about it.
+    pub(crate) fn is_silence(&self) -> bool {
+        !matches!(self, Self::Settings(_)) && self.sqlstate().is_none()
     }
 
     /// The SQLSTATE, if the server rejected the session.

@@ -137,11 +137,12 @@ async fn holder(observer: &Client, name: &str) -> Result<String> {
     Ok(match row.get::<_, Option<Uuid>>(1) {
         Some(run) => {
             let (host, pid): (Option<String>, Option<i32>) = (row.get(2), row.get(3));
-            let since: jiff::Timestamp = row.get(4);
+            let since = row.try_get::<_, jiff::Timestamp>(4).map(|since| format!(" since {since:.0}"));
             format!(
-                "run {run} on host {} (pid {}) since {since:.0}",
+                "run {run} on host {} (pid {}){}",
                 host.unwrap_or_default(),
-                pid.unwrap_or_default()
+                pid.unwrap_or_default(),
+                since.unwrap_or_default()
             )
         }
         None => format!("a run that is starting (server process {server_pid})"),

@@ -93,8 +93,11 @@ impl Parameters {
             // these values request what `taxi` does anyway
             ("client_encoding", "UTF8" | "utf8" | "UTF-8" | "auto")
             | ("gssencmode", "disable" | "prefer")
-            // for other drivers, which would prepare statements otherwise
-            | ("pgbouncer", "true" | "false") => return Ok(()),
+            | ("pgbouncer", "false") => return Ok(()),
+            ("pgbouncer", _) => {
+                return Err(unreadable("the address is that of a pooler in transaction mode")
+                    .hint("use the database's own address, or the pooler's address for session mode"));
+            }
             ("keepalives_count", _) => ("keepalives_retries", value),
             _ => (name, value),
         };

@@ -85,7 +85,7 @@ async fn lost(settings: &Settings) -> Error {
         tokio::time::sleep(idle_timeout / 4).await;
         // one of several hosts may be down; an error from the server counts as an answer
         match tokio::time::timeout(idle_timeout * settings.addresses().len() as u32, open(settings)).await {
-            Ok(Err(failed)) if failed.sqlstate().is_none() => {}
+            Ok(Err(failed)) if failed.is_silence() => {}
             Ok(_) => last_answer = Instant::now(),
             Err(_elapsed) => {}
         }

@@ -301,7 +301,7 @@ mod tests {
             "postgresql://ann:s3cret@db.example:5433/trips",
             "postgres://ann:s3cret@db.example:5433/trips",
             "postgresql+psycopg2://ann:s3cret@db.example:5433/trips",
-            "postgresql+asyncpg://ann:s3cret@db.example:5433/trips?pgbouncer=true",
+            "postgresql+asyncpg://ann:s3cret@db.example:5433/trips?pgbouncer=false",
             "jdbc:postgresql://db.example:5433/trips?user=ann&password=s3cret",
             "host=db.example port=5433 user=ann password=s3cret dbname=trips",
         ] {

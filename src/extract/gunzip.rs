@@ -36,11 +36,29 @@ const LONGEST_SIGNATURE_BYTES: usize = 64;
 pub fn start(compressed: mpsc::Receiver<Chunk>, address: String) -> mpsc::Receiver<Chunk> {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = decompress(compressed, &address, &sender) {
-            let _ = sender.blocking_send(Err(error));
+        let mut guard = PanicGuard { sender, is_done: false };
+        if let Err(error) = decompress(compressed, &address, &guard.sender) {
+            let _ = guard.sender.blocking_send(Err(error));
         }
+        guard.is_done = true;
     });
     receiver
+}
+
+/// Sends an error if the thread panics. Otherwise the later stages would take the closed channel for the end of the
+/// file, and load a part of it.
+struct PanicGuard {
+    sender: mpsc::Sender<Chunk>,
+    is_done: bool,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let error = Error::new(Kind::Internal, "the thread that decompresses the file panicked");
+            let _ = self.sender.blocking_send(Err(error));
+        }
+    }
 }
 
 fn decompress(compressed: mpsc::Receiver<Chunk>, address: &str, sender: &mpsc::Sender<Chunk>) -> Result<()> {

@@ -225,7 +225,10 @@ impl Transfer {
                 Err(http::interrupted(address).because("the source no longer has the file"))
             }
             _ => {
-                let response = http::accept(address, response).await?;
+                let response = http::accept(address, response).await.map_err(|error| match error.kind() {
+                    Kind::NotPublished => http::interrupted(address).because(error),
+                    _ => error,
+                })?;
                 let new_description = Description::of(response.headers());
                 if new_description != *description && !new_description.is_of_same_file(description) {
                     return Err(changed(address));

@@ -52,6 +52,7 @@ pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
         let error = failure::statement(what, cause);
         match error.kind() {
             Kind::Authentication => error.hint("run taxi once as the role that owns the database"),
+            Kind::LockHeld => error.hint("an upgrade of the ledger waits for running loads: run the command again when they have ended"),
             _ => error,
         }
     };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 use super::job::Job;
 use super::options::{IfLoaded, Options};
@@ -26,10 +26,16 @@ pub(crate) enum Decision {
 }
 
 impl Job {
-    /// Decides whether the file has to be loaded. Reads the ledger and the target, which the load may not lock yet:
-    /// other loads need an exclusive lock on the default partition.
-    pub(crate) async fn decide(&self, client: &Client, options: &Options) -> Result<Decision> {
-        let Some(previous) = history::previous_load(client, &self.table, &self.filename).await? else {
+    /// Decides whether the file has to be loaded. A load reads the `ledger` in its transaction, so that an upgrade of the
+    /// ledger waits for the load. It reads the target with another `client`, because other loads need an exclusive
+    /// lock on the default partition.
+    pub(crate) async fn decide(
+        &self,
+        ledger: &impl GenericClient,
+        client: &Client,
+        options: &Options,
+    ) -> Result<Decision> {
+        let Some(previous) = history::previous_load(ledger, &self.table, &self.filename).await? else {
             return Ok(Decision::Load { again: false });
         };
         if options.force || !self.is_still_held(client, &previous).await? {
@@ -87,7 +93,7 @@ impl Job {
     ) -> Result<Preview> {
         let decision = match client {
             Some(client) if schema::state(client).await? == SchemaState::Current => {
-                self.decide(client, options).await?
+                self.decide(client, client, options).await?
             }
             _ => Decision::Load { again: false },
         };

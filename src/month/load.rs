@@ -144,7 +144,7 @@ impl Steps<'_> {
         history::mark_lost(control).await?;
         let month = Lock::of_month(&job.table, job.period.range.start, &job.filename, options.lock_timeout);
         locks::take(transaction, control, &month, report.as_ref()).await?;
-        let decision = job.decide(control, options).await?;
+        let decision = job.decide(transaction, control, options).await?;
         let was_loaded = options.force || !matches!(decision, Decision::Load { again: false });
         // after the locks: the source could close the download while this load waits for another load
         let opened = match &decision {

@@ -136,10 +136,7 @@ impl Provisioner {
             data_dir: home.data(),
         };
         // the process may be in another namespace
-        let is_running = || {
-            server::postmaster(&home.data()).is_some()
-                || server::try_lock(&home).is_ok_and(|lock| lock.is_none())
-        };
+        let is_running = || server::postmaster(&home.data()).is_some() || server::is_locked(&home);
         if major.is_some() && is_running() {
             status.state = ServerState::Starting;
             let connection = Credentials::load(&home)?;

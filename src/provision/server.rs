@@ -65,15 +65,14 @@ impl Server<'_> {
         self.choose_port(connection, report)?;
         self.write_settings(connection)?;
         let has_crashed = self.remove_stale_locks(connection)?;
-        // the server inherits the open file, and with it the lock, and keeps both until its last process exits
-        fcntl(&lock, FcntlArg::F_SETFD(FdFlag::empty()))
-            .map_err(|cause| Error::file("keep the lock", &self.home.server_lock(), cause.into()))?;
-        match self.run_pg_ctl().await {
+        let failed = |cause: std::io::Error| Error::file("keep the lock", &self.home.server_lock(), cause);
+        let held = lock.try_clone().map_err(failed)?;
+        match self.run_pg_ctl(held).await {
             // the recovery from a crash can fail once: with files of unlogged tables, or with memory that the
             // processes of the crashed server have not released yet
-            Err(_) if has_crashed => {
+            Err(first) if has_crashed && postmaster(&data).is_none() => {
                 tokio::time::sleep(RECOVERY_PAUSE).await;
-                self.run_pg_ctl().await?;
+                self.run_pg_ctl(lock).await.map_err(|_| first)?;
             }
             started => started?,
         }
@@ -97,7 +96,7 @@ impl Server<'_> {
                 return Err(Error::new(
                     Kind::LockHeld,
                     format!(
-                        "the server in {} is in use by processes that this one cannot see or reach",
+                        "the server in {} is in use by processes that taxi cannot see or reach",
                         self.home.data().display()
                     ),
                 )
@@ -150,13 +149,18 @@ impl Server<'_> {
         Ok(found_some)
     }
 
-    async fn run_pg_ctl(&self) -> Result<()> {
+    /// Starts the server, which inherits `lock`: a clone of it stays open until the server has it.
+    async fn run_pg_ctl(&self, lock: File) -> Result<()> {
         let (data, log) = (self.home.data(), self.home.log());
         let program = self.binaries.program("pg_ctl");
         let log_length = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
         let mut start = self.account.command(&program, &data);
         start.args(["start", "--wait", "--silent", "--pgdata"]).arg(&data).arg("--log").arg(&log);
         start.args(["--timeout", &START_TIMEOUT.as_secs().to_string()]);
+        // pg_ctl gives the server another standard input; the command keeps the file open until it is run
+        fcntl(&lock, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|cause| Error::file("keep the lock", &self.home.server_lock(), cause.into()))?;
+        start.stdin(lock);
         let output = cluster::output(start, &program).await?;
         if output.status.success() {
             return Ok(());
@@ -173,8 +177,14 @@ impl Server<'_> {
     }
 }
 
-/// Takes the lock that a server holds while it lives. Returns `None` if a server holds it.
-pub(crate) fn try_lock(home: &Home) -> Result<Option<File>> {
+/// Whether a server holds the lock. Changes nothing: the file is neither created nor locked exclusively.
+pub(crate) fn is_locked(home: &Home) -> bool {
+    File::open(home.server_lock())
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Takes the lock that a server holds while it lives. Returns `None` if another process holds it.
+fn try_lock(home: &Home) -> Result<Option<File>> {
     let path = home.server_lock();
     let failed = |cause| Error::file("lock", &path, cause);
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
@@ -213,7 +223,7 @@ pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
 pub(crate) async fn stop(home: &Home) -> Result<()> {
     let data = &home.data();
     let Some(pid) = postmaster(data) else {
-        if try_lock(home)?.is_none() {
+        if is_locked(home) {
             let text = format!("cannot see the process of the server in {}", data.display());
             return Err(Error::new(Kind::Configuration, text)
                 .hint("it may run in another container: run 'taxi down' there"));
@@ -222,7 +232,9 @@ pub(crate) async fn stop(home: &Home) -> Result<()> {
     };
     kill(pid, Signal::SIGINT).map_err(|cause| Error::file("stop the server in", data, cause.into()))?;
     let deadline = Instant::now() + STOP_TIMEOUT;
-    while postmaster(data).is_some() {
+    let stopped_by = Instant::now() + RELEASE_TIMEOUT;
+    // the pid file goes before the process does
+    while postmaster(data).is_some() || is_locked(home) && Instant::now() < stopped_by {
         if Instant::now() > deadline {
             return Err(Error::new(
                 Kind::Unreachable,

@@ -101,7 +101,19 @@ fn describe(error: &DbError, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::of_several;
     use crate::error::{Error, Kind};
+
+    #[test]
+    fn an_error_worth_retrying_wins_among_several() {
+        let kind = |kinds: &[Kind]| {
+            let failed: Vec<(&str, Error)> =
+                kinds.iter().map(|kind| ("month", Error::new(*kind, "x"))).collect();
+            of_several(&failed, 3, "files were not loaded").kind()
+        };
+        assert_eq!(kind(&[Kind::Data, Kind::NotPublished, Kind::Unreachable]), Kind::Unreachable);
+        assert_eq!(kind(&[Kind::NotPublished, Kind::Data]), Kind::NotPublished);
+    }
 
     #[test]
     fn each_cause_is_printed_once_and_in_order() {

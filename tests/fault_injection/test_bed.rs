@@ -177,7 +177,7 @@ impl TestBed {
             database.sql(
                 "INSERT INTO yellow_tripdata TABLE target_before; \
                  INSERT INTO taxi_etl.runs OVERRIDING SYSTEM VALUE TABLE runs_before; \
-                 INSERT INTO taxi_etl.rejects TABLE rejects_before",
+                 INSERT INTO taxi_etl.rejects OVERRIDING SYSTEM VALUE TABLE rejects_before",
             );
         }
     }
