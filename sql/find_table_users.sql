@@ -1,5 +1,5 @@
--- Lists the sessions that keep the load in session $2 from attaching a partition to the table $1 (a quoted name):
--- sessions that use its default partition, or that change the table.
+-- Lists the sessions that prevent the load in session $2 from attaching a partition to the table $1 (a quoted name).
+-- These sessions hold any lock on the default partition, or a lock on the table that conflicts with the load's lock.
 -- Locks nothing. May be run again.
 SELECT DISTINCT pid, usename::text, application_name
 FROM pg_partitioned_table

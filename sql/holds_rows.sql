@@ -1,5 +1,5 @@
--- Whether the target holds rows dated from $1 (inclusive) to $2 (exclusive) or, if $3, rows without a time. The
--- server reads only the partitions that may hold such rows.
+-- Returns whether the target holds rows dated from $1 (inclusive) to $2 (exclusive) or, if $3 is true, rows without a
+-- time. The server reads only the partitions that may hold such rows.
 -- Locks nothing. May be run again.
 SELECT EXISTS (
     SELECT FROM {{ table }}

@@ -1,10 +1,14 @@
--- Returns the properties that decide how a load's rows reach the table $1 (a quoted name): whether it is
--- partitioned by ranges of the column $2; the partition that overlaps the period from $3 (inclusive) to $4
--- (exclusive), and whether the bounds are equal; the schema and name of a new partition for that period (the
--- table's name followed by $5), and what may prevent this role from creating it; triggers, rules, policies, foreign
--- keys to the table, and publications of its rows.
+-- Returns the properties that decide how a load's rows reach the table $1 (a quoted name):
+-- * whether the table is partitioned by ranges of the column $2
+-- * the partition that overlaps the period from $3 (inclusive) to $4 (exclusive), and whether its bounds are equal to
+--   that period
+-- * the schema and the name of a new partition for the period (the table's name followed by $5), and whether the name
+--   is taken or too long
+-- * the owner of the table, and whether this role may create and attach partitions
+-- * the table's triggers, rules and row-level security, the foreign keys that reference it, and the publications that
+--   publish its rows under its own name
 -- Locks: the partitions against schema changes (ACCESS SHARE), until the transaction ends. Must not be run in the
--- load's own transaction, because other loads wait for the default partition. May be run again.
+-- load's own transaction: other loads need an exclusive lock on the default partition. May be run again.
 WITH target AS (
     SELECT
         pg_class.oid, relname, relowner, relnamespace,
@@ -35,7 +39,7 @@ WITH target AS (
     WHERE ends IS NOT NULL
         AND coalesce(ends[1]::timestamp, '-infinity') < $4 AND coalesce(ends[2]::timestamp, 'infinity') > $3
 ), home AS (
-    -- the schema of the default partition, else of the table
+    -- the schema of the default partition, or else the schema of the table
     SELECT coalesce((SELECT relnamespace FROM partitions WHERE bound = 'DEFAULT'), target.relnamespace) AS oid FROM target
 )
 SELECT
@@ -69,7 +73,7 @@ SELECT
     ARRAY(
         SELECT DISTINCT tgname::text FROM pg_trigger
         WHERE tgrelid IN (SELECT target.oid UNION SELECT relid FROM pg_partition_tree(target.oid))
-            -- fires on INSERT or DELETE, and is not disabled
+            -- the trigger fires on INSERT or DELETE, and is not disabled
             AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & (4 | 8) <> 0
         ORDER BY 1
     ) AS triggers,

@@ -9,9 +9,9 @@ const ROWS: u32 = 60_000;
 /// Rows of the month that the target holds before the load.
 const ROWS_BEFORE: u32 = 5000;
 
-/// The points of a load at which it is killed: a condition on one of its sessions, the number of queries
-/// between the condition and the kill, and whether the month has a partition. With a partition, the rows are
-/// merged; without one, they are attached.
+/// The points at which a load is killed: a condition on one of its sessions, the number of queries that the test runs
+/// between the condition and the kill, and whether the month has a partition. With a partition, the load merges its
+/// rows; without one, it attaches them.
 const POINTS: [(&str, u32, bool); 16] = [
     ("state = 'active' AND query LIKE '%COPY %'", 0, false),
     ("state = 'active' AND query LIKE '%COPY %'", 5, false),
@@ -39,7 +39,7 @@ fn a_load_killed_at_any_point_is_all_or_nothing_and_the_next_load_completes_it()
     let mut killed_while_running = 0;
     for (index, (point, queries, has_partition)) in POINTS.into_iter().enumerate() {
         let database = Database::new(&format!("killed_{index}"));
-        // the target holds some rows of the month before the load
+        // the target already holds some rows of the month: they are loaded under the name of another month
         month::write(folder.path(), "yellow", "2021-02", &month::yellow(ROWS_BEFORE));
         json(&database.load("yellow", 2021, 2, source).output().unwrap());
         if has_partition {
@@ -57,7 +57,7 @@ fn a_load_killed_at_any_point_is_all_or_nothing_and_the_next_load_completes_it()
             .spawn()
             .unwrap();
         let mut has_ended = false;
-        wait_until("the load is at its point", || {
+        wait_until("the load reaches the point of the kill", || {
             has_ended = load.try_wait().unwrap().is_some();
             has_ended || database.value(&format!("{sessions} AND {point}")) != "0"
         });
@@ -67,7 +67,7 @@ fn a_load_killed_at_any_point_is_all_or_nothing_and_the_next_load_completes_it()
         killed_while_running += u32::from(load.try_wait().unwrap().is_none());
         load.kill().unwrap();
         load.wait().unwrap();
-        wait_until("the server has closed the sessions", || database.value(&sessions) == "0");
+        wait_until("the server has closed the load's sessions", || database.value(&sessions) == "0");
 
         let rows = database.value("SELECT count(*) FROM yellow_tripdata");
         let recorded = database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'succeeded'");
@@ -79,7 +79,7 @@ fn a_load_killed_at_any_point_is_all_or_nothing_and_the_next_load_completes_it()
         json(&database.reload("yellow", 2021, 1, source).output().unwrap());
         let query = "SELECT count(*) || ' ' || count(DISTINCT unique_row_id) FROM yellow_tripdata";
         assert_eq!(database.value(query), format!("{ROWS} {ROWS}"), "after a kill at {point}");
-        assert_eq!(database.value(STAGING_TABLES), "0", "tables are left after a kill at {point}");
+        assert_eq!(database.value(STAGING_TABLES), "0", "staging tables are left after a kill at {point}");
     }
     assert!(
         killed_while_running >= 9,

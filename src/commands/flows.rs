@@ -134,13 +134,19 @@ pub(crate) fn triggers(args: &TriggersArgs) -> Result<CommandOutput> {
     })
 }
 
+/// Whether cron supports the expression: it has none of the extensions L, W, LW and #. `JUL` and `WED` are names.
+fn is_plain_cron(text: &str) -> bool {
+    let mut words = text.split(|character: char| !character.is_ascii_alphabetic());
+    !text.contains('#') && !words.any(|word| matches!(word, "L" | "W" | "LW"))
+}
+
 /// The crontab lines of a trigger. cron does not support all of a trigger's expression syntax. A `CRON_TZ` line
 /// applies to all lines after it, so if any trigger of the flow has a time zone, every trigger sets its own.
 fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
     if trigger.disabled {
         return Vec::new();
     }
-    if trigger.cron.text.contains(['L', 'W', '#']) {
+    if !is_plain_cron(&trigger.cron.text) {
         return vec!["# cron does not support L, W and #; use 'taxi backfill' or an orchestrator".to_owned()];
     }
     let path = std::path::absolute(flow).unwrap_or_else(|_| flow.to_owned());
@@ -150,4 +156,17 @@ fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
     let zone = trigger.zone();
     let zone = zone.iana_name().filter(|_| with_zone).map(|zone| format!("CRON_TZ={zone}"));
     zone.into_iter().chain([line]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain_cron;
+
+    #[test]
+    fn extensions_of_cron_are_told_from_names() {
+        assert!(is_plain_cron("0 9 1 JUL WED") && is_plain_cron("*/5 * * * *"));
+        for extended in ["0 9 L * *", "0 9 15W * *", "0 9 LW * *", "0 9 * * 5L", "0 9 * * 5#2"] {
+            assert!(!is_plain_cron(extended), "{extended}");
+        }
+    }
 }

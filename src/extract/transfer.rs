@@ -1,9 +1,9 @@
 //! Downloads a file from a web server as one stream of bytes. If the connection breaks, the download resumes at
 //! the same byte.
 //!
-//! Every attempt requests the original address, so that a redirect to a signed URL is resolved again. Bytes that
-//! the server sends again are compared with those received before. A file that has changed in the meantime is a
-//! separate error, since some of its rows may already be on their way to the target.
+//! Every attempt requests the original address, so that a redirect to a signed URL is resolved again. If the server
+//! sends bytes again, they are compared with those received before. If the file has changed in the meantime, the
+//! error is [`Detail::SourceChanged`]: rows of the old file may already be staged, so the load has to start over.
 //!
 //! The number of retries is limited. The count restarts after every 64 KiB received.
 
@@ -23,15 +23,15 @@ use crate::error::{Detail, Error, Kind, Result};
 use crate::http::{self, SourceUrl};
 use crate::report::{Report, failure};
 
-/// Delay before the first retry. Each further delay is twice as long, and random jitter adds up to the same length
-/// again.
+/// Delay before the first retry. Each further delay is twice as long. Random jitter at most doubles a delay.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// Upper limit for a delay before its jitter is added.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 /// Upper limit for the delay that a server requests with `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Number of bytes received after which the retry count restarts.
 const RETRY_RESET_BYTES: u64 = 64 * 1024;
-/// A slower transfer is treated as idle.
+/// A transfer that is slower than this counts as idle.
 const MIN_BYTES_PER_SECOND: u64 = 1024;
 
 /// Timeout and retry settings for a web server.
@@ -62,7 +62,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Creates the requests for `address`. Each retry is announced to `report`.
+    /// Prepares requests for `address`. Before each retry, `report` receives a notice.
     pub(crate) fn new(address: &SourceUrl, retry_policy: RetryPolicy, report: &Arc<dyn Report>) -> Self {
         Self {
             address: address.clone(),
@@ -94,8 +94,8 @@ impl Requests {
         Err(http::refusal(&self.address, response.status()))
     }
 
-    /// Waits before the next attempt. Returns `error` if it must not be retried or no retries are left. `position`
-    /// is the current position in the stream.
+    /// Waits before the next attempt. Returns `error` if a retry cannot fix it, or if no retries are left.
+    /// `position` is the current position in the stream.
     async fn wait(&mut self, error: Error, position: u64) -> Result<()> {
         if error.kind() != Kind::Unreachable || error.detail() == Some(Detail::SourceChanged) {
             return Err(error);
@@ -135,15 +135,15 @@ pub(crate) struct Transfer {
     requests: Requests,
     /// `None` once the whole file has arrived.
     response: Option<Response>,
-    /// The file's length, once the server has announced it.
+    /// The length of the file, if the server has announced it.
     length_bytes: Option<u64>,
-    /// New bytes that arrived in the same chunk as the last repeated bytes.
+    /// New bytes that arrived in the same chunk as the last of the skipped bytes.
     pending: Bytes,
     throughput: Throughput,
 }
 
 impl Transfer {
-    /// Starts with `response`, the answer to one of the `requests` for the file in `description`.
+    /// Starts a download. `response` is the first response that `requests` received, `description` that of the file.
     pub(crate) fn new(requests: Requests, response: Response, description: &Description) -> Self {
         let length_bytes = description.length_bytes;
         Self {
@@ -205,7 +205,8 @@ impl Transfer {
         }
     }
 
-    /// Requests the missing bytes. Returns `None` if no bytes are missing: only the end of the stream had not arrived.
+    /// Requests the missing bytes. Returns `None` if no bytes are missing, because only the end of the stream had
+    /// not arrived.
     async fn reopen(&mut self, received: &Received, description: &Description) -> Result<Option<Response>> {
         let from = received.length_bytes;
         let response = self.requests.attempt(Method::GET, range(from, description)).await?;
@@ -214,10 +215,10 @@ impl Transfer {
         let is_same = part.is_of(response.headers(), description, self.length_bytes);
         match response.status() {
             StatusCode::PARTIAL_CONTENT if is_same && part.start == Some(from) => {
-                self.length_bytes = self.length_bytes.or(part.whole);
+                self.length_bytes = self.length_bytes.or(part.file_length);
                 Ok(Some(response))
             }
-            StatusCode::RANGE_NOT_SATISFIABLE if is_same && part.whole == Some(from) => Ok(None),
+            StatusCode::RANGE_NOT_SATISFIABLE if is_same && part.file_length == Some(from) => Ok(None),
             StatusCode::PARTIAL_CONTENT
             | StatusCode::RANGE_NOT_SATISFIABLE
             | StatusCode::PRECONDITION_FAILED => Err(changed(address)),
@@ -257,8 +258,8 @@ impl Transfer {
     }
 }
 
-/// The headers of a request for the bytes from `from` on, valid only for the described file. Without a strong
-/// validator, the headers request the whole file, because a part could belong to a different file.
+/// The headers of a request for the bytes from the position `from` on, if the server still has the described file.
+/// Without a strong validator, the headers request the whole file: a part could belong to a different file.
 fn range(from: u64, description: &Description) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let validator = match &description.etag {
@@ -273,23 +274,27 @@ fn range(from: u64, description: &Description) -> HeaderMap {
     headers
 }
 
-/// The part of a file that a response holds, from its `Content-Range` header.
+/// The part of a file that a response contains, as its `Content-Range` header describes it.
 #[derive(Clone, Copy, Debug, Default)]
 struct PartialContent {
+    /// Position of the part's first byte in the file.
     start: Option<u64>,
-    whole: Option<u64>,
+    /// Length of the whole file.
+    file_length: Option<u64>,
 }
 
 impl PartialContent {
     fn of(headers: &HeaderMap) -> Self {
         let text = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes "));
-        let Some((range, whole)) = text.and_then(|text| text.split_once('/')) else { return Self::default() };
+        let Some((range, length)) = text.and_then(|text| text.split_once('/')) else {
+            return Self::default();
+        };
         let start = range.split_once('-').and_then(|(start, _)| start.parse().ok());
-        Self { start, whole: whole.parse().ok() }
+        Self { start, file_length: length.parse().ok() }
     }
 
-    /// Returns `false` if the response shows that the part belongs to a different file. This check is needed
-    /// because not every server honours `If-Range`.
+    /// Returns `false` if the response shows that the part belongs to a different file. This check is needed because
+    /// some servers ignore `If-Range`.
     fn is_of(self, headers: &HeaderMap, description: &Description, length_bytes: Option<u64>) -> bool {
         let same = |name, known: &Option<String>| {
             let found = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -297,11 +302,11 @@ impl PartialContent {
         };
         same(ETAG, &description.etag)
             && same(LAST_MODIFIED, &description.last_modified)
-            && self.whole.is_none_or(|whole| length_bytes.is_none_or(|length| length == whole))
+            && self.file_length.is_none_or(|found| length_bytes.is_none_or(|known| known == found))
     }
 }
 
-/// Measures the transfer rate over the time spent waiting for bytes.
+/// Measures the transfer rate. Only the time spent waiting for bytes counts.
 #[derive(Default)]
 struct Throughput {
     waited: Duration,
@@ -309,7 +314,7 @@ struct Throughput {
 }
 
 impl Throughput {
-    /// Returns the next bytes of `response`. Fails if the transfer was too slow for a whole idle timeout.
+    /// Returns the next bytes of `response`. Fails if the transfer was too slow for as long as the idle timeout.
     async fn chunk(&mut self, response: &mut Response, requests: &Requests) -> Result<Option<Bytes>> {
         let idle_timeout = requests.retry_policy.idle_timeout;
         let start = Instant::now();

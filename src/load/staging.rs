@@ -1,5 +1,5 @@
-//! The staging tables, which receive a load's rows first. The load's transaction creates them, and no other
-//! session can see them. Before the commit, each table is attached or dropped. A rollback removes them all.
+//! The staging tables, which receive the rows of a load first. The load's transaction creates them, and no other
+//! session can see them. Before the commit, the load attaches or drops each table. A rollback removes all of them.
 
 use uuid::Uuid;
 
@@ -24,10 +24,10 @@ pub(crate) struct StagingTable {
 enum StagingKind {
     /// The table becomes a partition.
     Partition { owner: Option<String> },
-    /// All rows of a file are merged from the table. It is unlogged.
+    /// The load merges all rows of a file from the table. The table is unlogged.
     MergedFile,
-    /// A few rows are merged from the table. It is logged, because recovery after a server crash has to reset each
-    /// unlogged table.
+    /// The load merges a few rows from the table. The table is logged: after a server crash, recovery has to reset
+    /// each unlogged table.
     FewRows,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// Returns the staging tables for a `route`. A merge takes all rows of a file from one table.
+    /// Returns the staging tables for a `route`. For a merge, one table receives all rows of the file.
     pub(crate) fn new(route: &Route, run: Uuid) -> Self {
         let name = TableName::of("taxi_etl", &format!("staging_{}", locks::of_run(run)));
         let table = |name, kind| StagingTable { name, rows: 0, kind, is_created: false };
@@ -53,7 +53,7 @@ impl Staging {
         }
     }
 
-    /// Returns the table for rows inside or outside of the month.
+    /// Returns the table for rows inside (`in_period`) or outside the file's month.
     pub(crate) fn for_rows(&mut self, in_period: bool) -> &mut StagingTable {
         match &mut self.out_of_period {
             Some(table) if !in_period => table,
@@ -66,8 +66,8 @@ impl Staging {
         self.main.rows + self.out_of_period.as_ref().map_or(0, |table| table.rows)
     }
 
-    /// Returns the number of staged rows minus the number of their distinct keys. Only the `candidates` can be
-    /// repeated keys.
+    /// Returns the number of staged rows minus the number of their distinct keys. Only the `candidates` can occur
+    /// more than once.
     pub(crate) async fn count_duplicate_keys(&self, load: &Load<'_>, candidates: Candidates) -> Result<u64> {
         let keys = candidates.keys();
         if keys.as_ref().is_some_and(Vec::is_empty) {
@@ -119,7 +119,7 @@ impl StagingTable {
         Ok(())
     }
 
-    /// Adds the rows that a COPY `sent` to the count. Fails if the server reports a different number of rows.
+    /// Adds the number of rows that a COPY `sent` to the count. Fails if the server `copied` a different number.
     pub(crate) fn add_rows(&mut self, sent: u64, copied: u64) -> Result<()> {
         if sent != copied {
             let text =

@@ -1,4 +1,4 @@
-//! The run of a plan: creates the target table, loads the file, and records the run whether it succeeds or fails.
+//! The run of a plan: creates the target table, loads the file, and records whether the run succeeded or failed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,8 +21,8 @@ use crate::report::summary::{FileSummary, Outcome};
 use crate::report::{Report, failure};
 use crate::secrets::Secrets;
 
-/// Time limit for rolling back a cancelled run and recording it. Together with what may be in progress when the
-/// signal arrives, this stays below the five seconds within which the process must exit.
+/// Time limit for rolling back a cancelled run and recording it. The process must exit within five seconds of the
+/// signal: one second is left for what is in progress when the signal arrives.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A plan that is being run.
@@ -37,7 +37,7 @@ pub(crate) struct MonthRun {
 }
 
 impl MonthRun {
-    /// Prepares a run of `plan`. Its messages go to `report`, tagged with the file name if it is `one_of_several`.
+    /// Prepares a run of `plan`. Its events go to `report`, with the file name if the run is `one_of_several`.
     pub(crate) fn new(plan: Plan, options: Options, one_of_several: bool, report: Arc<dyn Report>) -> Self {
         let log = Log::default();
         let summary = plan.summary();
@@ -64,7 +64,7 @@ impl MonthRun {
         self
     }
 
-    /// Runs `connecting` as the connect phase of the run.
+    /// Runs `connecting` as the run's connect phase.
     pub(crate) async fn connect<T>(
         &mut self,
         connecting: impl AsyncFnOnce(&dyn Report) -> Result<T>,
@@ -76,16 +76,16 @@ impl MonthRun {
         Ok(connected)
     }
 
-    /// Ends the run before the load.
+    /// Ends a run that failed before the load began. Returns the summary and the error.
     pub(crate) fn fail(self, error: Error) -> (FileSummary, Option<Error>) {
         let status = Outcome::of(&error);
         let seconds = seconds(self.began.elapsed());
         (FileSummary { status, seconds, error: Some(Failure::of(&error)), ..self.summary }, Some(error))
     }
 
-    /// Loads the file on `sessions` and returns the summary, and the error if the load failed.
+    /// Loads the file on `sessions`. Returns the summary, and the error if the load failed.
     ///
-    /// The sessions are returned unless a signal or an unresponsive server ended the run.
+    /// Also returns the sessions, unless a signal or an unresponsive server ended the run.
     pub(crate) async fn finish(
         mut self,
         mut sessions: Sessions,
@@ -125,7 +125,7 @@ impl MonthRun {
             }
             Err(error) => {
                 summary.status = Outcome::of(&error);
-                // a file that the source does not have is not recorded: a daily cron job would fill the history
+                // do not record a file that the source does not have: a daily cron job would fill the history
                 if summary.status != Outcome::NotPublished {
                     summary.run_id = Some(self.run.id);
                     self.clean_up(&mut sessions, &error, deadline).await;
@@ -139,7 +139,7 @@ impl MonthRun {
         (summary, error, sessions)
     }
 
-    /// Cleans up the server, so that only the record of the run remains there.
+    /// Rolls back what the run has done on the server, and records its failure in the ledger.
     async fn clean_up(&self, sessions: &mut Option<Sessions>, error: &Error, deadline: Instant) {
         let report = self.report.as_ref();
         let record = async {
@@ -166,7 +166,7 @@ impl MonthRun {
                 recorded => recorded,
             }
         };
-        // Report the run's own error. A failure to record it is only a notice.
+        // the caller reports the run's own error; a failure to record it is only a notice
         match tokio::time::timeout_at(deadline.into(), record).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => report.notice("the run was already committed: its rows are in the target"),

@@ -12,15 +12,17 @@ use super::account::Account;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
-/// The directory of root's server. The account that runs the server cannot enter root's own home.
+/// The directory of the embedded server if root runs taxi. The server runs as another account, which cannot enter
+/// root's home directory.
 const ROOT_HOME: &str = "/var/lib/taxi-etl";
 /// Interval between attempts to take a lock that is held.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+/// Mode of a directory that only its owner can enter.
 const PRIVATE: u32 = 0o700;
 /// Mode of a directory that every user can enter.
-const OPEN: u32 = 0o755;
-/// Mode of the owner's directory, which the group of the server's account can enter.
-const PASSABLE: u32 = 0o710;
+const PUBLIC: u32 = 0o755;
+/// Mode of a directory that the group of the server's account can enter.
+const GROUP_CAN_ENTER: u32 = 0o710;
 
 /// The embedded server's directory.
 #[derive(Clone, Debug)]
@@ -29,7 +31,8 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Returns the `given` directory, else the platform's directory for application data.
+    /// Returns the `given` directory, or else the default: [`ROOT_HOME`] for root, and a subdirectory of the user's
+    /// data directory for other users.
     pub(crate) fn resolve(given: Option<&Path>) -> Result<Self> {
         let path = match given {
             Some(path) => path.to_owned(),
@@ -42,8 +45,8 @@ impl Home {
                 .join("taxi-etl"),
         };
         let path = std::path::absolute(&path).map_err(|cause| Error::file("resolve", &path, cause))?;
-        // The path goes into the server's configuration file and into pg_ctl's shell, and each interprets some of
-        // these characters.
+        // The path is part of the server's configuration file and of a shell command of pg_ctl, and each interprets
+        // some of these characters.
         let is_unsupported = |c: char| c.is_control() || matches!(c, '"' | '$' | '`' | '\\' | ',');
         if path.to_str().is_none_or(|text| text.contains(is_unsupported)) {
             let text = format!(
@@ -92,12 +95,12 @@ impl Home {
         self.path.join("connection.json")
     }
 
-    /// The password file for `initdb`, while that runs.
+    /// The password file for `initdb`, which exists only while `initdb` runs.
     pub(crate) fn initdb_password(&self) -> PathBuf {
         self.path.join("password.unfinished")
     }
 
-    /// The directory of downloaded binaries.
+    /// The directory of the downloaded binaries.
     pub(crate) fn cache(&self) -> PathBuf {
         self.path.join("cache")
     }
@@ -107,14 +110,15 @@ impl Home {
         &self.path
     }
 
-    /// Creates missing directories with private permissions, and checks that the server's account can reach them.
+    /// Creates the missing directories, and checks that the server's account can enter them. Only the caller and the
+    /// server's account can enter a new home.
     pub(crate) fn create(&self, account: &Account) -> Result<()> {
         let mut missing: Vec<&Path> =
             self.path.ancestors().skip(1).take_while(|path| !path.exists()).collect();
         while let Some(parent) = missing.pop() {
-            create_directory(parent, OPEN)?;
+            create_directory(parent, PUBLIC)?;
         }
-        let mode = if matches!(account, Account::Own) { PRIVATE } else { PASSABLE };
+        let mode = if matches!(account, Account::Own) { PRIVATE } else { GROUP_CAN_ENTER };
         if !self.path.is_dir() {
             self.create_home(mode, account)?;
         }
@@ -130,7 +134,7 @@ impl Home {
         Ok(())
     }
 
-    /// Refuses a path if the server's account cannot enter one of its directories.
+    /// Refuses the path if the server's account cannot enter one of the directories on it.
     pub(crate) fn check_passable(&self, account: &Account) -> Result<()> {
         let Account::Other { name, uid, gid } = account else { return Ok(()) };
         for ancestor in self.path.ancestors().filter(|ancestor| ancestor.exists()) {
@@ -151,12 +155,13 @@ impl Home {
         Ok(())
     }
 
-    /// Creates the directory atomically, with its final permissions: another process may use it at the same time.
+    /// Creates the directory atomically, with its final permissions: another process may create or use it at the same
+    /// time.
     fn create_home(&self, mode: u32, account: &Account) -> Result<()> {
         let unfinished = self.path.with_extension(format!("unfinished.{}", std::process::id()));
         create_directory(&unfinished, mode)?;
         account.share(&unfinished)?;
-        // never empty: another process could replace an empty directory while this one fills it
+        // the directory must not be empty: the rename of another process could replace an empty directory
         let cache = unfinished.join("cache");
         create_directory(&cache, mode)?;
         account.share(&cache)?;
@@ -168,20 +173,20 @@ impl Home {
         }
     }
 
-    /// Keeps other processes from starting or stopping the server, until the returned file is dropped.
+    /// Prevents other processes from starting or stopping the server, until the returned file is dropped.
     pub(crate) async fn lock(&self, report: &dyn Report) -> Result<File> {
         let path = self.path.join("lock");
         let failed = |cause| Error::file("lock", &path, cause);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-        let mut is_silent = true;
+        let mut is_reported = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if is_silent => {
+                Err(TryLockError::WouldBlock) if !is_reported => {
                     report.notice("waiting for another taxi process that is starting or stopping the server");
-                    is_silent = false;
+                    is_reported = true;
                 }
-                // polls, because taxi could not handle signals during a system call that waits for the lock
+                // poll: taxi could not handle signals during a system call that waits for the lock
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
                 Err(TryLockError::Error(cause)) => return Err(failed(cause)),
             }
@@ -189,10 +194,10 @@ impl Home {
     }
 }
 
-/// Creates a directory, and returns whether it is new.
+/// Creates a directory unless it exists. Returns whether it is new.
 fn create_directory(path: &Path, mode: u32) -> Result<bool> {
     match DirBuilder::new().mode(mode).create(path) {
-        // set again, because the umask may have removed bits
+        // set the mode again, because the umask may have removed bits
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode))
             .map(|()| true)
             .map_err(|cause| cannot_create(path, cause)),

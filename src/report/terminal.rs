@@ -1,5 +1,5 @@
-//! The report on a terminal: a bar while bytes stream, a spinner while the server works. If the command loads
-//! several files, each file has its own bar, below a bar for all files.
+//! The report on a terminal: a progress bar while bytes stream, and a spinner while the server works. If the command
+//! loads several files, each file has its own bar, and a bar above them counts the files.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,19 +19,23 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Terminal {
     screen: MultiProgress,
+    /// The bar or spinner of each file or task.
     bars: Mutex<HashMap<Option<String>, ActiveBar>>,
+    /// The bar that counts the files.
     range: Mutex<Option<ProgressBar>>,
 }
 
+/// A bar or a spinner on the screen.
 struct ActiveBar {
     bar: ProgressBar,
-    updates: Option<AbortHandle>,
+    /// The task that updates the bar.
+    updater: Option<AbortHandle>,
 }
 
 impl Drop for ActiveBar {
     fn drop(&mut self) {
-        if let Some(updates) = &self.updates {
-            updates.abort();
+        if let Some(updater) = &self.updater {
+            updater.abort();
         }
         self.bar.finish_and_clear();
     }
@@ -44,7 +48,7 @@ impl Report for Terminal {
         match event {
             Event::Began(phase, progress) => {
                 let label = file.map(|file| format!("{file} ")).unwrap_or_default() + phase.name();
-                // the old bar is removed before the new one is added, so that the other bars keep their lines
+                // remove the old bar before the new one is added, so that the other bars keep their lines
                 bars.remove(&file.map(str::to_owned));
                 bars.insert(file.map(str::to_owned), self.draw(label, progress));
             }
@@ -89,7 +93,7 @@ impl Terminal {
         let bar = self.screen.add(ProgressBar::new_spinner().with_message(label));
         bar.set_style(style("{spinner} {msg} {elapsed}"));
         bar.enable_steady_tick(REDRAW_INTERVAL);
-        ActiveBar { bar, updates: None }
+        ActiveBar { bar, updater: None }
     }
 
     fn stream_bar(&self, label: String, progress: &Progress) -> ActiveBar {
@@ -107,12 +111,13 @@ impl Terminal {
         ));
         bar.set_message(label);
         let bytes = Arc::clone(&progress.bytes);
-        let updates = tokio::spawn(follow(bar.clone(), bytes)).abort_handle();
-        ActiveBar { bar, updates: Some(updates) }
+        let updater = tokio::spawn(update(bar.clone(), bytes)).abort_handle();
+        ActiveBar { bar, updater: Some(updater) }
     }
 }
 
-async fn follow(bar: ProgressBar, bytes: Arc<AtomicU64>) {
+/// Moves the bar as `bytes` grows, until the task is aborted.
+async fn update(bar: ProgressBar, bytes: Arc<AtomicU64>) {
     let mut redraw = tokio::time::interval(REDRAW_INTERVAL);
     loop {
         redraw.tick().await;
@@ -121,6 +126,6 @@ async fn follow(bar: ProgressBar, bytes: Arc<AtomicU64>) {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // the templates above are constants, and a test draws them
+    // cannot fail: the templates are constants, and a test draws them
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

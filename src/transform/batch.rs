@@ -1,7 +1,7 @@
 //! The stage between the parser and COPY: a task that turns records into batches of encoded rows.
 //!
-//! The stage also routes the rows. Rows inside the file's month are sent as they come. The few out-of-period rows
-//! are held back and sent at the end.
+//! The stage also routes the rows. It sends the rows inside the file's month as they arrive. It holds the few
+//! out-of-period rows back and sends them at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +17,17 @@ use super::times::{Period, TimesOutside};
 use crate::error::{Error, Kind, Result};
 use crate::extract::records::Records;
 
-/// The connection sends each batch at once, so smaller batches cost one message each.
+/// Size from which a batch is sent. Each batch becomes a message of its own, so smaller batches mean more messages.
 const BATCH_SIZE_BYTES: usize = 64 * 1024;
-/// Out-of-period rows held back before a batch of them is sent early, for a file that has many of them.
+/// Size from which a batch of out-of-period rows is sent before the end of the file. Only a file with many such rows
+/// reaches it.
 const OUT_OF_PERIOD_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// Number of batches that can queue for the server.
 const CHANNEL_DEPTH: usize = 32;
-/// Number of keys added to the filter at a time, see [`DuplicateFilter::add_all`].
+/// Number of keys that are added to the filter at a time, see [`DuplicateFilter::add_all`].
 const KEYS_AT_ONCE: usize = 256;
 
-/// A batch of encoded rows: all inside the file's month, or all out-of-period rows.
+/// A batch of encoded rows. Either all of them are inside the file's month, or all are out-of-period rows.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The rows as tuples of binary COPY.
@@ -43,7 +44,7 @@ impl Batch {
     }
 }
 
-/// Totals over all rows, available after the last one.
+/// Totals over all rows, available after the last row.
 pub(crate) struct Transformed {
     /// Row keys that may occur more than once in the file.
     pub(crate) duplicates: Candidates,
@@ -68,8 +69,8 @@ pub(crate) fn start(
     progress: Arc<AtomicU64>,
 ) -> (JoinHandle<Transformed>, mpsc::Receiver<Result<Batch>>) {
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
-    let finished = tokio::spawn(async move {
-        let mut stage = Transformer {
+    let task = tokio::spawn(async move {
+        let mut transformer = Transformer {
             records,
             encoder,
             period,
@@ -81,20 +82,21 @@ pub(crate) fn start(
             rejects: Vec::new(),
             batches: sender,
         };
-        if let Err(error) = stage.run().await {
-            let _ = stage.batches.send(Err(error)).await;
+        if let Err(error) = transformer.run().await {
+            let _ = transformer.batches.send(Err(error)).await;
         }
         Transformed {
-            duplicates: stage.duplicates.into_candidates(),
-            rows_in_period: stage.rows_in_period,
-            outside: stage.outside,
-            csv_bytes: stage.records.bytes_read(),
-            rejects: stage.rejects,
+            duplicates: transformer.duplicates.into_candidates(),
+            rows_in_period: transformer.rows_in_period,
+            outside: transformer.outside,
+            csv_bytes: transformer.records.bytes_read(),
+            rejects: transformer.rejects,
         }
     });
-    (finished, receiver)
+    (task, receiver)
 }
 
+/// The state of the stage.
 struct Transformer {
     records: Records,
     encoder: RowEncoder,
@@ -152,7 +154,7 @@ impl Transformer {
         Ok(())
     }
 
-    /// Rejects the record, or returns an error if `max_rejects` records were rejected before.
+    /// Rejects the record, or returns an error if `max_rejects` records have already been rejected.
     fn reject(&mut self, record: &ByteRecord, error: RowError) -> Result<()> {
         let line = self.records.line_of(record);
         if self.rejects.len() < self.max_rejects {
@@ -167,7 +169,7 @@ impl Transformer {
         })
     }
 
-    /// Sends the batch and starts a new one. Returns `false` if the receiver was dropped.
+    /// Sends the batch and replaces it with an empty one. Returns `false` if the receiver was dropped.
     async fn send(&mut self, batch: &mut Batch) -> bool {
         let mut next = Batch::empty(batch.in_period);
         next.tuples.reserve(BATCH_SIZE_BYTES + BATCH_SIZE_BYTES / 16);

@@ -1,6 +1,7 @@
 """Materializes the asset with Dagster's own Pipes client and message reader, in an ephemeral instance.
 
-The environment has `taxi` on the PATH, DATABASE_URL, and a source with one month of yellow trips, 2021-01.
+`taxi` is on the PATH. The environment variable DATABASE_URL is set, and the source has one month of yellow trips,
+2021-01.
 """
 
 import importlib.util
@@ -18,7 +19,8 @@ dg.Definitions.validate_loadable(module.defs)
 assets = list(module.defs.assets)
 
 
-def run(month):
+def materialize(month):
+    """Materializes one partition. Returns the result, the messages and the names of the errors."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(
             assets,
@@ -30,14 +32,14 @@ def run(month):
         )
         records = instance.all_logs(result.run_id)
     messages = [r.user_message or (r.dagster_event.message if r.is_dagster_event else "") or "" for r in records]
-    # a message that Dagster cannot read does not fail the run: Dagster only logs it
-    bad = [text for text in messages if text.startswith(("[pipes] did not receive", "[pipes] framework exc", "[pipes] unexpected"))]
-    assert not bad, bad
-    failures = [r.dagster_event.event_specific_data.error for r in records if r.is_dagster_event and r.dagster_event.event_type_value == "ENGINE_EVENT"]
-    return result, messages, [error.cls_name for error in failures if error]
+    # if Dagster cannot read a message from taxi, Dagster only logs that, and the run does not fail
+    unreadable = [text for text in messages if text.startswith(("[pipes] did not receive", "[pipes] framework exc", "[pipes] unexpected"))]
+    assert not unreadable, unreadable
+    errors = [r.dagster_event.event_specific_data.error for r in records if r.is_dagster_event and r.dagster_event.event_type_value == "ENGINE_EVENT"]
+    return result, messages, [error.cls_name for error in errors if error]
 
 
-result, messages, failures = run("2021-01-01")
+result, messages, failures = materialize("2021-01-01")
 assert result.success and not failures
 [event] = result.get_asset_materialization_events()
 metadata = event.materialization.metadata
@@ -46,9 +48,9 @@ assert metadata["files_loaded"].value == ["yellow_tripdata_2021-01.csv"], metada
 assert metadata["seconds"].value > 0, metadata
 assert any("3001 rows staged" in text for text in messages), messages
 
-result, _, _ = run("2021-01-01")
+result, _, _ = materialize("2021-01-01")
 [event] = result.get_asset_materialization_events()
 assert event.materialization.metadata["files_skipped"].value == ["yellow_tripdata_2021-01.csv"]
 
-result, _, failures = run("2021-02-01")
+result, _, failures = materialize("2021-02-01")
 assert not result.success and failures == ["not_published"], failures

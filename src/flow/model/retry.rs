@@ -9,13 +9,13 @@ choices! {
     pub(crate) enum Growth {
         /// Every delay is the same.
         Constant = "constant",
-        /// Every delay is longer than the previous one.
+        /// Each delay is the previous delay multiplied by a factor.
         Exponential = "exponential",
     }
 }
 
 choices! {
-    /// What is retried.
+    /// What is retried after a failure.
     pub(crate) enum RetryBehavior {
         /// Only the failed task.
         RetryFailedTask = "RETRY_FAILED_TASK",
@@ -31,11 +31,11 @@ properties! {
         "interval" => interval: Duration,
         /// Maximum delay between two attempts.
         "maxInterval" => max_interval: Option<Duration> = None,
-        /// Factor by which an exponential delay grows with each attempt.
+        /// Factor by which an exponential delay is multiplied after each attempt.
         "delayFactor" => delay_factor: f64 = 2.0,
         /// Maximum number of attempts, including the first.
         "maxAttempts" => max_attempts: Option<u32> = None,
-        /// Maximum total time. No attempt starts after it.
+        /// Maximum total time since the first attempt started. No attempt starts later.
         "maxDuration" => max_duration: Option<Duration> = None,
         /// Whether the task ends with a warning if it needed more than one attempt.
         "warningOnRetry" => warning_on_retry: bool = false,
@@ -45,8 +45,8 @@ properties! {
 }
 
 impl Retry {
-    /// The delay after `attempts` failed attempts. The first attempt started at `started`. `None` if the task is
-    /// not retried again.
+    /// The delay before the next attempt, after `attempts` failed attempts. The first attempt started at `started`.
+    /// `None` if there is no next attempt.
     pub(crate) fn wait(&self, attempts: u32, started: Instant) -> Option<Duration> {
         if self.max_attempts.is_some_and(|max| attempts >= max) {
             return None;

@@ -35,7 +35,7 @@ struct Invocation<'a> {
 }
 
 impl Execution {
-    /// Runs tasks one after another, up to the first failure.
+    /// Runs tasks one after another. Stops at the first failure.
     pub(crate) fn run_tasks<'a>(
         &'a self,
         tasks: &'a [Task],
@@ -50,8 +50,8 @@ impl Execution {
         })
     }
 
-    /// Runs `body`, then the `errors` tasks if it failed, then the `finally` tasks in both cases. After a
-    /// signal it runs neither.
+    /// Runs `body`, then the `errors` tasks if `body` failed, then the `finally` tasks in either case. After a
+    /// signal, runs no more tasks.
     pub(crate) async fn with_handlers(
         &self,
         body: impl Future<Output = Result<()>>,
@@ -61,7 +61,7 @@ impl Execution {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let result = body.await;
-        // a signal is not an error of a task, and the process has to exit soon
+        // a signal is not the failure of a task, and the process has to exit soon
         if let Some(signal) = interrupt.raised() {
             return Err(signal);
         }
@@ -97,7 +97,7 @@ impl Execution {
                 self.context
                     .report
                     .emit(None, Event::TaskBegan { task: &invocation.name, kind: task.kind.name() });
-                self.attempts(&invocation, &mut record, began, interrupt).await
+                self.run_with_retries(&invocation, &mut record, began, interrupt).await
             }
             Ok(false) => Ok(RunStatus::Skipped),
             Err(error) => Err(error),
@@ -139,7 +139,7 @@ impl Execution {
         }
     }
 
-    /// Whether the task's `runIf` condition is true.
+    /// Whether the task's `runIf` condition is true. A task without a condition always runs.
     fn should_run(
         &self,
         invocation: &Invocation<'_>,
@@ -150,8 +150,8 @@ impl Execution {
         self.task_run(invocation, record, interrupt.clone()).is_true(condition)
     }
 
-    /// Runs the task until it succeeds or its retry policy gives up.
-    async fn attempts(
+    /// Runs the task until it succeeds, or until its retry policy allows no further attempt.
+    async fn run_with_retries(
         &self,
         invocation: &Invocation<'_>,
         record: &mut TaskRecord,
@@ -166,7 +166,7 @@ impl Execution {
             let started_at = Timestamp::now();
             let limited = common.timeout.map_or_else(|| interrupt.clone(), |limit| interrupt.limited(limit));
             let run = self.task_run(invocation, record, limited);
-            let outcome = self.attempt(invocation, &run, record.task_run_id, interrupt).await;
+            let outcome = self.run_attempt(invocation, &run, record.task_run_id, interrupt).await;
             let error = match outcome {
                 Ok(outputs) => {
                     record.attempts.push(Attempt { started_at, finished_at: Timestamp::now(), error: None });
@@ -202,8 +202,8 @@ impl Execution {
         }
     }
 
-    /// Runs one attempt. The timeout covers the task's children, but not its `errors` and `finally` tasks.
-    async fn attempt(
+    /// Runs one attempt. The timeout applies to the task's children, but not to its `errors` and `finally` tasks.
+    async fn run_attempt(
         &self,
         invocation: &Invocation<'_>,
         run: &TaskRun<'_>,
@@ -283,8 +283,8 @@ impl Execution {
         run_concurrently(runs, task.concurrency_limit).await
     }
 
-    /// Stores the outputs for expressions, under the task's id. Inside loops, the loop values are keys below
-    /// the id.
+    /// Stores the outputs under the task's id, where expressions find them. Inside loops, the values of the loops
+    /// are nested keys under the id.
     fn store_outputs(&self, invocation: &Invocation<'_>, outputs: &Outputs) {
         let mut all = lock(&self.outputs);
         let mut values: Vec<&str> = invocation.frame.values().map(|(value, _)| value).collect();
@@ -345,7 +345,7 @@ impl Invocation<'_> {
         }
     }
 
-    /// Adds the task's name to the error, unless a child task has added its name or the error is a signal.
+    /// Adds the task's name to the error, unless a child task has already added its name or the error is a signal.
     fn named(&self, error: Error) -> Error {
         if error.kind().is_signal() || error.detail() == Some(Detail::NamesTask) {
             return error;
@@ -354,8 +354,8 @@ impl Invocation<'_> {
     }
 }
 
-/// Runs futures concurrently, at most `limit` at a time; 0 means no limit. No future starts after one has
-/// failed.
+/// Runs futures concurrently, at most `limit` at a time; 0 means no limit. After one has failed, no further future
+/// starts.
 async fn run_concurrently<'a>(
     runs: impl Iterator<Item = LocalBoxFuture<'a, Result<()>>>,
     limit: u32,
