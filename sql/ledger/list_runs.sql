@@ -14,13 +14,13 @@ WITH listed AS (
                         = hashtextextended(replace(run_id::text, '-', ''), 0)
             ) THEN 'lost'
             ELSE status
-        END AS standing
+        END AS current_status
     FROM taxi_etl.runs
 )
 SELECT *
 FROM listed
 WHERE ($1::text IS NULL OR inputs ->> 'taxi' = $1)
-    AND ($2::text IS NULL OR standing = $2)
+    AND ($2::text IS NULL OR current_status = $2)
     AND ($3::uuid IS NULL OR run_id = $3)
 ORDER BY sequence DESC
 LIMIT $4

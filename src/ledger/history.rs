@@ -278,7 +278,7 @@ fn log(row: &Row) -> Result<Vec<Line>> {
 fn recorded(row: &Row) -> Result<RecordedRun> {
     Ok(RecordedRun {
         run_id: get(row, "run_id")?,
-        status: get(row, "standing")?,
+        status: get(row, "current_status")?,
         pipeline: get(row, "pipeline")?,
         inputs: get(row, "inputs")?,
         forced: get(row, "forced")?,
