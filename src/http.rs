@@ -11,6 +11,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Method, Response, StatusCode};
+use url::Url;
 
 use crate::error::{Error, Kind, Result};
 
@@ -32,7 +33,7 @@ impl SourceUrl {
 
     /// Whether the address has a user, a password or a query, which may hold a signature.
     fn has_credentials(&self) -> bool {
-        url::Url::parse(&self.0)
+        Url::parse(&self.0)
             .is_ok_and(|url| !url.username().is_empty() || url.password().is_some() || url.query().is_some())
     }
 
@@ -52,7 +53,7 @@ impl FromStr for SourceUrl {
 
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(mut url) = url::Url::parse(&self.0) else {
+        let Ok(mut url) = Url::parse(&self.0) else {
             // not a valid URL: leave out everything that could be a user, a password or a query
             let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
             let rest = rest.rsplit_once('@').map_or(rest, |(_, after)| after);
@@ -108,14 +109,19 @@ fn build_client() -> Result<Client> {
 /// Follows a redirect, unless there were too many or it leads from https to http: then anybody on the way could change
 /// the file.
 fn follow(attempt: Attempt<'_>) -> Action {
-    let previous = attempt.previous();
-    if previous.len() > REDIRECT_LIMIT {
-        return attempt.error(format!("more than {REDIRECT_LIMIT} redirects"));
+    match redirect_error(attempt.previous(), attempt.url()) {
+        Some(error) => attempt.error(error),
+        None => attempt.follow(),
     }
-    let from = previous.last().map(url::Url::scheme);
-    match (from, attempt.url().scheme()) {
-        (Some("https"), "http") => attempt.error("the server redirects from https to http"),
-        _ => attempt.follow(),
+}
+
+/// Why a redirect to `next`, after these `previous` addresses, is refused.
+fn redirect_error(previous: &[Url], next: &Url) -> Option<String> {
+    let from = previous.last().map(Url::scheme);
+    match (from, next.scheme()) {
+        _ if previous.len() > REDIRECT_LIMIT => Some(format!("more than {REDIRECT_LIMIT} redirects")),
+        (Some("https"), "http") => Some("the server redirects from https to http".to_owned()),
+        _ => None,
     }
 }
 
@@ -230,7 +236,18 @@ pub(crate) fn interrupted(address: &SourceUrl) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::SourceUrl;
+    use super::{REDIRECT_LIMIT, SourceUrl, Url, redirect_error};
+
+    #[test]
+    fn redirects_to_plain_http_and_endless_redirects_are_refused() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let (secure, plain) = (url("https://a/x"), url("http://a/x"));
+        assert_eq!(redirect_error(std::slice::from_ref(&secure), &secure), None);
+        assert_eq!(redirect_error(std::slice::from_ref(&plain), &secure), None);
+        assert!(redirect_error(std::slice::from_ref(&secure), &plain).unwrap().contains("https to http"));
+        assert_eq!(redirect_error(&vec![plain.clone(); REDIRECT_LIMIT], &plain), None);
+        assert!(redirect_error(&vec![plain.clone(); REDIRECT_LIMIT + 1], &plain).is_some());
+    }
 
     #[test]
     fn addresses_are_displayed_without_secrets() {

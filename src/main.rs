@@ -1,6 +1,7 @@
 //! `taxi`: parses the arguments, runs the command, prints an error, and returns the exit code.
 
 use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -17,6 +18,12 @@ fn main() -> ExitCode {
             return if error.use_stderr() { report_usage_error(&error) } else { 0 }.into();
         }
     };
+    // tokio panics if the system gives it no threads
+    std::panic::catch_unwind(AssertUnwindSafe(|| run(cli)))
+        .unwrap_or_else(|_panic| Kind::Internal.exit_code().into())
+}
+
+fn run(cli: Cli) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(commands::run(cli));

@@ -21,6 +21,7 @@ mod fault_injection;
 mod flow_diagnostics;
 mod flow_ends;
 mod flow_secrets;
+mod flow_sessions;
 mod flows;
 mod growth;
 mod history;

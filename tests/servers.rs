@@ -2,7 +2,9 @@
 //! triggers that raise errors, a ledger with values that taxi never writes.
 
 use crate::support::http::{Reply, Server};
-use crate::support::{Database, json, refusal, taxi, testdata};
+use std::process::Command;
+
+use crate::support::{Database, TAXI, is_root, json, open_tempdir, refusal, skipped, taxi, testdata};
 
 /// Loads the test data, and returns the summary.
 fn load(database: &Database) -> serde_json::Value {
@@ -125,4 +127,25 @@ fn a_value_that_taxi_never_writes_is_an_error_of_the_ledger() {
     database.sql("UPDATE taxi_etl.runs SET started_at = 'infinity'");
     let error = refusal(&taxi(["runs"]).env("DATABASE_URL", &database.url).output().unwrap(), 65);
     assert!(error.contains("cannot read the column started_at of taxi_etl.runs"), "{error}");
+}
+
+#[test]
+fn a_panic_ends_with_a_documented_exit_code() {
+    use std::os::unix::process::CommandExt as _;
+    if !is_root() {
+        return skipped("only root can start a process of another user");
+    }
+    let folder = open_tempdir();
+    let program = folder.path().join("taxi");
+    std::fs::copy(TAXI, &program).unwrap();
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        return skipped("prlimit is not installed");
+    }
+    // a user that may have one process, and no further thread
+    let mut command = Command::new("prlimit");
+    command.args(["--nproc=1", "--"]).arg(&program).arg("status").current_dir("/");
+    let output = command.uid(54_321).gid(54_321).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(70), "{stderr}");
+    assert!(stderr.contains("panicked at"), "{stderr}");
 }

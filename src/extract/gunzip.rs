@@ -237,3 +237,41 @@ impl Read for ChannelReader {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Decompresses `file`, which arrives in chunks of `size` bytes.
+    async fn decompressed(file: &[u8], size: usize) -> Result<Vec<u8>> {
+        let (sender, receiver) = mpsc::channel(file.len() + 1);
+        for chunk in file.chunks(size) {
+            sender.send(Ok(Bytes::copy_from_slice(chunk))).await.unwrap();
+        }
+        drop(sender);
+        let (mut csv, mut chunks) = (Vec::new(), start(receiver, "file".to_owned()));
+        while let Some(chunk) = chunks.recv().await {
+            csv.extend_from_slice(&chunk?);
+        }
+        Ok(csv)
+    }
+
+    #[tokio::test]
+    async fn members_and_padding_do_not_depend_on_the_chunks() {
+        let padded = [gzip(b"a,b\n"), gzip(b""), gzip(b"1,2\n"), vec![0; 7]].concat();
+        let trailing = [&padded[..], b"x"].concat();
+        for size in [1, 2, 3, 1000] {
+            assert_eq!(decompressed(&padded, size).await.unwrap(), b"a,b\n1,2\n", "chunks of {size}");
+            let error = decompressed(&trailing, size).await.unwrap_err().to_string();
+            assert!(error.contains("bytes after the end of its gzip stream"), "chunks of {size}: {error}");
+        }
+    }
+}

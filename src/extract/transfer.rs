@@ -339,3 +339,19 @@ fn changed(address: &SourceUrl) -> Error {
         .because("the file has changed at the source")
         .with_detail(Detail::SourceChanged)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, retry_after};
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        assert_eq!(retry_after(" 120 "), Some(Duration::from_secs(120)));
+        let soon = jiff::Zoned::now().saturating_add(jiff::Span::new().seconds(100));
+        let delay = retry_after(&jiff::fmt::rfc2822::to_string(&soon).unwrap()).unwrap();
+        assert!((90..=100).contains(&delay.as_secs()), "{delay:?}");
+        // a date in the past asks for no delay
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        assert_eq!(retry_after("soon"), None);
+    }
+}

@@ -25,7 +25,7 @@ properties! {
         /// Namespace of the flow.
         "namespace" => namespace: String,
         /// Free-text description.
-        "description" => description: Option<String> = None,
+        "description" => _description: Option<String> = None,
         /// Labels of the flow's runs: a mapping, or a list of keys and values.
         "labels" => labels: Labels = Labels::default(),
         /// Inputs of a run.
@@ -59,7 +59,7 @@ properties! {
         /// The properties and their values.
         "values" => values: Entries<Node>,
         /// Whether these values override the values that a task sets.
-        "forced" => forced: bool = false,
+        "forced" => _forced: bool = false,
     }
 }
 

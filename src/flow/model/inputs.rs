@@ -38,9 +38,9 @@ properties! {
         /// Type of the input.
         "type" => input_type: InputType,
         /// Display name.
-        "displayName" => display_name: Option<String> = None,
+        "displayName" => _display_name: Option<String> = None,
         /// Free-text description.
-        "description" => description: Option<String> = None,
+        "description" => _description: Option<String> = None,
         /// Default value.
         "defaults" => default: Option<Given> = None,
         /// Whether a run must have a value for this input.

@@ -40,7 +40,7 @@ properties! {
         /// Whether the task ends with a warning if it needed more than one attempt.
         "warningOnRetry" => warning_on_retry: bool = false,
         /// What is retried.
-        "behavior" => behavior: RetryBehavior = RetryBehavior::RetryFailedTask,
+        "behavior" => _behavior: RetryBehavior = RetryBehavior::RetryFailedTask,
     }
 }
 

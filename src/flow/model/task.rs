@@ -17,9 +17,9 @@ properties! {
         /// Id of the task. Expressions read its outputs by this id.
         "id" => id: Id,
         /// Type of the task.
-        "type" => task_type: String,
+        "type" => _task_type: String,
         /// Free-text description.
-        "description" => description: Option<String> = None,
+        "description" => _description: Option<String> = None,
         /// Whether the task is skipped.
         "disabled" => disabled: bool = false,
         /// Condition of the task. The task is skipped unless this expression is true.
@@ -68,7 +68,6 @@ macro_rules! task_types {
     ($( $variant:ident ( $properties:ty ) = $name:literal, )+) => {
         /// The type of a task and its properties. Templates are rendered when the task runs.
         #[derive(Clone, Debug)]
-        #[allow(dead_code, reason = "some task types have no properties to read")]
         pub(crate) enum TaskType {
             $( #[doc = concat!("`", $name, "`")] $variant(Box<$properties>), )+
         }

@@ -22,9 +22,9 @@ properties! {
         /// Id of the trigger.
         "id" => id: Id,
         /// Type of the trigger.
-        "type" => trigger_type: TriggerType,
+        "type" => _trigger_type: TriggerType,
         /// Free-text description.
-        "description" => description: Option<String> = None,
+        "description" => _description: Option<String> = None,
         /// Cron expression: minute, hour, day of the month, month and day of the week.
         "cron" => cron: Schedule,
         /// Time zone of the cron expression, like Europe/Paris. The default is the time zone of the machine.

@@ -19,7 +19,6 @@ use crate::flow::context::lock;
 use crate::flow::context::task_run::{Outputs, TaskLog, TaskRun};
 use crate::flow::expression::dates;
 use crate::flow::model::task::{Task, TaskType};
-use crate::flow::tasks::builtin;
 use crate::flow::tasks::flowable::ForEach;
 use crate::interrupt::Interrupt;
 use crate::ledger::RunStatus;
@@ -248,7 +247,7 @@ impl Execution {
             TaskType::Labels(task) => task.run(run),
             TaskType::Fail(task) => task.run(run),
             TaskType::Sleep(task) => task.run(run).await,
-            TaskType::PurgeFiles(_) => builtin::purge(run),
+            TaskType::PurgeFiles(task) => task.run(run),
             TaskType::Download(task) => task.run(run).await,
             TaskType::Shell(task) => task.run(run).await,
             TaskType::Dbt(task) => task.run(run).await,

@@ -154,9 +154,11 @@ properties! {
     pub(crate) struct PurgeFiles as "a PurgeCurrentExecutionFiles task" {}
 }
 
-/// Deletes the run's files.
-pub(crate) fn purge(run: &TaskRun<'_>) -> Result<Outputs> {
-    let files = run.context.storage.purge()?;
-    run.log(Level::Info, &format!("deleted {files} files"));
-    Ok(Outputs::from_iter([("count".to_owned(), files.into())]))
+impl PurgeFiles {
+    /// Deletes the files.
+    pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let files = run.context.storage.purge()?;
+        run.log(Level::Info, &format!("deleted {files} files"));
+        Ok(Outputs::from_iter([("count".to_owned(), files.into())]))
+    }
 }

@@ -31,7 +31,7 @@ properties! {
         /// the stored files. `target/*.json` matches dbt's artifacts.
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
         /// The task runner.
-        "taskRunner" => task_runner: Option<TaskRunner> = None,
+        "taskRunner" => _task_runner: Option<TaskRunner> = None,
     }
 }
 

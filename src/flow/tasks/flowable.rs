@@ -151,7 +151,7 @@ properties! {
         /// Labels of the flow's run.
         "labels" => labels: Labels = Labels::default(),
         /// Whether the task waits for the flow to end; only true is supported.
-        "wait" => wait: Always = Always,
+        "wait" => _wait: Always = Always,
         /// Whether the task fails if the flow fails.
         "transmitFailed" => transmit_failed: bool = true,
     }

@@ -23,7 +23,7 @@ properties! {
     /// Where commands run.
     pub(crate) struct TaskRunner as "a task runner" {
         /// The runner type.
-        "type" => runner_type: RunnerType,
+        "type" => _runner_type: RunnerType,
     }
 }
 
@@ -47,7 +47,7 @@ properties! {
         /// Whether to stop at the first command that fails.
         "failFast" => fail_fast: bool = true,
         /// The task runner.
-        "taskRunner" => task_runner: Option<TaskRunner> = None,
+        "taskRunner" => _task_runner: Option<TaskRunner> = None,
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Property {
 }
 
 /// Declares a type by its properties: its name in messages, then `key => field: type` for each property, with a
-/// default value if it is optional. `with` adds the properties of another type.
+/// default value if it is optional. A field whose name begins with `_` is only checked. `with` adds the properties of another type.
 macro_rules! properties {
     (
         $(#[doc = $about:literal])+
@@ -62,7 +62,6 @@ macro_rules! properties {
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
-        #[allow(dead_code, reason = "some properties are checked but never read")]
         pub(crate) struct $type_name {
             $( $(#[doc = $doc])+ pub(crate) $field: $type, )*
             $( $( $(#[doc = $shared_doc])+ pub(crate) $shared: $shared_type, )+ )?
