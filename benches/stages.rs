@@ -18,9 +18,9 @@ use divan::counter::{BytesCount, ItemsCount};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use taxi_etl::error::Result;
-use taxi_etl::extract::{gunzip, records::Records};
+use taxi_etl::extract::{dialect::BlankLines, gunzip, records::Records};
 use taxi_etl::transform::duplicates::DuplicateFilter;
-use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::row_key::RowKey;
 use taxi_etl::transform::value::ColumnType;
 use tokio::runtime::Runtime;
@@ -42,7 +42,7 @@ static GZIPPED: LazyLock<Bytes> = LazyLock::new(|| {
 });
 static RECORDS: LazyLock<Vec<ByteRecord>> = LazyLock::new(|| {
     RUNTIME.block_on(async {
-        let mut records = Records::new(channel_of(&CSV), String::new());
+        let mut records = Records::new(channel_of(&CSV).into(), String::new());
         let (mut all, mut record) = (vec![records.header().await.unwrap()], ByteRecord::new());
         while records.read(&mut record).await.unwrap() {
             all.push(record.clone());
@@ -73,8 +73,8 @@ fn gunzip(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::new(CSV.len())).with_inputs(|| channel_of(&GZIPPED)).bench_values(
         |gzipped| {
             RUNTIME.block_on(async {
-                let mut csv = gunzip::start(gzipped, String::new());
-                while let Some(chunk) = csv.recv().await {
+                let mut csv = gunzip::start(gzipped, String::new(), BlankLines::default());
+                while let Some(chunk) = csv.chunks.recv().await {
                     divan::black_box(chunk.unwrap());
                 }
             });
@@ -87,7 +87,7 @@ fn gunzip(bencher: Bencher<'_, '_>) {
 fn parse(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::new(CSV.len())).with_inputs(|| channel_of(&CSV)).bench_values(|csv| {
         RUNTIME.block_on(async {
-            let mut records = Records::new(csv, String::new());
+            let mut records = Records::new(csv.into(), String::new());
             let mut record = ByteRecord::new();
             while records.read(&mut record).await.unwrap() {
                 divan::black_box(&record);
@@ -100,7 +100,8 @@ fn parse(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn encode(bencher: Bencher<'_, '_>) {
     let (header, records) = RECORDS.split_first().unwrap();
-    let mut encoder = RowEncoder::new(&columns(), &computed(), "tpep_pickup_datetime", header).unwrap();
+    let mut encoder =
+        RowEncoder::new(&Layout::new(columns(), computed(), "tpep_pickup_datetime"), header).unwrap();
     let mut tuples = Vec::with_capacity(2 * CSV.len() + 100 * records.len());
     bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
         tuples.clear();
@@ -151,7 +152,7 @@ fn columns() -> Vec<Column> {
     computed
         .into_iter()
         .chain(cells)
-        .map(|(name, column_type)| Column { name: name.to_lowercase(), column_type })
+        .map(|(name, column_type)| Column { name: name.to_lowercase(), column_type, not_null: false })
         .collect()
 }
 

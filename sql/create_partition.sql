@@ -4,7 +4,7 @@
 -- belongs to the target's owner, who can then alter both.
 -- Locks: nothing that exists. Cannot be run again: it fails if the table exists.
 CREATE TABLE {{ staging }} (
-    LIKE {{ table }} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION,
+    LIKE {{ table }} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION,
     CONSTRAINT taxi_month
         CHECK ({{ time_column }} IS NOT NULL AND {{ time_column }} >= '{{ first_day }}' AND {{ time_column }} < '{{ next_first_day }}')
 );

@@ -5,6 +5,7 @@
 -- * the schema and the name of a new partition for the period (the table's name followed by $5), and whether the name
 --   is taken or too long
 -- * the owner of the table, and whether this role may create and attach partitions
+-- * whether the table has identity columns, and a unique index of the key column $6, alone or with the column $2
 -- * the table's triggers, rules and row-level security, the foreign keys that reference it, and the publications that
 --   publish its rows under its own name
 -- Locks: the partitions against schema changes (ACCESS SHARE), until the transaction ends. Must not be run in the
@@ -16,6 +17,7 @@ WITH target AS (
             SELECT FROM pg_partitioned_table
             JOIN pg_attribute ON attrelid = partrelid AND attnum = partattrs[0]
             WHERE partrelid = pg_class.oid AND partstrat = 'r' AND partnatts = 1 AND lower(attname) = $2
+                AND atttypid = 'timestamp'::regtype
         ) AS is_partitioned
     FROM pg_class
     WHERE pg_class.oid = to_regclass($1)
@@ -54,6 +56,19 @@ SELECT
     pg_has_role(relowner, 'USAGE') AS may_attach,
     has_schema_privilege(home.oid, 'CREATE') AND has_schema_privilege(relowner, home.oid, 'CREATE') AS may_create,
     octet_length(relname || $5) > 63 AS is_too_long,
+    EXISTS (SELECT FROM pg_attribute WHERE attrelid = target.oid AND attidentity <> '' AND NOT attisdropped) AS has_identity,
+    (
+        SELECT index.relname::text FROM pg_index
+        JOIN pg_class AS index ON index.oid = indexrelid
+        WHERE indrelid = target.oid AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL
+            AND (
+                SELECT bool_or(lower(attname) = $6) AND bool_and(lower(attname) IN ($6, $2))
+                FROM unnest(indkey) WITH ORDINALITY AS part (number, nth)
+                JOIN pg_attribute ON attrelid = target.oid AND attnum = part.number
+                WHERE nth <= indnkeyatts
+            )
+        LIMIT 1
+    ) AS unique_index,
     ARRAY(
         SELECT conrelid::regclass::text FROM pg_constraint
         WHERE contype = 'f' AND confrelid = target.oid

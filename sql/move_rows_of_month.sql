@@ -4,13 +4,13 @@
 -- and the number of moved rows that have the file name $3.
 -- Locks: the moved rows, until the transaction ends. May be run again.
 WITH moved AS (
-    DELETE FROM {{ table }} WHERE {{ time_column }} >= $1 AND {{ time_column }} < $2 RETURNING {{ columns }}
+    DELETE FROM {{ table }} WHERE {{ time_column }} >= $1 AND {{ time_column }} < $2 RETURNING {{ all_columns }}
 ), matched AS (
     DELETE FROM {{ staging }} AS staged USING (SELECT DISTINCT {{ key_column }} FROM moved) AS keys
     WHERE staged.{{ key_column }} = keys.{{ key_column }}
     RETURNING 1
 ), inserted AS (
-    INSERT INTO {{ staging }} ({{ columns }}) SELECT {{ columns }} FROM moved RETURNING {{ filename_column }}
+    INSERT INTO {{ staging }} ({{ all_columns }}) SELECT {{ all_columns }} FROM moved RETURNING {{ filename_column }}
 )
 SELECT
     (SELECT count(*) FROM matched),

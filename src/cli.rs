@@ -15,11 +15,12 @@ use crate::error::Kind;
 use crate::http::SourceUrl;
 use crate::ledger::RunStatus;
 use crate::month::options::IfLoaded;
-use crate::transform::reject;
 
 use values::{Day, First, Last, MonthOfYear, Pair};
 
-pub(crate) use options::{DatabaseArgs, DeliveryArgs, OrchestratorArgs, OutputArgs, RetryArgs, ServerArgs};
+pub(crate) use options::{
+    DatabaseArgs, DeliveryArgs, FileArgs, OrchestratorArgs, OutputArgs, RetryArgs, ServerArgs,
+};
 
 /// Loads the NYC taxi files into PostgreSQL
 ///
@@ -292,11 +293,9 @@ pub(crate) struct RunArgs {
     /// What to do if the file has changed at the source since it was loaded
     #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     pub(crate) if_loaded: IfLoaded,
-    /// Maximum number of rows of a file to leave out because they do not fit the table
-    ///
-    /// The load stores these rows in the table taxi_etl.rejects. It fails at the first row above the maximum.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MAX_REJECTS)))]
-    pub(crate) max_rejects: u32,
+    /// What to do with unusual rows and columns.
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
     /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. After this time, the command ends with exit code 75.

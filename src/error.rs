@@ -181,6 +181,8 @@ pub(crate) enum Detail {
     Tls,
     /// The database has an encoding that does not keep the bytes of a file.
     Encoding,
+    /// The database server refused a row because of its values.
+    RefusedRow,
     /// The message names the failed task of a flow.
     NamesTask,
 }

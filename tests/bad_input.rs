@@ -94,7 +94,6 @@ fn files_of_other_formats_are_refused_by_the_name_of_their_format() {
         (b"PAR1\x15\0".to_vec(), "a Parquet file"),
         (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>".to_vec(), "an XML error message"),
         (b"{\"message\": \"not found\"}".to_vec(), "JSON"),
-        (csv.clone().into_bytes(), "uncompressed CSV"),
         (utf16.clone(), "UTF-16 text"),
         (gzip(&utf16), "UTF-16 text"),
         (gzip(&gzip(csv.as_bytes())), "is compressed twice"),
@@ -113,7 +112,7 @@ fn invalid_rows_are_refused_with_their_line_and_column() {
     refused_csv(&database, &csv("1,2021-0"), &["line 3: expected 18 cells as in the header, found 2"]);
     refused_csv(
         &database,
-        &csv(&format!("{YELLOW_ROW},")),
+        &csv(&format!("{YELLOW_ROW},x")),
         &["line 3: expected 18 cells as in the header, found 19"],
     );
     let cut = format!("{YELLOW_HEADER}\n{YELLOW_ROW}\n{}", &YELLOW_ROW[..30]);
@@ -162,8 +161,12 @@ fn headers_that_do_not_match_the_table_are_refused() {
     let database = loaded("bad_headers");
     let csv = |header: &str| format!("{header}\n{YELLOW_ROW}\n").into_bytes();
 
-    let missing = YELLOW_HEADER.replace(",congestion_surcharge", "");
-    refused_csv(&database, &csv(&missing), &["line 1: the header has no column \"congestion_surcharge\""]);
+    let missing = YELLOW_HEADER.replace("PULocationID,", "");
+    refused_csv(
+        &database,
+        &csv(&missing),
+        &["line 1: the row key uses the column \"PULocationID\", which the file does not have"],
+    );
     refused_csv(
         &database,
         &csv(&format!(",{YELLOW_HEADER}")),
@@ -243,17 +246,12 @@ fn targets_with_other_columns_are_refused() {
         assert_eq!(rows(&database), before);
     };
     refused(
-        "ALTER TABLE yellow_tripdata ALTER extra TYPE numeric",
+        "ALTER TABLE yellow_tripdata DROP extra, ADD extra point",
         CONFIGURATION,
-        &["column extra", "numeric", "loads do not support"],
+        &["column extra", "point", "loads do not support"],
     );
     refused(
-        "ALTER TABLE yellow_tripdata ALTER extra TYPE double precision, ADD note text",
-        DATA,
-        &["the header has no column \"note\""],
-    );
-    refused(
-        "ALTER TABLE yellow_tripdata DROP note, DROP extra",
+        "ALTER TABLE yellow_tripdata DROP extra",
         DATA,
         &["unknown column \"extra\" at position 12 of the header: no column of the table is loaded from it"],
     );

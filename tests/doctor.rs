@@ -113,9 +113,9 @@ fn every_problem_is_reported_with_its_fix() {
     );
     let (level, message) = check(&diagnose(&database.url, 0), "table public.green_tripdata");
     assert!(level == "warning" && message.contains("because its time column has no index"), "{message}");
-    database.sql("ALTER TABLE green_tripdata ADD fare_amount numeric");
+    database.sql("ALTER TABLE green_tripdata ADD fare_amount point");
     let (_, message) = check(&diagnose(&database.url, 78), "table public.green_tripdata");
-    assert!(message.contains("fare_amount") && message.contains("numeric"), "{message}");
+    assert!(message.contains("fare_amount") && message.contains("point"), "{message}");
     database.sql("ALTER TABLE green_tripdata DROP fare_amount, DROP unique_row_id");
     let (_, message) = check(&diagnose(&database.url, 78), "table public.green_tripdata");
     assert!(message.contains("has no column unique_row_id of type text"), "{message}");

@@ -13,6 +13,7 @@
 
 mod backfill;
 mod bad_input;
+mod columns;
 mod connections;
 mod dbt;
 mod doctor;
@@ -29,6 +30,7 @@ mod hostile_text;
 mod kills;
 mod loads;
 mod locks;
+mod odd_files;
 mod orchestrators;
 mod partitions;
 mod readme;

@@ -6,7 +6,7 @@ use futures_util::SinkExt as _;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
-use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
 
 use crate::support::Database;
@@ -110,7 +110,7 @@ fn keys_and_values_match_the_servers() {
     let columns: Vec<Column> = [("key", ColumnType::Text), ("file", ColumnType::Text)]
         .into_iter()
         .chain(COLUMNS)
-        .map(|(name, column_type)| Column { name: name.to_owned(), column_type })
+        .map(|(name, column_type)| Column { name: name.to_owned(), column_type, not_null: false })
         .collect();
     let computed = Computed {
         key_column: "key".to_owned(),
@@ -121,7 +121,7 @@ fn keys_and_values_match_the_servers() {
     let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut texts = String::new();
     let mut accepted = 0;
-    let mut encoder = RowEncoder::new(&columns, &computed, "b", &header).unwrap();
+    let mut encoder = RowEncoder::new(&Layout::new(columns, computed, "b"), &header).unwrap();
     for row in &rows {
         let mut tuple = Vec::new();
         if encoder.encode(&ByteRecord::from(row.to_vec()), &mut tuple).is_err() {

@@ -5,11 +5,16 @@
 
 use csv_async::ByteRecord;
 use libfuzzer_sys::fuzz_target;
-use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
 
-const TYPES: [ColumnType; 7] = [
+const TYPES: [ColumnType; 12] = [
     ColumnType::Text,
+    ColumnType::LimitedText(4),
+    ColumnType::Real,
+    ColumnType::Numeric(Some((6, 2))),
+    ColumnType::Numeric(None),
+    ColumnType::Boolean,
     ColumnType::SmallInt,
     ColumnType::Integer,
     ColumnType::BigInt,
@@ -19,16 +24,16 @@ const TYPES: [ColumnType; 7] = [
 ];
 
 fn row(cell: &[u8], column_type: ColumnType) -> Option<Vec<u8>> {
-    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type, not_null: false };
     let columns =
-        [column("key", ColumnType::Text), column("file", ColumnType::Text), column("cell", column_type)];
+        vec![column("key", ColumnType::Text), column("file", ColumnType::Text), column("cell", column_type)];
     let computed = Computed {
         key_column: "key".to_owned(),
         key_of: vec!["cell".to_owned()],
         filename_column: "file".to_owned(),
     };
     let header = ByteRecord::from(vec!["cell"]);
-    let mut encoder = RowEncoder::new(&columns, &computed, "cell", &header).expect("the header is valid");
+    let mut encoder = RowEncoder::new(&Layout::new(columns, computed, "cell"), &header).expect("the header is valid");
     let mut tuple = Vec::new();
     encoder.encode(&ByteRecord::from(vec![cell]), &mut tuple).ok().map(|_| tuple)
 }

@@ -7,11 +7,15 @@ use clap::Args;
 
 use super::values;
 use crate::database::url::DatabaseUrl;
+use crate::extract::dialect::BlankLines;
 use crate::http::SourceUrl;
+use crate::load::new_columns::NewColumns;
+use crate::load::repeated_keys::OnRepeatedKey;
 use crate::provision::binaries::Choice;
 use crate::provision::download::RELEASES;
 use crate::report::LogFormat;
 use crate::report::output::Output;
+use crate::transform::reject;
 
 /// Settings of the embedded server.
 #[derive(Args, Clone, Debug)]
@@ -93,6 +97,26 @@ pub(crate) struct OrchestratorArgs {
     /// Kubernetes termination-message file; skipped if it does not exist
     #[arg(long, value_name = "FILE", env = "TAXI_TERMINATION_LOG", default_value = "/dev/termination-log")]
     pub(crate) termination_log: PathBuf,
+}
+
+/// What to do with the rows and columns of a file that differ from the published form.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileArgs {
+    /// Maximum number of rows of a file to leave out because they do not fit the table
+    ///
+    /// The load stores these rows in the table taxi_etl.rejects. It fails at the first row above the maximum.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MAX_REJECTS)))]
+    pub(crate) max_rejects: u32,
+    /// What to do with blank lines
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    pub(crate) blank_lines: BlankLines,
+    /// What to do with columns of the file that the table does not have
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    pub(crate) new_columns: NewColumns,
+    /// What to do with rows that repeat the row key of an earlier row of the file [default: keep-all, or fail if the
+    /// table has a unique index of the key]
+    #[arg(long, value_enum, value_name = "ACTION")]
+    pub(crate) on_repeated_key: Option<OnRepeatedKey>,
 }
 
 /// Which database to use.

@@ -77,7 +77,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let plan = |taxi: &str| {
         let months = first.to(last);
         months
-            .map(|month| plan::of_month(&flow, taxi, month, source.as_ref(), args.run.max_rejects))
+            .map(|month| plan::of_month(&flow, taxi, month, source.as_ref(), args.run.file.max_rejects))
             .collect::<Result<Vec<_>>>()
     };
     let mut plans = Vec::new();

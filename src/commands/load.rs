@@ -26,7 +26,7 @@ pub(crate) async fn run(
     let options = settings::options(&args.run)?;
     let source = settings::source_base(args.run.source.as_ref())?;
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let plan = plan::of_month(&flow, &args.taxi, month(&args)?, source.as_ref(), args.run.max_rejects)?;
+    let plan = plan::of_month(&flow, &args.taxi, month(&args)?, source.as_ref(), args.run.file.max_rejects)?;
     let database = settings::database(&args.run.database)?;
     let mut run = MonthRun::new(plan, options, false, report);
     let connected =

@@ -7,8 +7,8 @@ use jiff::{ToSpan as _, Zoned};
 use serde::Serialize;
 
 use super::settings;
-use crate::cli::BackfillArgs;
 use crate::cli::values::{First, Last};
+use crate::cli::{BackfillArgs, FileArgs};
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::databases::Databases;
 use crate::flow::expression::dates;
@@ -48,8 +48,10 @@ pub(crate) async fn run(
     interrupt: &Interrupt,
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
-    if args.run.force || args.run.if_loaded != IfLoaded::default() || args.run.max_rejects > 0 {
-        let text = "--force, --if-loaded and --max-rejects cannot be combined with a flow: its tasks define what to load";
+    let run = &args.run;
+    if run.force || run.if_loaded != IfLoaded::default() || run.file != FileArgs::default() {
+        let text = "--force, --if-loaded, --max-rejects, --blank-lines, --new-columns and --on-repeated-key cannot be \
+                    combined with a flow: its tasks define what to load";
         return Err(Error::new(Kind::Usage, text));
     }
     let flow = Arc::new(Flow::read(path)?);

@@ -39,6 +39,9 @@ pub(crate) fn options(args: &RunArgs) -> Result<Options> {
         if_loaded: args.if_loaded,
         lock_timeout: args.lock_timeout,
         retry_policy,
+        blank_lines: args.file.blank_lines,
+        new_columns: args.file.new_columns,
+        on_repeated_key: args.file.on_repeated_key,
     })
 }
 

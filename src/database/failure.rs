@@ -33,6 +33,7 @@ pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
         ),
         _ => error,
     };
+    let error = if refuses_a_row(&cause) { error.with_detail(Detail::RefusedRow) } else { error };
     error.because(cause)
 }
 
@@ -135,6 +136,11 @@ pub(crate) fn is_concurrent_change(cause: &Cause) -> bool {
 /// Whether a row does not belong to its partition. A violation of a declared CHECK constraint does not count.
 fn violates_partition_bounds(cause: &Cause) -> bool {
     cause.as_db_error().is_some_and(|error| error.code().code() == "23514" && error.constraint().is_none())
+}
+
+/// Whether the server refused a row: a constraint, a type, a trigger's exception, or no partition for it.
+fn refuses_a_row(cause: &Cause) -> bool {
+    sqlstate(cause).is_some_and(|state| matches!(&state[..2], "22" | "23" | "P0"))
 }
 
 fn sqlstate(cause: &Cause) -> Option<&str> {

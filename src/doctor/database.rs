@@ -14,8 +14,9 @@ use crate::database::statement::sql;
 use crate::database::{failure, session};
 use crate::error::{Detail, Error, Kind, Result};
 use crate::ledger::schema::{self, SchemaState};
+use crate::load::columns::TableColumns;
+use crate::load::tables;
 use crate::load::target::{self, MergeReason, Route};
-use crate::load::{columns, tables};
 use crate::month::job::Job;
 
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -264,7 +265,7 @@ async fn check_table(client: &Client, job: &Job, findings: &mut Findings) -> Res
         missing_privilege(&name, &format!("SELECT and INSERT on {}", job.table), findings);
         return Ok(());
     }
-    let columns = columns::columns_to_fill(client, &job.table, &job.computed, &job.period.time_column).await;
+    let columns = TableColumns::read(client, &job.table, &job.computed, &job.period).await;
     let columns = match columns {
         Ok(columns) => columns,
         Err(error) => {
@@ -272,7 +273,13 @@ async fn check_table(client: &Client, job: &Job, findings: &mut Findings) -> Res
             return Ok(());
         }
     };
-    let target = match target::inspect(client, &job.table, &job.period).await {
+    let unsupported = columns.unsupported();
+    if !unsupported.is_empty() {
+        let text = format!("loads do not support the types of the columns {}", unsupported.join(", "));
+        findings.warn(name, text, "change the types, if the files have these columns: docs/your-database.md lists the supported types");
+        return Ok(());
+    }
+    let target = match target::inspect(client, &job.table, &job.period, &job.computed.key_column).await {
         Ok(target) => target,
         Err(error) => {
             findings.fail(name, &error, "fix the problem, then load again");
@@ -283,7 +290,7 @@ async fn check_table(client: &Client, job: &Job, findings: &mut Findings) -> Res
         Some(false) => "; without the privilege DELETE, taxi cannot replace a file",
         _ => "",
     };
-    let filled = format!("taxi can fill its {} columns{no_replace}", columns.len());
+    let filled = format!("taxi can fill its {} columns{no_replace}", columns.count());
     let time_column = job.period.time_column.to_lowercase();
     match target.new_months {
         Route::Attach(_) => findings.ok(name, format!("{filled}; a new month becomes a partition")),

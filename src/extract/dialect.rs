@@ -14,10 +14,23 @@ use crate::error::{Error, Kind};
 /// Maximum length of a line. The longest line of a real file has 160 bytes.
 const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
 
+/// What to do with blank lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum BlankLines {
+    /// Refuse the file, as the server does for a table with several columns.
+    #[default]
+    Refuse,
+    /// Skip the lines. Some published files have a blank second line.
+    Skip,
+}
+
 /// The state of the scan between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Dialect {
+    blank_lines: BlankLines,
     state: CellState,
+    header_end: Option<LineEnd>,
+    /// How the lines after the header end. In some published files, LF ends the header and CR LF the other lines.
     line_end: Option<LineEnd>,
     /// Number of line ends so far.
     lines: u64,
@@ -37,9 +50,12 @@ enum CellState {
     AfterQuote,
 }
 
+/// How a line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineEnd {
+pub(crate) enum LineEnd {
+    /// A line feed.
     Lf,
+    /// A carriage return and a line feed.
     CrLf,
 }
 
@@ -49,16 +65,31 @@ enum LineEnd {
 pub(crate) struct DialectError {
     line: u64,
     message: &'static str,
+    hint: Option<&'static str>,
 }
 
 impl DialectError {
     /// Converts this into an error that names the file by `address`.
     pub(crate) fn in_file(self, address: &str) -> Error {
-        Error::new(Kind::Data, format!("{address}, line {}: {}", self.line, self.message))
+        let error = Error::new(Kind::Data, format!("{address}, line {}: {}", self.line, self.message));
+        match self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
 impl Dialect {
+    /// Starts a scan.
+    pub(crate) fn new(blank_lines: BlankLines) -> Self {
+        Self { blank_lines, ..Self::default() }
+    }
+
+    /// How the lines after the header end, as soon as the first of them has ended.
+    pub(crate) fn line_end(&self) -> Option<LineEnd> {
+        self.line_end
+    }
+
     /// Scans the next chunk of the file.
     pub(crate) fn check(&mut self, chunk: &[u8]) -> Result<(), DialectError> {
         let mut rest = chunk;
@@ -131,8 +162,12 @@ impl Dialect {
     }
 
     fn end_line(&mut self, byte: u8) -> Result<(), DialectError> {
-        if self.position == self.line_start {
-            return self.refuse("the line is blank");
+        if self.position == self.line_start && self.blank_lines == BlankLines::Refuse {
+            let error = DialectError {
+                hint: Some("use --blank-lines skip to skip blank lines"),
+                ..self.error("the line is blank")
+            };
+            return Err(error);
         }
         if byte == b'\r' {
             self.state = CellState::AfterCarriageReturn;
@@ -142,7 +177,15 @@ impl Dialect {
     }
 
     fn next_line(&mut self, line_end: LineEnd) -> Result<(), DialectError> {
-        if *self.line_end.get_or_insert(line_end) != line_end {
+        let is_expected = match self.header_end {
+            None => {
+                self.header_end = Some(line_end);
+                true
+            }
+            Some(LineEnd::CrLf) if line_end == LineEnd::Lf => false,
+            Some(_) => *self.line_end.get_or_insert(line_end) == line_end,
+        };
+        if !is_expected {
             return self.refuse("the line ending differs from the line endings before it (LF or CR LF)");
         }
         self.lines += 1;
@@ -162,7 +205,11 @@ impl Dialect {
     }
 
     fn refuse(&self, message: &'static str) -> Result<(), DialectError> {
-        Err(DialectError { line: self.lines + 1, message })
+        Err(self.error(message))
+    }
+
+    fn error(&self, message: &'static str) -> DialectError {
+        DialectError { line: self.lines + 1, message, hint: None }
     }
 }
 
@@ -191,6 +238,7 @@ mod tests {
             "",
             "a,b\n1,2\n",
             "a,b\r\n1,2\r\n",
+            "a,b\n1,2\r\n3,4\r\n",
             "a,b\n1,2",
             "a,b\n\"1\",\"x\"\"y\"\n",
             "a,b\n1,\"two\nlines\"\n3,4\n",
@@ -207,7 +255,8 @@ mod tests {
             ("a,b\n\n1,2\n", 2, "blank"),
             ("a,b\r\n\r\n1,2\r\n", 2, "blank"),
             ("a,b\r\n1,2\n", 2, "differs from the line endings"),
-            ("a,b\n1,2\r\n", 2, "differs from the line endings"),
+            ("a,b\n1,2\r\n3,4\n", 3, "differs from the line endings"),
+            ("a,b\n1,2\n3,4\r\n", 3, "differs from the line endings"),
             ("a,b\r1,2\r", 1, "without a line feed"),
             ("a,b\n1,2\r", 2, "ends with a carriage return"),
             ("a,b\n1,x\"y\n", 2, "inside an unquoted cell"),
@@ -221,6 +270,15 @@ mod tests {
             // inside a quoted cell, the error names the current line, not the line on which the cell begins
             assert!(found_line == line || text.contains("two"), "{text:?}: line {found_line}");
             assert!(message.contains(part), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn blank_lines_are_skipped_only_if_asked_for() {
+        for text in ["a,b\n\n1,2\n", "a,b\r\n\r\n\r\n1,2\r\n", "a,b\n\r\n1,2\r\n"] {
+            assert_eq!(refusal(text), Some((2, "the line is blank")), "{text:?}");
+            let mut dialect = Dialect::new(BlankLines::Skip);
+            assert_eq!(dialect.check(text.as_bytes()).and_then(|()| dialect.finish()), Ok(()), "{text:?}");
         }
     }
 

@@ -1,17 +1,18 @@
 //! Decompresses the file on its own thread: this is the only stage that blocks, and it uses nearly a full core.
 //!
-//! In: a channel of gzip bytes: one or more members, padded with zeros. Out: a channel of checked CSV bytes. Refused:
-//! input that is not gzip or is compressed twice, a truncated file, a wrong checksum, other bytes after the last
+//! In: a channel of gzip bytes: one or more members, padded with zeros; or of CSV that is not compressed. Out: a
+//! channel of checked CSV bytes. Refused: other formats, input that is compressed twice, a truncated file, a wrong checksum, other bytes after the last
 //! member, and CSV in an unsupported [dialect](super::dialect).
 
 use std::io::{self, BufRead, Read};
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf as _, Bytes};
 #[expect(clippy::disallowed_types, reason = "the decoder of one member: see decompress")]
 use flate2::bufread::GzDecoder;
 use tokio::sync::mpsc;
 
-use super::dialect::Dialect;
+use super::dialect::{BlankLines, Dialect, LineEnd};
 use super::{CHANNEL_DEPTH, Chunk};
 use crate::error::{Error, Kind, Result};
 
@@ -32,17 +33,54 @@ const SIGNATURES: [(&[u8], &str); 7] = [
 /// Enough to recognize a signature, or text.
 const LONGEST_SIGNATURE_BYTES: usize = 64;
 
+/// The CSV of a file.
+pub struct Csv {
+    /// The checked bytes.
+    pub chunks: mpsc::Receiver<Chunk>,
+    /// Facts about the file. They are complete as soon as the chunk that shows them has arrived.
+    pub(crate) facts: Arc<Facts>,
+}
+
+impl From<mpsc::Receiver<Chunk>> for Csv {
+    /// CSV that another program has checked.
+    fn from(chunks: mpsc::Receiver<Chunk>) -> Self {
+        Self { chunks, facts: Arc::default() }
+    }
+}
+
+/// What the first bytes of a file show.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    line_end: OnceLock<LineEnd>,
+    is_uncompressed: OnceLock<()>,
+}
+
+impl Facts {
+    /// How the lines after the header end.
+    pub(crate) fn line_end(&self) -> Option<LineEnd> {
+        self.line_end.get().copied()
+    }
+
+    /// Whether the file is CSV that is not compressed.
+    pub(crate) fn is_uncompressed(&self) -> bool {
+        self.is_uncompressed.get().is_some()
+    }
+}
+
 /// Starts decompressing `compressed`. Errors name the file by `address`.
-pub fn start(compressed: mpsc::Receiver<Chunk>, address: String) -> mpsc::Receiver<Chunk> {
-    let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
+pub fn start(compressed: mpsc::Receiver<Chunk>, address: String, blank_lines: BlankLines) -> Csv {
+    let (sender, chunks) = mpsc::channel(CHANNEL_DEPTH);
+    let facts = Arc::<Facts>::default();
+    let csv = Csv { chunks, facts: Arc::clone(&facts) };
     tokio::task::spawn_blocking(move || {
-        let mut guard = PanicGuard { sender, is_done: false };
-        if let Err(error) = decompress(compressed, &address, &guard.sender) {
+        let mut guard = PanicGuard { sender: sender.clone(), is_done: false };
+        let output = Output { address: &address, dialect: Dialect::new(blank_lines), facts: &facts, sender };
+        if let Err(error) = output.write_all(compressed) {
             let _ = guard.sender.blocking_send(Err(error));
         }
         guard.is_done = true;
     });
-    receiver
+    csv
 }
 
 /// Sends an error if the thread panics. Otherwise the later stages would take the closed channel for the end of the
@@ -61,53 +99,87 @@ impl Drop for PanicGuard {
     }
 }
 
-fn decompress(compressed: mpsc::Receiver<Chunk>, address: &str, sender: &mpsc::Sender<Chunk>) -> Result<()> {
-    let mut input = ChannelReader { channel: compressed, chunk: Bytes::new() };
-    check_magic(&mut input, address)?;
-    let mut dialect = Dialect::default();
-    let mut is_first = true;
-    // a file can consist of several members, each a complete gzip stream
-    loop {
-        #[expect(
-            clippy::disallowed_types,
-            reason = "this loop continues with the next member, and checks what follows"
-        )]
-        let mut decoder = GzDecoder::new(input);
+/// Checks the CSV and sends it to the next stage.
+struct Output<'a> {
+    address: &'a str,
+    dialect: Dialect,
+    facts: &'a Facts,
+    sender: mpsc::Sender<Chunk>,
+}
+
+impl Output<'_> {
+    /// Writes the CSV of `file`, which is compressed or not.
+    fn write_all(mut self, file: mpsc::Receiver<Chunk>) -> Result<()> {
+        let mut input = ChannelReader { channel: file, chunk: Bytes::new() };
+        if is_gzip(&mut input, self.address)? {
+            self.write_members(input)
+        } else {
+            let _ = self.facts.is_uncompressed.set(());
+            self.write(&mut input, true)?;
+            self.finish()
+        }
+    }
+
+    /// Writes the CSV of all members. A file can consist of several, each a complete gzip stream.
+    fn write_members(mut self, mut input: ChannelReader) -> Result<()> {
+        let mut is_first = true;
         loop {
-            let mut chunk = read_chunk(&mut decoder).map_err(|cause| damaged(cause, address))?;
+            #[expect(
+                clippy::disallowed_types,
+                reason = "this loop continues with the next member, and checks what follows"
+            )]
+            let mut decoder = GzDecoder::new(input);
+            if !self.write(&mut decoder, std::mem::take(&mut is_first))? {
+                return Ok(());
+            }
+            input = decoder.into_inner();
+            if !has_next_member(&mut input, self.address)? {
+                return self.finish();
+            }
+        }
+    }
+
+    /// Writes what `input` holds; it is the beginning of the file if `is_first`. Returns `false` if a later stage
+    /// failed, which reports its own error.
+    fn write(&mut self, input: &mut impl Read, mut is_first: bool) -> Result<bool> {
+        loop {
+            let mut chunk = read_chunk(input).map_err(|cause| damaged(cause, self.address))?;
             if chunk.is_empty() {
-                break;
+                return Ok(true);
             }
             if std::mem::take(&mut is_first) {
-                check_text(&mut chunk, address)?;
+                check_text(&mut chunk, self.address)?;
             }
-            dialect.check(&chunk).map_err(|error| error.in_file(address))?;
-            if sender.blocking_send(Ok(chunk)).is_err() {
-                return Ok(()); // a later stage failed and reports its own error
+            self.dialect.check(&chunk).map_err(|error| error.in_file(self.address))?;
+            if let Some(line_end) = self.dialect.line_end() {
+                let _ = self.facts.line_end.set(line_end);
+            }
+            if self.sender.blocking_send(Ok(chunk)).is_err() {
+                return Ok(false);
             }
         }
-        input = decoder.into_inner();
-        if !has_next_member(&mut input, address)? {
-            return dialect.finish().map_err(|error| error.in_file(address));
-        }
+    }
+
+    fn finish(self) -> Result<()> {
+        self.dialect.finish().map_err(|error| error.in_file(self.address))
     }
 }
 
-/// Checks the magic number first, so that the error can name the format that the file has instead.
-fn check_magic(input: &mut ChannelReader, address: &str) -> Result<()> {
+/// Whether the file is compressed, by its first bytes. Refuses a file that looks like neither gzip nor CSV.
+fn is_gzip(input: &mut ChannelReader, address: &str) -> Result<bool> {
     let start = input.start(LONGEST_SIGNATURE_BYTES).map_err(|cause| damaged(cause, address))?;
     if start.is_empty() {
         return Err(Error::new(Kind::Data, format!("{address} is empty")));
     }
     if start.starts_with(&MAGIC) {
-        return Ok(());
+        return Ok(true);
     }
     let error = |what: &str| Error::new(Kind::Data, format!("{address} is not a gzip file{what}"));
     Err(match Format::of(start) {
+        Some(Format::Csv) => return Ok(false),
         Some(Format::Page) => error(": it looks like a web page or an XML error message").hint(
             "check whether the address needs a login, whether a proxy sent the page, and whether the file exists",
         ),
-        Some(Format::Csv) => error(": it looks like uncompressed CSV").hint("compress the file with gzip"),
         Some(Format::Other(name)) => error(&format!(": it looks like {name}")),
         None => error(""),
     })
@@ -257,8 +329,8 @@ mod tests {
             sender.send(Ok(Bytes::copy_from_slice(chunk))).await.unwrap();
         }
         drop(sender);
-        let (mut csv, mut chunks) = (Vec::new(), start(receiver, "file".to_owned()));
-        while let Some(chunk) = chunks.recv().await {
+        let (mut csv, mut file) = (Vec::new(), start(receiver, "file".to_owned(), BlankLines::Refuse));
+        while let Some(chunk) = file.chunks.recv().await {
             csv.extend_from_slice(&chunk?);
         }
         Ok(csv)
@@ -270,6 +342,7 @@ mod tests {
         let trailing = [&padded[..], b"x"].concat();
         for size in [1, 2, 3, 1000] {
             assert_eq!(decompressed(&padded, size).await.unwrap(), b"a,b\n1,2\n", "chunks of {size}");
+            assert_eq!(decompressed(b"a,b\n1,2\n", size).await.unwrap(), b"a,b\n1,2\n", "not compressed");
             let error = decompressed(&trailing, size).await.unwrap_err().to_string();
             assert!(error.contains("bytes after the end of its gzip stream"), "chunks of {size}: {error}");
         }

@@ -10,7 +10,7 @@
 //! stage receives the first failure and not one of its consequences.
 
 pub(crate) mod description;
-pub(crate) mod dialect;
+pub mod dialect;
 pub(crate) mod download;
 pub mod gunzip;
 pub mod records;

@@ -4,14 +4,15 @@
 //! is an error of that row, with its line.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord};
+use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Position};
 use futures_util::stream::{Stream, StreamExt as _, unfold};
-use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
-use super::Chunk;
+use super::dialect::LineEnd;
+use super::gunzip::{Csv, Facts};
 use crate::error::{Error, Kind, Result};
 
 type ByteStream = std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -20,21 +21,21 @@ type ByteStream = std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>
 pub struct Records {
     reader: AsyncReader<StreamReader<ByteStream, Bytes>>,
     address: String,
-    /// 1 if the parser counts a line end only when it reads on, as it does for CR LF; otherwise 0.
-    line_lag: u64,
+    facts: Arc<Facts>,
 }
 
 impl Records {
     /// Reads from `csv`. Errors name the file by `address`.
-    pub fn new(csv: mpsc::Receiver<Chunk>, address: String) -> Self {
-        let stream = unfold(csv, async |mut channel| channel.recv().await.map(|chunk| (chunk, channel)));
+    pub fn new(csv: Csv, address: String) -> Self {
+        let stream =
+            unfold(csv.chunks, async |mut channel| channel.recv().await.map(|chunk| (chunk, channel)));
         let stream: ByteStream = Box::pin(stream.map(|chunk| chunk.map_err(io::Error::other)));
         let reader = AsyncReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .buffer_capacity(64 * 1024)
             .create_reader(StreamReader::new(stream));
-        Self { reader, address, line_lag: 0 }
+        Self { reader, address, facts: csv.facts }
     }
 
     /// Reads the header. Refuses a file without a header.
@@ -46,8 +47,6 @@ impl Records {
                 format!("{} has no header: the decompressed file is empty", self.address),
             ));
         }
-        let lines = 1 + memchr::memchr_iter(b'\n', header.as_slice()).count() as u64;
-        self.line_lag = (lines + 1).saturating_sub(self.reader.position().line());
         Ok(header)
     }
 
@@ -62,9 +61,23 @@ impl Records {
         })
     }
 
-    /// The line on which `record` begins, counted from 1.
+    /// The line on which `record` begins, counted from 1. The record is the one that was read last.
     pub fn line_of(&self, record: &ByteRecord) -> u64 {
-        record.position().map_or(0, |position| position.line() + self.line_lag)
+        // The parser counts LF with the record that it ends, and the LF of CR LF with the next record. Its position
+        // before a record is also before the blank lines that it skips.
+        let (start, next) = (record.position().map_or(0, Position::line), self.reader.position().line());
+        let is_counted = self.facts.line_end() == Some(LineEnd::Lf);
+        let line = next - u64::from(is_counted);
+        // all but a few records begin on the line that their position says, or on the next one
+        let breaks =
+            if line <= start { 0 } else { memchr::memchr_iter(b'\n', record.as_slice()).count() as u64 };
+        // at the end of a file without a last line end, the parser has counted none
+        (line - breaks).max(start)
+    }
+
+    /// Whether the file is not compressed.
+    pub fn is_uncompressed(&self) -> bool {
+        self.facts.is_uncompressed()
     }
 
     /// Number of CSV bytes read so far.

@@ -93,7 +93,8 @@ mod tests {
         assert_eq!(job.filename, "green_tripdata_2020-03.csv");
         assert_eq!(job.published_rows, Some(223_406));
         assert_eq!(job.table.quoted(), r#""public"."green_tripdata""#);
-        assert_eq!(job.period, Period::of_month("lpep_pickup_datetime", "2020-03").unwrap());
+        assert_eq!(job.period.range, Period::of_month("lpep_pickup_datetime", "2020-03").unwrap().range);
+        assert_eq!(job.period.time_zone.as_ref().and_then(|zone| zone.iana_name()), Some("America/New_York"));
         assert_eq!(job.computed.key_of[1], "lpep_pickup_datetime");
     }
 

@@ -28,15 +28,15 @@ const ATTEMPT_LOCK_TIMEOUT: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Attaches the staging table as the month's partition, and merges the out-of-period rows.
-pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
+pub(crate) async fn add(load: &Load<'_>, staging: &Staging, transformed: &Transformed) -> Result<Added> {
     let attach = Attach { load, names: load.names_with(&staging.main.name) };
-    attach.create_indexes(&staging.main).await?;
+    attach.complete(&staging.main).await?;
     let (rows_deleted, was_loaded) = load.begin_to_add().await?;
     // before the merge, so that the file's own out-of-period rows cannot match
     let mut rows_matched = attach.delete_matched_elsewhere(was_loaded).await?;
     let mut rows_inserted = staging.main.rows;
-    if let Some(outside) = staging.out_of_period {
-        rows_inserted += Merge { load, was_loaded }.out_of_period(&outside, &transformed.outside).await?;
+    if let Some(outside) = &staging.out_of_period {
+        rows_inserted += Merge { load, was_loaded }.out_of_period(outside, &transformed.outside).await?;
         outside.drop(load).await?;
     }
     let attached = attach.run().await?;
@@ -64,14 +64,16 @@ struct Attached {
 }
 
 impl Attach<'_> {
-    /// Creates the target's indexes on the staging table. This reads all rows, so it is done before the load takes
-    /// the table's lock.
-    async fn create_indexes(&self, staging: &StagingTable) -> Result<()> {
+    /// Adds the target's CHECK constraints and indexes to the staging table. This reads all rows, so it is done before
+    /// the load takes the table's lock.
+    async fn complete(&self, staging: &StagingTable) -> Result<()> {
         let failed = |cause| self.failed(cause);
         let (table, staging) = (self.load.table.quoted(), staging.name.quoted());
-        let listed = self.load.transaction.query(sql!("list_indexes.sql"), &[&table, &staging]).await;
-        for create in listed.map_err(failed)? {
-            self.load.transaction.batch_execute(create.get(0)).await.map_err(failed)?;
+        for list in [sql!("list_checks.sql"), sql!("list_indexes.sql")] {
+            let listed = self.load.transaction.query(list, &[&table, &staging]).await;
+            for statement in listed.map_err(failed)? {
+                self.load.transaction.batch_execute(statement.get(0)).await.map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -94,7 +96,7 @@ impl Attach<'_> {
         let mut is_reported = false;
         loop {
             let remaining = timeout.saturating_sub(began.elapsed());
-            self.execute("SAVEPOINT attach").await?;
+            self.load.execute("SAVEPOINT attach").await?;
             let cause = match self.attempt(remaining.min(ATTEMPT_LOCK_TIMEOUT)).await? {
                 Ok(attached) => return Ok(attached),
                 Err(cause) => cause,
@@ -102,7 +104,7 @@ impl Attach<'_> {
             if !failure::is_lock_timeout(&cause) && !failure::is_concurrent_change(&cause) {
                 return Err(self.failed(cause));
             }
-            self.execute("ROLLBACK TO SAVEPOINT attach").await?;
+            self.load.execute("ROLLBACK TO SAVEPOINT attach").await?;
             if began.elapsed() + PAUSE > timeout {
                 let text = format!("the default partition of {table} is in use by {}", self.users().await?);
                 return Err(Error::new(Kind::LockHeld, text).because(cause).hint(format!(
@@ -142,10 +144,6 @@ impl Attach<'_> {
             Ok(attached)
         };
         Ok(attempt.await)
-    }
-
-    async fn execute(&self, statement: &str) -> Result<()> {
-        self.load.transaction.batch_execute(statement).await.map_err(|cause| self.failed(cause))
     }
 
     /// Describes the sessions that keep the load waiting, for messages.

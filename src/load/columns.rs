@@ -1,63 +1,199 @@
-//! Reads the tables' columns from the database's catalog, so that the code does not repeat them.
+//! Reads the target's columns from the database's catalog, and finds those that a file fills.
 
-use tokio_postgres::Client;
+use csv_async::ByteRecord;
+use tokio_postgres::{Client, Row};
 
 use crate::database::failure;
 use crate::database::identifier::{TableName, quote};
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
-use crate::transform::row::{Column, Computed};
+use crate::transform::row::{Column, Computed, header_names};
+use crate::transform::row_key::KEY_LENGTH;
+use crate::transform::times::Period;
 use crate::transform::value::ColumnType;
 
-/// Returns the columns that a load fills: all columns of the target that are not generated.
-pub(crate) async fn columns_to_fill(
-    client: &Client,
-    table: &TableName,
-    computed: &Computed,
-    time_column: &str,
-) -> Result<Vec<Column>> {
-    let columns = describe(client, table).await?;
-    for (name, column_type) in [
-        (computed.key_column.as_str(), ColumnType::Text),
-        (computed.filename_column.as_str(), ColumnType::Text),
-        (time_column, ColumnType::Timestamp),
-    ] {
-        let column = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        if column.is_none_or(|column| column.column_type != column_type) {
-            let type_name = column_type.name();
-            let text = format!(
-                "target table {table} has no column {name} of type {type_name}, which the pipeline requires"
-            );
-            return Err(Error::new(Kind::Configuration, text));
+/// The columns of the target, without generated columns.
+pub(crate) struct TableColumns {
+    table: TableName,
+    columns: Vec<TableColumn>,
+}
+
+struct TableColumn {
+    name: String,
+    /// The type, if loads support it.
+    column_type: Option<ColumnType>,
+    /// The type's name in the catalog.
+    type_name: String,
+    not_null: bool,
+    has_default: bool,
+}
+
+impl TableColumns {
+    /// Reads the columns of `table`. Refuses a view or another relation that is not a table, and a table without the
+    /// columns that every load fills.
+    pub(crate) async fn read(
+        client: &Client,
+        table: &TableName,
+        computed: &Computed,
+        period: &Period,
+    ) -> Result<Self> {
+        let failed = |cause| failure::statement(format!("cannot read the columns of table {table}"), cause);
+        let rows = client.query(sql!("describe_table.sql"), &[&table.quoted()]).await.map_err(failed)?;
+        let refuse = |text: String| Err(Error::new(Kind::Configuration, text));
+        match rows.first() {
+            None => return refuse(format!("table {table} does not exist")),
+            Some(row) if !row.get::<_, bool>("is_table") => {
+                let kind: String = row.get("kind");
+                return refuse(format!("{table} is {kind}: a load needs an ordinary or a partitioned table"));
+            }
+            Some(_) => {}
+        }
+        let columns = Self { table: table.clone(), columns: rows.iter().map(TableColumn::of).collect() };
+        columns.require(&computed.key_column, "text", is_key_type)?;
+        columns.require(&computed.filename_column, "text", is_text)?;
+        columns.require(&period.time_column, "timestamp", is_time)?;
+        let in_key =
+            |column: &&TableColumn| computed.key_of.iter().any(|name| column.name.eq_ignore_ascii_case(name));
+        for column in columns.columns.iter().filter(in_key) {
+            column.to_fill(table, false)?;
+        }
+        Ok(columns)
+    }
+
+    /// Returns the columns that a load fills from a file with this `header`: those that the file has, and the computed
+    /// ones. The others take their defaults. `may_be_null` holds the names of those that have no default. Refuses
+    /// columns of a type that loads do not support and, unless triggers may fill them (`has_triggers`), columns that
+    /// are NOT NULL without a default and a value.
+    pub(crate) fn filled_from(
+        &self,
+        header: &ByteRecord,
+        computed: &Computed,
+        period: &Period,
+        has_triggers: bool,
+    ) -> Result<Filled> {
+        let names = header_names(header);
+        let is_computed = |name: &str| {
+            name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase()
+        };
+        let mut filled = Filled { columns: Vec::new(), without_value: Vec::new() };
+        for column in &self.columns {
+            let name = column.name.to_lowercase();
+            if is_computed(&name) || names.contains(&name) {
+                let filled_column = column.to_fill(&self.table, has_triggers)?;
+                if filled_column.column_type == ColumnType::TimestampTz && period.time_zone.is_none() {
+                    return Err(column.without_time_zone(&self.table));
+                }
+                filled.columns.push(filled_column);
+            } else if !column.has_default && column.not_null && !has_triggers {
+                let text = format!(
+                    "column {} of table {} is NOT NULL and has no default, and the file does not have the column",
+                    column.name, self.table
+                );
+                return Err(Error::new(Kind::Configuration, text)
+                    .hint("give the column a default, or drop its NOT NULL constraint"));
+            } else if !column.has_default {
+                filled.without_value.push(column.name.clone());
+            }
+        }
+        Ok(filled)
+    }
+
+    /// The names of the columns with a type that loads do not support. A file that has such a column is refused.
+    pub(crate) fn unsupported(&self) -> Vec<&str> {
+        let unsupported = self.columns.iter().filter(|column| column.column_type.is_none());
+        unsupported.map(|column| column.name.as_str()).collect()
+    }
+
+    /// Number of columns.
+    pub(crate) fn count(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The names of all columns, as a statement's column list.
+    pub(crate) fn list(&self) -> String {
+        self.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The header's columns that the table does not have, with their spelling in the header.
+    pub(crate) fn unknown(&self, header: &ByteRecord) -> Vec<String> {
+        let is_known = |name: &str| self.columns.iter().any(|column| column.name.to_lowercase() == name);
+        let names = header_names(header).into_iter().zip(header.iter());
+        let unknown = names.filter(|(name, _)| !is_known(name));
+        unknown.map(|(_, cell)| String::from_utf8_lossy(cell.trim_ascii()).into_owned()).collect()
+    }
+
+    fn require(&self, name: &str, type_name: &str, fits: fn(ColumnType) -> bool) -> Result<()> {
+        let column = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+        if column.and_then(|column| column.column_type).is_some_and(fits) {
+            return Ok(());
+        }
+        let text = format!(
+            "target table {} has no column {name} of type {type_name}, which the pipeline requires",
+            self.table
+        );
+        Err(Error::new(Kind::Configuration, text))
+    }
+}
+
+/// The columns that a load fills.
+pub(crate) struct Filled {
+    /// The columns.
+    pub(crate) columns: Vec<Column>,
+    /// The names of the columns that the file does not have, and that have no default: they are NULL.
+    pub(crate) without_value: Vec<String>,
+}
+
+impl TableColumn {
+    fn of(row: &Row) -> Self {
+        Self {
+            name: row.get(0),
+            column_type: ColumnType::from_catalog(row.get(1), row.get(2)),
+            type_name: row.get(3),
+            not_null: row.get(4),
+            has_default: row.get(5),
         }
     }
-    Ok(columns)
+
+    fn without_time_zone(&self, table: &TableName) -> Error {
+        let Self { name, type_name, .. } = self;
+        let text = format!(
+            "column {name} of table {table} has the type {type_name}, and the time zone of the file's times is unknown"
+        );
+        Error::new(Kind::Configuration, text)
+            .hint("set timeZone of the task, for example to America/New_York")
+    }
+
+    fn to_fill(&self, table: &TableName, has_triggers: bool) -> Result<Column> {
+        let Some(column_type) = self.column_type else {
+            let Self { name, type_name, .. } = self;
+            let text = format!(
+                "column {name} of table {table} has the type {type_name}, which loads do not support"
+            );
+            return Err(Error::new(Kind::Configuration, text).hint(
+                "supported types: text, varchar, char, smallint, integer, bigint, numeric, real, double precision, \
+                 boolean, date, timestamp, timestamptz, and domains over them",
+            ));
+        };
+        Ok(Column { name: self.name.clone(), column_type, not_null: self.not_null && !has_triggers })
+    }
+}
+
+fn is_text(column_type: ColumnType) -> bool {
+    matches!(column_type, ColumnType::Text | ColumnType::LimitedText(_))
+}
+
+fn is_key_type(column_type: ColumnType) -> bool {
+    match column_type {
+        ColumnType::LimitedText(limit) => limit as usize >= KEY_LENGTH,
+        other => other == ColumnType::Text,
+    }
+}
+
+fn is_time(column_type: ColumnType) -> bool {
+    matches!(column_type, ColumnType::Timestamp | ColumnType::TimestampTz)
 }
 
 /// Formats the names as a statement's column list, each name after `prefix`.
 pub(crate) fn column_list(columns: &[Column], prefix: &str) -> String {
     columns.iter().map(|column| format!("{prefix}{}", quote(&column.name))).collect::<Vec<_>>().join(", ")
-}
-
-async fn describe(client: &Client, table: &TableName) -> Result<Vec<Column>> {
-    let rows = client
-        .query(sql!("describe_table.sql"), &[&table.quoted()])
-        .await
-        .map_err(|cause| failure::statement(format!("cannot read the columns of table {table}"), cause))?;
-    if rows.is_empty() {
-        return Err(Error::new(Kind::Configuration, format!("table {table} does not exist")));
-    }
-    rows.iter()
-        .map(|row| {
-            let (name, oid, modifier): (String, u32, i32) = (row.get(0), row.get(1), row.get(2));
-            let column_type = ColumnType::from_catalog(oid, modifier).ok_or_else(|| {
-                let type_name: String = row.get(3);
-                let text = format!("column {name} of table {table} has the type {type_name}, which loads do not support");
-                Error::new(Kind::Configuration, text).hint(
-                    "supported types: text, varchar, smallint, integer, bigint, double precision, date and timestamp",
-                )
-            })?;
-            Ok(Column { name, column_type })
-        })
-        .collect()
 }

@@ -14,6 +14,7 @@ use crate::database::failure;
 use crate::database::statement::render;
 use crate::error::Result;
 use crate::transform::batch::Batch;
+use crate::transform::lines::Lines;
 
 /// Signature, flags, and the length of the header extension, which is empty.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -39,7 +40,7 @@ pub(crate) async fn copy_all(
         let mut sink = std::pin::pin!(load.transaction.copy_in(&copy).await.map_err(failed)?);
         let sent = send(first, &mut batches, is_one_table, sink.as_mut()).await?;
         let copied = sink.as_mut().finish().await.map_err(failed)?;
-        table.add_rows(sent.rows, copied)?;
+        table.add_rows(&sent.lines, sent.rows, copied)?;
         next = sent.next;
     }
     Ok(())
@@ -48,6 +49,7 @@ pub(crate) async fn copy_all(
 /// Result of sending rows to one COPY.
 struct Sent {
     rows: u64,
+    lines: Lines,
     /// The batch for the other table, which ended this COPY; `None` at the end of the input.
     next: Option<Batch>,
 }
@@ -59,15 +61,16 @@ async fn send(
     is_one_table: bool,
     mut sink: std::pin::Pin<&mut CopyInSink<Bytes>>,
 ) -> Result<Sent> {
-    let (mut rows, in_period) = (0, first.in_period);
+    let (mut rows, mut lines, in_period) = (0, Lines::default(), first.in_period);
     // a failed send means that the server has ended the COPY: `finish` returns the reason
     let mut open = sink.send(Bytes::from_static(HEADER)).await.is_ok();
     let mut next = Some(first);
     while let Some(batch) = next.take_if(|batch| open && (is_one_table || batch.in_period == in_period)) {
         rows += batch.rows;
+        lines.append(&batch.lines);
         open = sink.send(batch.tuples.into()).await.is_ok();
         next = batches.recv().await.transpose()?;
     }
     let _ = sink.send(Bytes::from_static(TRAILER)).await;
-    Ok(Sent { rows, next })
+    Ok(Sent { rows, lines, next })
 }

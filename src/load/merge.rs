@@ -15,19 +15,21 @@ use crate::database::statement::render;
 use crate::error::{Error, Kind, Result};
 use crate::transform::batch::Transformed;
 use crate::transform::times::TimesOutside;
-use crate::transform::timestamp::Timestamp;
+use crate::transform::timestamp::{LocalTime, Timestamp};
 
 /// Merges all staged rows into the target.
-pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
+pub(crate) async fn add(load: &Load<'_>, staging: &Staging, transformed: &Transformed) -> Result<Added> {
     let (rows_deleted, was_loaded) = load.begin_to_add().await?;
-    let staging = staging.main;
-    let rows_inserted = Merge { load, was_loaded }.whole_file(&staging, &transformed.outside).await?;
+    let staging = &staging.main;
+    let rows_inserted = Merge { load, was_loaded }.whole_file(staging, &transformed.outside).await?;
     // matched rows may be under another file's name, and the target may hold rows of an earlier version of the file
     let is_as_staged = rows_inserted == staging.rows && !was_loaded && load.target.triggers.is_empty();
     let rows_in_period = is_as_staged.then_some(transformed.rows_in_period);
     staging.drop(load).await?;
     Ok(Added { rows_inserted, rows_deleted, rows_in_period })
 }
+
+const HOUR_MICROSECONDS: i64 = 3_600_000_000;
 
 /// A MERGE into the target table.
 pub(crate) struct Merge<'a> {
@@ -41,11 +43,11 @@ pub(crate) struct Merge<'a> {
 #[derive(Default)]
 struct Bounds {
     anywhere: bool,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-    times: Option<Vec<Timestamp>>,
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
+    from: Option<LocalTime>,
+    until: Option<LocalTime>,
+    times: Option<Vec<LocalTime>>,
+    first: Option<LocalTime>,
+    last: Option<LocalTime>,
     without_time: bool,
 }
 
@@ -59,9 +61,8 @@ impl Merge<'_> {
     /// Merges all rows of a file from one staging table. `outside` holds the times of the out-of-period rows.
     /// Returns the number of inserted rows.
     async fn whole_file(&self, staging: &StagingTable, outside: &TimesOutside) -> Result<u64> {
-        let range = &self.load.period.range;
-        let bounds =
-            Bounds { from: Some(range.start), until: Some(range.end), ..self.bounds_of(outside).await? };
+        let [from, until] = self.load.period.bounds().map(Some);
+        let bounds = Bounds { from, until, ..self.bounds_of(outside).await? };
         self.merge(staging, bounds).await
     }
 
@@ -75,14 +76,20 @@ impl Merge<'_> {
 
     async fn bounds_of(&self, outside: &TimesOutside) -> Result<Bounds> {
         let (times, span) = (outside.listed(), outside.span());
+        let local = |time| self.load.period.local(time);
+        // an hour more at each end: times that the clocks skip in spring are not stored in their order
         let span = span.filter(|_| times.is_none());
+        let span = span.map(|(Timestamp(first), Timestamp(last))| {
+            [first - HOUR_MICROSECONDS, last + HOUR_MICROSECONDS].map(|time| local(Timestamp(time)))
+        });
+        let [first, last] = span.map_or([None, None], |span| span.map(Some));
         Ok(Bounds {
             // A staged row without a time can have the same key as a row of any time. A trigger may have stored a
             // time that differs from the file's.
             anywhere: outside.some_without_time() || !self.load.target.triggers.is_empty(),
-            times,
-            first: span.map(|(first, _)| first),
-            last: span.map(|(_, last)| last),
+            times: times.map(|times| times.into_iter().map(local).collect()),
+            first,
+            last,
             // Any staged row can have the same key as a target row without a time. Whether the target has such a
             // row is checked only in a partitioned table, where the check is cheap.
             without_time: !self.load.target.is_partitioned || self.load.holds_rows_without_time().await?,

@@ -17,22 +17,39 @@
 pub(crate) mod attach;
 pub(crate) mod columns;
 pub(crate) mod copy;
-pub(crate) mod merge;
+mod failing_row;
+mod merge;
+pub(crate) mod new_columns;
+pub(crate) mod repeated_keys;
 pub(crate) mod staging;
 pub(crate) mod tables;
 pub(crate) mod target;
 pub(crate) mod transaction;
 
-use crate::error::Result;
+use crate::error::{Detail, Error, Result};
 use crate::transform::batch::Transformed;
 use staging::Staging;
 use target::Route;
 use transaction::{Added, Load};
 
-/// Adds the staged rows to the target, one load at a time. After that, only the ledger's row and the commit remain.
-pub(crate) async fn add(load: &Load<'_>, staging: Staging, transformed: &Transformed) -> Result<Added> {
-    match &load.target.route {
-        Route::Attach(_) => attach::add(load, staging, transformed).await,
-        Route::Merge(_) => merge::add(load, staging, transformed).await,
+/// Adds the staged rows to the target, one load at a time. After that, only the ledger's row and the commit remain. If
+/// the target refuses a row, the error names its line.
+pub(crate) async fn add(load: &Load<'_>, staging: &Staging, transformed: &Transformed) -> Result<Added> {
+    load.execute("SAVEPOINT add").await?;
+    let added = async {
+        let added = match &load.target.route {
+            Route::Attach(_) => attach::add(load, staging, transformed).await?,
+            Route::Merge(_) => merge::add(load, staging, transformed).await?,
+        };
+        // deferred constraints too, so that the commit cannot fail because of a row
+        load.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        Ok::<_, Error>(added)
+    };
+    match added.await {
+        Err(error) if error.detail() == Some(Detail::RefusedRow) => {
+            load.execute("ROLLBACK TO SAVEPOINT add").await?;
+            Err(failing_row::explain(load, staging, error).await?)
+        }
+        added => added,
     }
 }

@@ -9,7 +9,7 @@ use crate::database::identifier::{TableName, literal, quote};
 use crate::database::statement::render;
 use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
-use crate::transform::duplicates::Candidates;
+use crate::transform::lines::Lines;
 
 /// A staging table.
 pub(crate) struct StagingTable {
@@ -17,6 +17,8 @@ pub(crate) struct StagingTable {
     pub(crate) name: TableName,
     /// Number of rows copied into the table.
     pub(crate) rows: u64,
+    /// The lines of the rows, in the order of the COPY.
+    pub(crate) lines: Lines,
     kind: StagingKind,
     is_created: bool,
 }
@@ -43,7 +45,8 @@ impl Staging {
     /// Returns the staging tables for a `route`. For a merge, one table receives all rows of the file.
     pub(crate) fn new(route: &Route, run: Uuid) -> Self {
         let name = TableName::of("taxi_etl", &format!("staging_{}", locks::of_run(run)));
-        let table = |name, kind| StagingTable { name, rows: 0, kind, is_created: false };
+        let table =
+            |name, kind| StagingTable { name, rows: 0, lines: Lines::default(), kind, is_created: false };
         match route {
             Route::Attach(NewPartition { name: partition, owner }) => Self {
                 main: table(partition.clone(), StagingKind::Partition { owner: owner.clone() }),
@@ -66,31 +69,17 @@ impl Staging {
         self.main.rows + self.out_of_period.as_ref().map_or(0, |table| table.rows)
     }
 
-    /// Returns the number of staged rows minus the number of their distinct keys. Only the `candidates` can occur
-    /// more than once.
-    pub(crate) async fn count_duplicate_keys(&self, load: &Load<'_>, candidates: Candidates) -> Result<u64> {
-        let keys = candidates.keys();
-        if keys.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(0);
-        }
-        let tables: Vec<String> = [Some(&self.main), self.out_of_period.as_ref()]
+    /// The tables that have been created.
+    pub(crate) fn created(&self) -> impl Iterator<Item = &StagingTable> {
+        [Some(&self.main), self.out_of_period.as_ref()].into_iter().flatten().filter(|table| table.is_created)
+    }
+
+    /// As [`Staging::created`].
+    pub(crate) fn created_mut(&mut self) -> impl Iterator<Item = &mut StagingTable> {
+        [Some(&mut self.main), self.out_of_period.as_mut()]
             .into_iter()
             .flatten()
             .filter(|table| table.is_created)
-            .map(|table| table.name.quoted())
-            .collect();
-        let names = minijinja::context! { tables, ..load.names.clone() };
-        let count = render!("count_duplicate_keys.sql", &names)?;
-        let keys: Option<Vec<String>> = keys
-            .map(|keys| keys.iter().map(|key| String::from_utf8_lossy(&key.text()).into_owned()).collect());
-        let failed = |cause| failure::statement("cannot count the duplicate keys of the file", cause);
-        Ok(load
-            .transaction
-            .query_one(&count, &[&keys])
-            .await
-            .map_err(failed)?
-            .get::<_, i64>(0)
-            .unsigned_abs())
     }
 }
 
@@ -120,18 +109,27 @@ impl StagingTable {
     }
 
     /// Adds the number of rows that a COPY `sent` to the count. Fails if the server `copied` a different number.
-    pub(crate) fn add_rows(&mut self, sent: u64, copied: u64) -> Result<()> {
+    pub(crate) fn add_rows(&mut self, lines: &Lines, sent: u64, copied: u64) -> Result<()> {
         if sent != copied {
             let text =
                 format!("sent {sent} rows to staging table {}, but the server copied {copied}", self.name);
             return Err(Error::new(Kind::Internal, text));
         }
         self.rows += sent;
+        self.lines.append(lines);
         Ok(())
     }
 
+    /// Takes deleted rows from the count. The lines of the other rows are no longer known by their number.
+    pub(crate) fn remove_rows(&mut self, deleted: u64) {
+        if deleted > 0 {
+            self.rows -= deleted;
+            self.lines = Lines::default();
+        }
+    }
+
     /// Drops the table, if it has been created.
-    pub(crate) async fn drop(self, load: &Load<'_>) -> Result<()> {
+    pub(crate) async fn drop(&self, load: &Load<'_>) -> Result<()> {
         if !self.is_created {
             return Ok(());
         }

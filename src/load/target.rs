@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row};
 
 use crate::database::failure;
@@ -49,6 +50,8 @@ pub(crate) enum MergeReason {
     ForeignKeys(Vec<String>),
     /// These publications use `publish_via_partition_root`, and would not publish the rows of an attached table.
     Publications(Vec<String>),
+    /// The target has identity columns, which a partition cannot have.
+    IdentityColumns,
     /// The name of a partition would be longer than the server's limit.
     NameTooLong,
 }
@@ -71,6 +74,9 @@ impl fmt::Display for MergeReason {
             Self::Publications(names) => {
                 write!(f, "the publications {} use publish_via_partition_root", names.join(", "))
             }
+            Self::IdentityColumns => {
+                f.write_str("identity columns get their values only in the table itself")
+            }
             Self::NameTooLong => f.write_str("the name of a partition would be longer than 63 bytes"),
         }
     }
@@ -89,6 +95,8 @@ pub(crate) struct Target {
     pub(crate) is_partitioned: bool,
     /// The triggers that fire when rows are inserted or deleted.
     pub(crate) triggers: Vec<String>,
+    /// The unique index that allows each row key only once, if there is one.
+    pub(crate) unique_index: Option<String>,
 }
 
 /// Inspects the `table` for a load of `period`. Refuses a table with rules, which neither COPY nor MERGE applies,
@@ -97,11 +105,14 @@ pub(crate) async fn inspect(
     client: &impl GenericClient,
     table: &TableName,
     period: &Period,
+    key_column: &str,
 ) -> Result<Target> {
     let column = period.time_column.to_lowercase();
-    let (range, suffix) = (&period.range, period.suffix());
+    let (range, suffix, key_column) = (&period.range, period.suffix(), key_column.to_lowercase());
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&table.quoted(), &column, &range.start, &range.end, &suffix, &key_column];
     let row = client
-        .query_one(sql!("inspect_target.sql"), &[&table.quoted(), &column, &range.start, &range.end, &suffix])
+        .query_one(sql!("inspect_target.sql"), &parameters)
         .await
         .map_err(|cause| failure::statement(format!("cannot inspect table {table}"), cause))?;
     let rules: Vec<String> = row.get("rules");
@@ -123,7 +134,13 @@ pub(crate) async fn inspect(
         }
         (None, route) => route.clone(),
     };
-    Ok(Target { route, new_months, is_partitioned: row.get("is_partitioned"), triggers: row.get("triggers") })
+    Ok(Target {
+        route,
+        new_months,
+        is_partitioned: row.get("is_partitioned"),
+        triggers: row.get("triggers"),
+        unique_index: row.get("unique_index"),
+    })
 }
 
 fn new_months(row: &Row) -> Route {
@@ -138,6 +155,7 @@ fn new_months(row: &Row) -> Route {
         () if has("has_policies") => MergeReason::Policies,
         () if !referring.is_empty() => MergeReason::ForeignKeys(referring),
         () if !publications.is_empty() => MergeReason::Publications(publications),
+        () if has("has_identity") => MergeReason::IdentityColumns,
         () if has("is_too_long") => MergeReason::NameTooLong,
         () if !has("may_attach") => MergeReason::NotOwner(owner),
         () if !has("may_create") => MergeReason::MayNotCreate(schema),

@@ -12,7 +12,7 @@ use crate::database::statement::render;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::transform::times::Period;
-use crate::transform::timestamp::Timestamp;
+use crate::transform::timestamp::LocalTime;
 
 /// A load in progress: its transaction, and what the statements need.
 pub(crate) struct Load<'a> {
@@ -31,7 +31,7 @@ pub(crate) struct Load<'a> {
     /// The file name that is stored with each row.
     pub(crate) filename: &'a str,
     /// The quoted names of the tables and columns, for the statement templates.
-    pub(crate) names: &'a minijinja::Value,
+    pub(crate) names: minijinja::Value,
     /// Whether the file was loaded before, so that its rows may be in the target with other times.
     pub(crate) was_loaded: bool,
     /// Whether the file's old rows are deleted first.
@@ -62,7 +62,7 @@ impl Load<'_> {
             return Ok((0, self.was_loaded));
         }
         let Self { table, filename, .. } = self;
-        let delete = render!("delete_file.sql", self.names)?;
+        let delete = render!("delete_file.sql", &self.names)?;
         let deleted = self.transaction.execute(&delete, &[filename]).await.map_err(|cause| {
             failure::statement(format!("cannot delete the rows of {filename} from {table}"), cause)
         })?;
@@ -75,7 +75,7 @@ impl Load<'_> {
     /// Fails if a trigger has prevented the deletion of rows of the file.
     async fn check_deleted(&self) -> Result<()> {
         let Self { table, filename, .. } = self;
-        let count = render!("count_files.sql", self.names)?;
+        let count = render!("count_files.sql", &self.names)?;
         let remaining = self.transaction.query(&count, &[&[filename].as_slice()]).await;
         let remaining = remaining
             .map_err(|cause| failure::statement(format!("cannot count the rows of {table}"), cause))?;
@@ -89,6 +89,12 @@ impl Load<'_> {
             .hint("disable the trigger that keeps rows, or use --if-loaded merge"))
     }
 
+    /// Executes a statement without parameters in the load's transaction.
+    pub(crate) async fn execute(&self, statement: &str) -> Result<()> {
+        let failed = |cause| failure::statement(format!("cannot load into {}", self.table), cause);
+        self.transaction.batch_execute(statement).await.map_err(failed)
+    }
+
     /// The quoted names, with `staging` as the staging table.
     pub(crate) fn names_with(&self, staging: &TableName) -> minijinja::Value {
         minijinja::context! { staging => staging.quoted(), ..self.names.clone() }
@@ -96,8 +102,8 @@ impl Load<'_> {
 
     /// Whether the target holds rows without a time.
     pub(crate) async fn holds_rows_without_time(&self) -> Result<bool> {
-        let holds = render!("holds_rows.sql", self.names)?;
-        let none: Option<Timestamp> = None;
+        let holds = render!("holds_rows.sql", &self.names)?;
+        let none: Option<LocalTime> = None;
         let row = self.transaction.query_one(&holds, &[&none, &none, &true]).await;
         let failed = |cause| failure::statement(format!("cannot read table {}", self.table), cause);
         Ok(row.map_err(failed)?.get(0))
@@ -113,7 +119,8 @@ pub(crate) async fn count_held(
     names: &minijinja::Value,
 ) -> Result<u64> {
     let count = render!("count_held.sql", names)?;
-    let counted = client.query_one(&count, &[&filename, &period.range.start, &period.range.end]).await;
+    let [start, end] = period.bounds();
+    let counted = client.query_one(&count, &[&filename, &start, &end]).await;
     let what = format!("cannot count the rows of {filename} in {table}");
     Ok(counted.map_err(|cause| failure::statement(what, cause))?.get::<_, i64>(0).unsigned_abs())
 }

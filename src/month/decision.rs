@@ -55,7 +55,7 @@ impl Job {
         if !tables::exists(client, &self.table).await? {
             return Ok(false);
         }
-        Ok(count_held(client, &self.table, &self.filename, &self.period, &self.names(&[])).await? >= rows)
+        Ok(count_held(client, &self.table, &self.filename, &self.period, &self.names()).await? >= rows)
     }
 }
 

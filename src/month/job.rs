@@ -28,9 +28,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Returns the quoted names for the statement templates. `columns` are the columns to fill; statements that only
-    /// count rows need none.
-    pub(crate) fn names(&self, columns: &[Column]) -> minijinja::Value {
+    /// Returns the quoted names for the statement templates, without the columns to fill.
+    pub(crate) fn names(&self) -> minijinja::Value {
         minijinja::context! {
             table => self.table.quoted(),
             first_day => self.period.first_day.to_string(),
@@ -38,9 +37,17 @@ impl Job {
             key_column => quote(&self.computed.key_column.to_lowercase()),
             time_column => quote(&self.period.time_column.to_lowercase()),
             filename_column => quote(&self.computed.filename_column.to_lowercase()),
+        }
+    }
+
+    /// Returns the quoted names with those of the `columns` to fill and the list of `all_columns`.
+    pub(crate) fn names_with_columns(&self, columns: &[Column], all_columns: &str) -> minijinja::Value {
+        minijinja::context! {
             columns => column_list(columns, ""),
             file_columns => column_list(&without_filename(columns, &self.computed), ""),
             staged_columns => column_list(columns, "staged."),
+            all_columns,
+            ..self.names()
         }
     }
 }

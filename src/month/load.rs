@@ -9,12 +9,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
 use super::decision::Decision;
+use super::file;
 use super::job::Job;
 use super::options::{IfLoaded, Options};
 use super::sessions::Sessions;
@@ -22,22 +21,19 @@ use crate::database::failure as database_failure;
 use crate::database::locks::{self, Lock};
 use crate::database::statement::sql;
 use crate::error::{Detail, Error, Kind, Result};
-use crate::extract::download::{self, Downloaded};
-use crate::extract::gunzip;
-use crate::extract::records::Records;
+use crate::extract::download::Downloaded;
 use crate::extract::source::Body;
 use crate::ledger::run::Run;
 use crate::ledger::{history, rejects};
-use crate::load::columns::columns_to_fill;
+use crate::load::columns::TableColumns;
 use crate::load::staging::Staging;
 use crate::load::target::{self, Route};
 use crate::load::transaction::{Load, count_held};
-use crate::load::{self, copy};
+use crate::load::{self, copy, repeated_keys};
 use crate::report::load_counts::LoadCounts;
 use crate::report::phase::{Phase, Progress};
 use crate::report::{Report, failure};
-use crate::transform::batch::{self, Batch, Transformed};
-use crate::transform::row::{Column, RowEncoder};
+use crate::transform::batch::Transformed;
 
 /// Outcome of a load that did not fail.
 pub(crate) enum LoadOutcome {
@@ -60,6 +56,8 @@ struct Staged {
     staging: Staging,
     transformed: Transformed,
     downloaded: Downloaded,
+    /// Number of rows that were staged, with those that repeat a key.
+    rows_staged: u64,
     duplicate_keys: u64,
 }
 
@@ -75,14 +73,14 @@ pub(crate) async fn run(
     run.filename = Some(job.filename.clone());
     run.table = Some(job.table.clone());
     run.server_pid = Some(sessions.server_pids[0]);
-    let columns = columns_to_fill(&sessions.load, &job.table, &job.computed, &job.period.time_column).await?;
-    let names = job.names(&columns);
+    // before everything else: a load into another kind of table, or one without the required columns, cannot succeed
+    TableColumns::read(&sessions.load, &job.table, &job.computed, &job.period).await?;
     locks::set_timeout(&sessions.control, options.lock_timeout, false).await?;
     let phases = run.phases.clone();
     let mut retries = options.retry_policy.retries;
     loop {
         let mut steps = Steps { job, options, run, report };
-        match steps.load(sessions, &columns, &names).await {
+        match steps.load(sessions).await {
             Err(error) if retries > 0 && error.detail() == Some(Detail::SourceChanged) => {
                 report.notice(&format!("{}; restarting the load", failure::line(&error)));
                 // record this attempt as failed: the next one may find nothing to do, and then records no run
@@ -96,12 +94,7 @@ pub(crate) async fn run(
 }
 
 impl Steps<'_> {
-    async fn load(
-        &mut self,
-        sessions: &mut Sessions,
-        columns: &[Column],
-        names: &minijinja::Value,
-    ) -> Result<LoadOutcome> {
+    async fn load(&mut self, sessions: &mut Sessions) -> Result<LoadOutcome> {
         let table = &self.job.table;
         let begun = sessions.load.transaction().await;
         let transaction = begun.map_err(|cause| {
@@ -110,11 +103,11 @@ impl Steps<'_> {
                 cause,
             )
         })?;
-        let (load, body) = match self.prepare(&transaction, &sessions.control, names).await? {
+        let (mut load, body) = match self.prepare(&transaction, &sessions.control).await? {
             Ok(prepared) => prepared,
             Err(loaded_by) => return Ok(LoadOutcome::Skipped(loaded_by)),
         };
-        let staged = self.stream(&load, body, columns).await?;
+        let staged = self.stream(&mut load, body).await?;
         let phase = self.report.begin(Phase::Commit, None);
         let counts = self.add(&load, staged).await?;
         self.run.committing.store(true, Ordering::Relaxed);
@@ -133,7 +126,6 @@ impl Steps<'_> {
         &mut self,
         transaction: &'a Transaction<'a>,
         control: &'a Client,
-        names: &'a minijinja::Value,
     ) -> Result<Result<(Load<'a>, Body), Uuid>>
     where
         Self: 'a,
@@ -168,7 +160,7 @@ impl Steps<'_> {
             // fails now, before all the work, if a privilege is missing
             rejects::record(transaction, self.run.id, &job.filename, &[]).await?;
         }
-        let target = target::inspect(control, &job.table, &job.period).await?;
+        let target = target::inspect(control, &job.table, &job.period, &job.computed.key_column).await?;
         let detail = match &target.route {
             Route::Attach(partition) => format!("the month becomes the partition {}", partition.name),
             Route::Merge(reason) => format!("the rows are merged: {reason}"),
@@ -182,7 +174,7 @@ impl Steps<'_> {
             target,
             period: &job.period,
             filename: &job.filename,
-            names,
+            names: job.names(),
             was_loaded,
             replaces: options.if_loaded == IfLoaded::Replace,
             lock_timeout: options.lock_timeout,
@@ -192,14 +184,14 @@ impl Steps<'_> {
     }
 
     /// Streams the file into the staging tables.
-    async fn stream(&mut self, load: &Load<'_>, body: Body, columns: &[Column]) -> Result<Staged> {
+    async fn stream(&mut self, load: &mut Load<'_>, body: Body) -> Result<Staged> {
         let job = self.job;
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
         let phase = self.report.begin(Phase::Load, Some(&progress));
         let expected = [job.sha256.clone(), body.description.sha256.clone()];
-        let (stages, batches) = start_stages(job, body, columns, &progress).await?;
+        let stages = file::start(job, self.options, load, body, &progress).await?;
         let mut staging = Staging::new(&load.target.route, self.run.id);
-        copy::copy_all(load, &mut staging, batches).await?;
+        copy::copy_all(load, &mut staging, stages.batches).await?;
         let task_failed = |cause| Error::new(Kind::Internal, "the task of a stage failed").because(cause);
         let downloaded = stages.download.await.map_err(task_failed)?;
         let mut transformed = stages.transform.await.map_err(task_failed)?;
@@ -213,22 +205,28 @@ impl Steps<'_> {
             rejected => format!("{} rows staged, {rejected} rejected", staging.rows()),
         };
         self.run.phases.end(phase, &detail);
+        if transformed.rows_with_extra_cells > 0 {
+            let rows = transformed.rows_with_extra_cells;
+            load.report.notice(&format!("left out empty cells after the last column, in {rows} rows"));
+        }
         let phase = self.report.begin(Phase::CountDuplicates, None);
+        let rows_staged = staging.rows();
         let candidates = std::mem::take(&mut transformed.duplicates);
-        let duplicate_keys = staging.count_duplicate_keys(load, candidates).await?;
+        let action = self.options.on_repeated_key;
+        let duplicate_keys = repeated_keys::handle(load, &mut staging, candidates, action).await?;
         self.run.phases.end(phase, &format!("{duplicate_keys} rows repeat a key"));
-        Ok(Staged { staging, transformed, downloaded, duplicate_keys })
+        Ok(Staged { staging, transformed, downloaded, rows_staged, duplicate_keys })
     }
 
     /// Adds the staged rows to the target, and records the success in the ledger. After that, only the commit remains.
     async fn add(&mut self, load: &Load<'_>, staged: Staged) -> Result<LoadCounts> {
-        let Staged { staging, transformed, downloaded, duplicate_keys } = staged;
-        let rows_staged = staging.rows();
+        let Staged { staging, transformed, downloaded, rows_staged, duplicate_keys } = staged;
         let rows_rejected = transformed.rejects.len() as u64;
-        let added = load::add(load, staging, &transformed).await?;
-        let rows_in_period = match added.rows_in_period {
+        let added = load::add(load, &staging, &transformed).await?;
+        // if repeated keys were left out, it is not known in which month
+        let rows_in_period = match added.rows_in_period.filter(|_| staging.rows() == rows_staged) {
             Some(rows) => rows,
-            None => count_held(load.transaction, load.table, load.filename, load.period, load.names).await?,
+            None => count_held(load.transaction, load.table, load.filename, load.period, &load.names).await?,
         };
         let counts = LoadCounts {
             rows_read: rows_staged + rows_rejected,
@@ -259,28 +257,4 @@ async fn begin(transaction: &Transaction<'_>, run: Uuid) -> Result<()> {
     let failed = |cause| database_failure::statement("cannot set up the session of the load", cause);
     transaction.batch_execute(sql!("session.sql")).await.map_err(failed)?;
     transaction.execute(sql!("mark_run.sql"), &[&locks::of_run(run)]).await.map(drop).map_err(failed)
-}
-
-/// The tasks of the running stages.
-struct Stages {
-    download: JoinHandle<Downloaded>,
-    transform: JoinHandle<Transformed>,
-}
-
-/// Starts the stages from the download to the encoded rows.
-async fn start_stages(
-    job: &Job,
-    body: Body,
-    columns: &[Column],
-    progress: &Progress,
-) -> Result<(Stages, mpsc::Receiver<Result<Batch>>)> {
-    let address = body.address.clone();
-    let (download, compressed) = download::start(body, Arc::clone(&progress.bytes));
-    let mut records = Records::new(gunzip::start(compressed, address.clone()), address.clone());
-    let header = records.header().await?;
-    let encoder = RowEncoder::new(columns, &job.computed, &job.period.time_column, &header)
-        .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))?;
-    let (transform, batches) =
-        batch::start(records, encoder, job.period.clone(), job.max_rejects, Arc::clone(&progress.rows));
-    Ok((Stages { download, transform }, batches))
 }

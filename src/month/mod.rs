@@ -10,6 +10,7 @@
 pub(crate) mod backfill;
 pub(crate) mod calendar;
 pub(crate) mod decision;
+mod file;
 pub(crate) mod job;
 pub(crate) mod load;
 pub(crate) mod options;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::extract::dialect::BlankLines;
 use crate::extract::transfer::RetryPolicy;
+use crate::load::new_columns::NewColumns;
+use crate::load::repeated_keys::OnRepeatedKey;
 
 /// What to do if the file has changed at the source since it was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -38,4 +41,11 @@ pub(crate) struct Options {
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     pub(crate) retry_policy: RetryPolicy,
+    /// What to do with blank lines of a file.
+    pub(crate) blank_lines: BlankLines,
+    /// What to do with columns of a file that the table does not have.
+    pub(crate) new_columns: NewColumns,
+    /// What to do with rows that repeat the key of an earlier row. `None` keeps them, unless the table has a unique
+    /// index of the key.
+    pub(crate) on_repeated_key: Option<OnRepeatedKey>,
 }

@@ -98,7 +98,7 @@ pub(crate) async fn check(client: &mut Client, jobs: &[&Job]) -> Result<Vec<Veri
     for job in jobs {
         let in_target = held.get(&job.filename).copied().unwrap_or_default();
         let in_period = if in_target > 0 {
-            count_held(client, &job.table, &job.filename, &job.period, &job.names(&[])).await?
+            count_held(client, &job.table, &job.filename, &job.period, &job.names()).await?
         } else {
             0
         };
@@ -121,7 +121,7 @@ async fn count(client: &Client, job: &Job, filenames: &[&str]) -> Result<HashMap
     if !tables::exists(client, &job.table).await? {
         return Ok(HashMap::new());
     }
-    let count = render!("count_files.sql", &job.names(&[]))?;
+    let count = render!("count_files.sql", &job.names())?;
     let rows = client.query(&count, &[&filenames]).await.map_err(failed)?;
     Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }

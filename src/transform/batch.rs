@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::duplicates::{Candidates, DuplicateFilter};
+use super::lines::Lines;
 use super::reject::Reject;
 use super::row::{RowEncoder, RowError};
 use super::times::{Period, TimesOutside};
@@ -34,13 +35,15 @@ pub(crate) struct Batch {
     pub(crate) tuples: Vec<u8>,
     /// Number of rows in the batch.
     pub(crate) rows: u64,
+    /// The lines of the rows.
+    pub(crate) lines: Lines,
     /// Whether the rows are inside the file's month.
     pub(crate) in_period: bool,
 }
 
 impl Batch {
-    const fn empty(in_period: bool) -> Self {
-        Self { tuples: Vec::new(), rows: 0, in_period }
+    fn empty(in_period: bool) -> Self {
+        Self { tuples: Vec::new(), rows: 0, lines: Lines::default(), in_period }
     }
 }
 
@@ -56,6 +59,8 @@ pub(crate) struct Transformed {
     pub(crate) csv_bytes: u64,
     /// The records that were rejected.
     pub(crate) rejects: Vec<Reject>,
+    /// Number of rows with empty cells after the header's last column.
+    pub(crate) rows_with_extra_cells: u64,
 }
 
 /// Starts a task that encodes `records` into batches. At most `max_rejects` records may be rejected; the next
@@ -91,6 +96,7 @@ pub(crate) fn start(
             outside: transformer.outside,
             csv_bytes: transformer.records.bytes_read(),
             rejects: transformer.rejects,
+            rows_with_extra_cells: transformer.encoder.rows_with_extra_cells(),
         }
     });
     (task, receiver)
@@ -126,12 +132,15 @@ impl Transformer {
                 }
             };
             self.progress.fetch_add(1, Ordering::Relaxed);
+            let line = self.records.line_of(&record);
             if self.period.contains(row.time) {
                 self.rows_in_period += 1;
                 inside.rows += 1;
+                inside.lines.push(line);
             } else {
                 outside.tuples.extend(inside.tuples.drain(start..));
                 outside.rows += 1;
+                outside.lines.push(line);
                 self.outside.note(row.time);
             }
             keys.push(row.key);

@@ -4,6 +4,8 @@ pub(crate) mod batch;
 pub mod duplicates;
 pub(crate) mod float8;
 pub(crate) mod integer;
+pub(crate) mod lines;
+pub(crate) mod numeric;
 pub(crate) mod reject;
 pub mod row;
 pub mod row_key;

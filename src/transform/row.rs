@@ -2,12 +2,13 @@
 //! field for the file name: it is the same for all rows, so the staging table supplies it as a column default.
 //!
 //! In: the table's columns, the CSV's header and the key columns, matched by name once per file. Out: bytes.
-//! Refused: a header that does not have exactly the table's columns, a row of the wrong width, a cell of the wrong
-//! type.
+//! A column that the file does not have gets no field, and so its default. Refused: a column that the table does not
+//! have (or left out, see [`Layout::ignores_unknown`]), a row of the wrong width, a cell of the wrong type.
 
 use std::ops::Range;
 
 use csv_async::ByteRecord;
+use jiff::tz::TimeZone;
 
 use super::row_key::{KEY_LENGTH, RowKey};
 use super::timestamp::Timestamp;
@@ -31,14 +32,28 @@ pub struct Column {
     pub name: String,
     /// The type of the column's values.
     pub column_type: ColumnType,
+    /// Whether an empty cell is refused.
+    pub not_null: bool,
+}
+
+/// How the cells of a file map to the columns of a table.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The columns to fill. Columns that the file does not have get no field.
+    pub columns: Vec<Column>,
+    /// The columns that are computed.
+    pub computed: Computed,
+    /// The column that holds a row's time.
+    pub time_column: String,
+    /// The time zone of the file's times, for columns of the type `timestamp with time zone`.
+    pub time_zone: TimeZone,
+    /// Whether the file may have columns that the table does not have: their cells are left out.
+    pub ignores_unknown: bool,
 }
 
 /// A header that does not match the table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The table has a column that the file does not have.
-    #[error("the header has no column {0:?}")]
-    Missing(String),
     /// The file has a column that no column of the table is loaded from.
     #[error(
         "unknown column {name:?} at position {position} of the header: no column of the table is loaded from it"
@@ -88,7 +103,7 @@ pub enum RowError {
 /// Where a field of the row comes from.
 enum Field {
     Key,
-    Cell { position: usize, column_type: ColumnType, key_part: Option<usize> },
+    Cell { position: usize, column_type: ColumnType, not_null: bool, key_part: Option<usize> },
 }
 
 /// What a load needs to know about a row besides its bytes.
@@ -102,38 +117,26 @@ pub struct Encoded {
 
 /// Encodes records as rows.
 pub struct RowEncoder {
+    /// The columns that have a field.
     columns: Vec<Column>,
     fields: Vec<Field>,
     width: usize,
     /// Position of the cell that holds the row's time.
     time_position: Option<usize>,
-    /// The server's text of the key's cells, concatenated, and the range of each part in it.
+    time_zone: TimeZone,
+    /// The text of the key's cells, concatenated, and the range of each part in it.
     text: Vec<u8>,
     key_parts: Vec<Range<usize>>,
+    rows_with_extra_cells: u64,
 }
 
 impl RowEncoder {
-    /// Matches the `header` with the table's `columns`, ignoring case. `time_column` holds the rows' time; a file
-    /// without it is refused, as for any other column.
-    pub fn new(
-        columns: &[Column],
-        computed: &Computed,
-        time_column: &str,
-        header: &ByteRecord,
-    ) -> Result<Self, HeaderError> {
-        let names: Vec<String> =
-            header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase()).collect();
-        let is_computed = |name: &str| {
-            name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase()
-        };
-        for (index, name) in names.iter().enumerate() {
-            let name_in_file = || String::from_utf8_lossy(&header[index]).into_owned();
-            if names[..index].contains(name) {
-                return Err(HeaderError::Repeated { position: index + 1, name: name_in_file() });
-            }
-            if is_computed(name) || !columns.iter().any(|column| column.name.to_lowercase() == *name) {
-                return Err(HeaderError::Unknown { position: index + 1, name: name_in_file() });
-            }
+    /// Matches the `header` with the table's columns, ignoring case.
+    pub fn new(layout: &Layout, header: &ByteRecord) -> Result<Self, HeaderError> {
+        let Layout { computed, time_column, .. } = layout;
+        let names = header_names(header);
+        if let Some(error) = layout.refuse(&names, header) {
+            return Err(error);
         }
         let key_of: Vec<String> = computed.key_of.iter().map(|name| name.to_lowercase()).collect();
         if let Some(missing) = key_of.iter().position(|name| !names.contains(name)) {
@@ -142,29 +145,39 @@ impl RowEncoder {
         let field = |column: &Column| {
             let name = column.name.to_lowercase();
             if name == computed.key_column.to_lowercase() {
-                return Ok(Field::Key);
+                return Some(Field::Key);
             }
-            let position = names.iter().position(|cell| *cell == name);
-            let position = position.ok_or_else(|| HeaderError::Missing(column.name.clone()))?;
+            let position = names.iter().position(|cell| *cell == name)?;
             let key_part = key_of.iter().position(|part| *part == name);
-            Ok(Field::Cell { position, column_type: column.column_type, key_part })
+            let Column { column_type, not_null, .. } = *column;
+            Some(Field::Cell { position, column_type, not_null, key_part })
         };
-        let columns = without_filename(columns, computed);
+        let with_fields = without_filename(&layout.columns, computed)
+            .into_iter()
+            .filter_map(|column| field(&column).map(|field| (column, field)));
+        let (columns, fields) = with_fields.unzip();
         Ok(Self {
-            fields: columns.iter().map(field).collect::<Result<_, _>>()?,
             columns,
+            fields,
             width: names.len(),
             time_position: names.iter().position(|name| *name == time_column.to_lowercase()),
+            time_zone: layout.time_zone.clone(),
             text: Vec::new(),
             key_parts: vec![0..0; key_of.len()],
+            rows_with_extra_cells: 0,
         })
+    }
+
+    /// Number of rows that had more cells than the header, all of them empty. Some published files have such rows.
+    pub fn rows_with_extra_cells(&self) -> u64 {
+        self.rows_with_extra_cells
     }
 
     /// Appends `record` to `tuple` as one tuple of binary COPY. After an error, the caller must discard what was
     /// appended.
     pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<Encoded, RowError> {
         if record.len() != self.width {
-            return Err(RowError::Width { found: record.len(), expected: self.width });
+            self.check_width(record)?;
         }
         self.text.clear();
         let (mut key_start, mut time) = (0, None);
@@ -177,17 +190,24 @@ impl RowEncoder {
                     key_start = tuple.len();
                     tuple.resize(key_start + KEY_LENGTH, 0);
                 }
-                Field::Cell { position, column_type, key_part } => {
+                Field::Cell { position, column_type, not_null, key_part } => {
                     let start = self.text.len();
                     let cell = &record[*position];
                     let text = key_part.is_some().then_some(&mut self.text);
-                    column_type.encode(cell, tuple, text).map_err(|error| RowError::Cell {
+                    let encoded = match *not_null && cell.is_empty() {
+                        true => Err(CellError::IsNull),
+                        false => column_type.encode(cell, tuple, text),
+                    };
+                    encoded.map_err(|error| RowError::Cell {
                         column: self.columns[index].name.clone(),
                         text: excerpt(cell),
                         error,
                     })?;
                     if self.time_position == Some(*position) {
                         time = timestamp_at_end(cell, tuple);
+                    }
+                    if *column_type == ColumnType::TimestampTz {
+                        convert_at_end(cell, tuple, &self.time_zone);
                     }
                     if let Some(part) = key_part {
                         self.key_parts[*part] = start..self.text.len();
@@ -199,6 +219,44 @@ impl RowEncoder {
         tuple[key_start..key_start + KEY_LENGTH].copy_from_slice(&key.text());
         Ok(Encoded { key, time })
     }
+
+    /// Checks a record that does not have as many cells as the header: cells after the last column must be empty.
+    fn check_width(&mut self, record: &ByteRecord) -> Result<(), RowError> {
+        if record.len() < self.width || record.iter().skip(self.width).any(|cell| !cell.is_empty()) {
+            return Err(RowError::Width { found: record.len(), expected: self.width });
+        }
+        self.rows_with_extra_cells += 1;
+        Ok(())
+    }
+}
+
+impl Layout {
+    /// A layout without a time zone: times are in UTC. A file with columns that the table does not have is refused.
+    pub fn new(columns: Vec<Column>, computed: Computed, time_column: &str) -> Self {
+        let time_column = time_column.to_owned();
+        Self { columns, computed, time_column, time_zone: TimeZone::UTC, ignores_unknown: false }
+    }
+
+    /// The error for a header that does not match, if there is one. `names` are the names in the `header`.
+    fn refuse(&self, names: &[String], header: &ByteRecord) -> Option<HeaderError> {
+        let Computed { key_column, filename_column, .. } = &self.computed;
+        let is_computed =
+            |name: &str| name == key_column.to_lowercase() || name == filename_column.to_lowercase();
+        names.iter().enumerate().find_map(|(index, name)| {
+            let name_in_file = || String::from_utf8_lossy(&header[index]).into_owned();
+            if names[..index].contains(name) && !(name.is_empty() && self.ignores_unknown) {
+                return Some(HeaderError::Repeated { position: index + 1, name: name_in_file() });
+            }
+            let is_known = self.columns.iter().any(|column| column.name.to_lowercase() == *name);
+            (is_computed(name) || !is_known && !self.ignores_unknown)
+                .then(|| HeaderError::Unknown { position: index + 1, name: name_in_file() })
+        })
+    }
+}
+
+/// The names of a header's columns, trimmed and in lower case.
+pub fn header_names(header: &ByteRecord) -> Vec<String> {
+    header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase()).collect()
 }
 
 /// The columns that have a field in the row: all except the file name.
@@ -213,6 +271,15 @@ fn timestamp_at_end(cell: &[u8], tuple: &[u8]) -> Option<Timestamp> {
         return None;
     }
     tuple.last_chunk().map(|value| Timestamp(i64::from_be_bytes(*value)))
+}
+
+/// Converts the local time that `cell` was just encoded to, at the end of `tuple`, to the server's UTC time.
+fn convert_at_end(cell: &[u8], tuple: &mut [u8], zone: &TimeZone) {
+    if let Some(local) = timestamp_at_end(cell, tuple)
+        && let Some(value) = tuple.last_chunk_mut::<8>()
+    {
+        *value = local.in_zone(zone).0.to_be_bytes();
+    }
 }
 
 /// Up to forty characters of a cell, for error messages.
@@ -230,7 +297,7 @@ mod tests {
     use super::*;
 
     fn columns() -> Vec<Column> {
-        let column = |name: &str, column_type| Column { name: name.to_owned(), column_type };
+        let column = |name: &str, column_type| Column { name: name.to_owned(), column_type, not_null: false };
         vec![
             column("key", ColumnType::Text),
             column("file", ColumnType::Text),
@@ -245,7 +312,7 @@ mod tests {
             key_of: vec!["B".to_owned(), "A".to_owned()],
             filename_column: "file".to_owned(),
         };
-        RowEncoder::new(&columns(), &computed, "at", &ByteRecord::from(header.to_vec()))
+        RowEncoder::new(&Layout::new(columns(), computed, "at"), &ByteRecord::from(header.to_vec()))
     }
 
     #[test]
@@ -285,6 +352,7 @@ mod tests {
         let mut refusal =
             |cells: Vec<&str>| encoder.encode(&ByteRecord::from(cells), &mut Vec::new()).unwrap_err();
         assert_eq!(refusal(vec!["x"]), RowError::Width { found: 1, expected: 2 });
+        assert_eq!(refusal(vec!["x", "1", "", "2"]), RowError::Width { found: 4, expected: 2 });
         assert_eq!(
             refusal(vec!["x", "y"]).to_string(),
             "invalid value \"y\" in column \"b\": expected a value of type double precision"

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use jiff::ToSpan as _;
 use jiff::civil;
+use jiff::tz::TimeZone;
 
-use super::timestamp::{Timestamp, parse_timestamp};
+use super::timestamp::{LocalTime, Timestamp, parse_timestamp};
 use crate::error::{Error, Kind, Result};
 
 /// Maximum number of times to list individually in a statement.
@@ -16,8 +17,10 @@ pub(crate) const TIMES_LIMIT: usize = 1000;
 /// The month that nearly all rows of a file belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Period {
-    /// The `timestamp` column that holds a row's time.
+    /// The column that holds a row's time.
     pub(crate) time_column: String,
+    /// The time zone of the file's times; `None` if it is unknown.
+    pub(crate) time_zone: Option<TimeZone>,
     /// From the first instant of the month up to the first instant of the next one, exclusive.
     pub(crate) range: Range<Timestamp>,
     /// The first day of the month.
@@ -39,7 +42,17 @@ impl Period {
         let next_first_day = first_day.checked_add(1.month()).map_err(|_| refuse())?;
         let midnight = |day: civil::Date| parse_timestamp(day.to_string().as_bytes()).ok_or_else(refuse);
         let range = midnight(first_day)?..midnight(next_first_day)?;
-        Ok(Self { time_column: time_column.to_owned(), range, first_day, next_first_day })
+        Ok(Self { time_column: time_column.to_owned(), time_zone: None, range, first_day, next_first_day })
+    }
+
+    /// A time of the file as the parameter of a statement.
+    pub(crate) fn local(&self, time: Timestamp) -> LocalTime {
+        LocalTime { time, zone: self.time_zone.clone().unwrap_or(TimeZone::UTC) }
+    }
+
+    /// The first instant of the month and of the next month, as the parameters of a statement.
+    pub(crate) fn bounds(&self) -> [LocalTime; 2] {
+        [self.local(self.range.start), self.local(self.range.end)]
     }
 
     /// The suffix that the month's partition adds to the table's name: `_2021_01`.

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::io::Write as _;
 
 use bytes::{BufMut as _, BytesMut};
+use jiff::tz::TimeZone;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
@@ -23,6 +24,48 @@ const YEAR_10000: Timestamp = Timestamp(2_921_940 * SECONDS_PER_DAY * MICROSECON
 /// A `timestamp` without time zone, as the server stores it: microseconds since 2000-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub(crate) i64);
+
+impl Timestamp {
+    /// The server's `timestamp with time zone` for this local time in `zone`: microseconds since 2000-01-01 UTC. As for
+    /// the server, a time that the clocks show twice in autumn is the later one, and a time that they skip in spring is
+    /// read by the clock before the change.
+    pub(crate) fn in_zone(self, zone: &TimeZone) -> Self {
+        let microseconds =
+            zone.to_ambiguous_timestamp(self.to_civil()).later().map(|time| time.as_microsecond());
+        // out of range only in the last hours of the year 9999
+        Self(
+            microseconds
+                .unwrap_or(i64::MAX)
+                .saturating_sub(SERVER_EPOCH_DAYS * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND),
+        )
+    }
+
+    fn to_civil(self) -> jiff::civil::DateTime {
+        let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
+        epoch.saturating_add(jiff::SignedDuration::from_micros(self.0))
+    }
+}
+
+/// A local time as the parameter of a statement. The server takes the type from the column that it is compared with: the
+/// time is converted if that is a `timestamp with time zone`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalTime {
+    /// The local time.
+    pub(crate) time: Timestamp,
+    /// Its time zone.
+    pub(crate) zone: TimeZone,
+}
+
+impl ToSql for LocalTime {
+    fn to_sql(&self, column_type: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let is_zoned = *column_type == Type::TIMESTAMPTZ;
+        out.put_i64(if is_zoned { self.time.in_zone(&self.zone).0 } else { self.time.0 });
+        Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMP, TIMESTAMPTZ);
+    to_sql_checked!();
+}
 
 impl ToSql for Timestamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
@@ -68,9 +111,7 @@ pub fn append_timestamp(cell: &[u8], value: Timestamp, text: &mut Vec<u8>) {
             text.extend_from_slice(b" 00:00:00");
         }
         _ => {
-            let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
-            let civil = epoch.saturating_add(jiff::SignedDuration::from_micros(value.0));
-            let _ = write!(text, "{}", civil.strftime("%Y-%m-%d %H:%M:%S%.f"));
+            let _ = write!(text, "{}", value.to_civil().strftime("%Y-%m-%d %H:%M:%S%.f"));
         }
     }
 }

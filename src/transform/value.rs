@@ -4,34 +4,48 @@
 //! Both forms come from the same parse, so a row key always matches the stored value. A text that the server accepts
 //! is either read exactly as the server reads it, or refused. It is never altered.
 
+use std::fmt;
+
 use tokio_postgres::types::Type;
 
+use super::numeric::Decimal;
 use super::{float8, integer, timestamp};
 
 /// The column types that a load can fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
-    /// `text`, `varchar`
+    /// `text`, and `varchar` without a limit
     Text,
+    /// `varchar(n)` and `char(n)`: text of at most this many characters
+    LimitedText(u32),
     /// `smallint`
     SmallInt,
     /// `integer`
     Integer,
     /// `bigint`
     BigInt,
+    /// `real`
+    Real,
     /// `double precision`
     Double,
+    /// `numeric`, with its precision and scale if it has them
+    Numeric(Option<(u16, u16)>),
+    /// `boolean`
+    Boolean,
     /// `date`
     Date,
     /// `timestamp` without time zone, at full precision
     Timestamp,
+    /// `timestamp with time zone`, at full precision. The cell is a local time: the encoder of the row, which knows
+    /// the time zone, converts it.
+    TimestampTz,
 }
 
 /// Why a cell is not a valid value of its column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CellError {
     /// The cell is not a value of the type, or the value is out of range.
-    #[error("expected a value of type {}", .0.name())]
+    #[error("expected a value of type {0}")]
     NotOfType(ColumnType),
     /// The cell is not UTF-8, the encoding of the server's text.
     #[error("expected UTF-8 text")]
@@ -39,43 +53,67 @@ pub enum CellError {
     /// The cell contains a NUL byte, which the server's text cannot hold.
     #[error("a text column cannot store a NUL byte")]
     HasNul,
+    /// The cell is empty, and the column is NOT NULL.
+    #[error("the column is NOT NULL, and an empty cell is NULL")]
+    IsNull,
+}
+
+impl fmt::Display for ColumnType {
+    /// The type's SQL name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::LimitedText(limit) => write!(f, "varchar({limit})"),
+            Self::SmallInt => f.write_str("smallint"),
+            Self::Integer => f.write_str("integer"),
+            Self::BigInt => f.write_str("bigint"),
+            Self::Real => f.write_str("real"),
+            Self::Double => f.write_str("double precision"),
+            Self::Numeric(None) => f.write_str("numeric"),
+            Self::Numeric(Some((precision, scale))) => write!(f, "numeric({precision},{scale})"),
+            Self::Boolean => f.write_str("boolean"),
+            Self::Date => f.write_str("date"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::TimestampTz => f.write_str("timestamp with time zone"),
+        }
+    }
 }
 
 impl ColumnType {
     /// The type for the catalog's `oid` and type modifier; `None` if loads do not support it.
     pub fn from_catalog(oid: u32, modifier: i32) -> Option<Self> {
+        // the modifier of a type with a limit contains the length of a header (`VARHDRSZ`)
+        let limit = modifier - 4;
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text),
-            // varchar(n) drops excess trailing blanks, but the key would be computed from the text with them
-            Type::VARCHAR if modifier == -1 => Some(Self::Text),
+            Type::VARCHAR | Type::BPCHAR if modifier == -1 => Some(Self::Text),
+            Type::VARCHAR | Type::BPCHAR => Some(Self::LimitedText(limit.unsigned_abs())),
             Type::INT2 => Some(Self::SmallInt),
             Type::INT4 => Some(Self::Integer),
             Type::INT8 => Some(Self::BigInt),
+            Type::FLOAT4 => Some(Self::Real),
             Type::FLOAT8 => Some(Self::Double),
+            Type::NUMERIC if modifier == -1 => Some(Self::Numeric(None)),
+            Type::NUMERIC => {
+                let (precision, scale) = ((limit >> 16) as u16, (limit & 0x7ff) as u16);
+                // a negative scale has a higher bit set
+                (scale <= precision).then_some(Self::Numeric(Some((precision, scale))))
+            }
+            Type::BOOL => Some(Self::Boolean),
             Type::DATE => Some(Self::Date),
-            // timestamp(0) rounds the stored value, but the key would be computed from the unrounded text
+            // timestamp(0) would round the stored value, and a match would no longer have the time of its key
             Type::TIMESTAMP if modifier == -1 => Some(Self::Timestamp),
+            Type::TIMESTAMPTZ if modifier == -1 => Some(Self::TimestampTz),
             _ => None,
         }
     }
 
-    /// The type's SQL name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::SmallInt => "smallint",
-            Self::Integer => "integer",
-            Self::BigInt => "bigint",
-            Self::Double => "double precision",
-            Self::Date => "date",
-            Self::Timestamp => "timestamp",
-        }
-    }
-
-    /// Appends the cell to `field` as a field of binary COPY and, if `text` is given, to `text` as the server
-    /// prints it.
+    /// Appends the cell to `field` as a field of binary COPY and, if `text` is given, to `text` as a part of the row
+    /// key.
     ///
-    /// An empty cell is NULL: its field is the length -1, and its text is empty.
+    /// The part of the key is what the server prints for the type that the course's tables use for such a value: a
+    /// number with a fraction counts as `double precision`, a time as `timestamp`, a flag as text. A key therefore does
+    /// not depend on the target's types. An empty cell is NULL: its field is the length -1, and its text is empty.
     pub fn encode(
         self,
         cell: &[u8],
@@ -94,6 +132,13 @@ impl ColumnType {
                 if let Some(text) = text {
                     text.extend_from_slice(cell);
                 }
+            }
+            Self::LimitedText(limit) => {
+                check_text(cell)?;
+                if String::from_utf8_lossy(cell).chars().count() > limit as usize {
+                    return Err(not_of_type);
+                }
+                return Self::Text.encode(cell, field, text);
             }
             Self::SmallInt | Self::Integer | Self::BigInt => {
                 let value = integer::parse(cell).ok_or(not_of_type)?;
@@ -117,13 +162,26 @@ impl ColumnType {
                     float8::append_text(cell, value, text);
                 }
             }
+            Self::Real | Self::Numeric(_) => {
+                let value = float8::parse(cell).ok_or(not_of_type)?;
+                self.append_decimal(cell, value, field).ok_or(not_of_type)?;
+                if let Some(text) = text {
+                    float8::append_text(cell, value, text);
+                }
+            }
+            Self::Boolean => {
+                append([u8::from(parse_boolean(cell).ok_or(not_of_type)?)], field);
+                if let Some(text) = text {
+                    text.extend_from_slice(cell);
+                }
+            }
             Self::Date => {
                 append(timestamp::parse_date(cell).ok_or(not_of_type)?.to_be_bytes(), field);
                 if let Some(text) = text {
                     text.extend_from_slice(cell.trim_ascii());
                 }
             }
-            Self::Timestamp => {
+            Self::Timestamp | Self::TimestampTz => {
                 let value = timestamp::parse_timestamp(cell).ok_or(not_of_type)?;
                 append(value.0.to_be_bytes(), field);
                 if let Some(text) = text {
@@ -132,6 +190,38 @@ impl ColumnType {
             }
         }
         Ok(())
+    }
+
+    /// Appends a `real` or a `numeric`. `value` is the cell as a double. Returns `None` if the type cannot hold it.
+    fn append_decimal(self, cell: &[u8], value: f64, field: &mut Vec<u8>) -> Option<()> {
+        let Self::Numeric(limits) = self else {
+            // the text is rounded once, as the server does
+            let real: f32 = std::str::from_utf8(cell.trim_ascii()).ok()?.parse().ok()?;
+            let is_lost = real.is_infinite() && value.is_finite() || real == 0.0 && value != 0.0;
+            append(real.to_be_bytes(), field);
+            return (!is_lost).then_some(());
+        };
+        let decimal = Decimal::parse(cell)?;
+        if !limits.is_none_or(|(precision, scale)| decimal.fits(precision, scale)) {
+            return None;
+        }
+        let start = field.len();
+        append([0; 0], field);
+        decimal.append(field);
+        let length = (field.len() - start - 4) as i32;
+        field[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        Some(())
+    }
+}
+
+/// Parses a boolean as the server does: a word, or an unambiguous start of it, in any case.
+fn parse_boolean(cell: &[u8]) -> Option<bool> {
+    let word = cell.trim_ascii().to_ascii_lowercase();
+    let starts = |whole: &str, shortest: usize| word.len() >= shortest && whole.as_bytes().starts_with(&word);
+    match () {
+        () if starts("true", 1) || starts("yes", 1) || starts("on", 2) || word == b"1" => Some(true),
+        () if starts("false", 1) || starts("no", 1) || starts("off", 2) || word == b"0" => Some(false),
+        () => None,
     }
 }
 

@@ -8,9 +8,10 @@ use csv_async::ByteRecord;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::SinkExt as _;
+use taxi_etl::extract::dialect::BlankLines;
 use taxi_etl::extract::gunzip;
 use taxi_etl::extract::records::Records;
-use taxi_etl::transform::row::{Column, Computed, RowEncoder};
+use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
@@ -79,19 +80,24 @@ pub(crate) async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
     let (sender, compressed) = tokio::sync::mpsc::channel(1);
     let content = Bytes::from(encoder.finish().unwrap());
     tokio::spawn(async move { sender.send(Ok(content)).await });
-    let mut records = Records::new(gunzip::start(compressed, "f".to_owned()), "f".to_owned());
+    let mut records =
+        Records::new(gunzip::start(compressed, "f".to_owned(), BlankLines::default()), "f".to_owned());
     let header = records.header().await.ok()?;
-    let columns = COLUMNS.map(|(name, column_type)| Column { name: name.to_owned(), column_type });
+    let columns =
+        COLUMNS.map(|(name, column_type)| Column { name: name.to_owned(), column_type, not_null: false });
     let computed = Computed {
         key_column: "key".to_owned(),
         key_of: ["c", "a", "b"].map(str::to_owned).to_vec(),
         filename_column: "file".to_owned(),
     };
-    let mut rows = RowEncoder::new(&columns, &computed, "at", &header).ok()?;
+    let mut rows = RowEncoder::new(&Layout::new(columns.to_vec(), computed, "at"), &header).ok()?;
     let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut record = ByteRecord::new();
     while records.read(&mut record).await.ok()? {
         rows.encode(&record, &mut tuples).ok()?;
+    }
+    if rows.rows_with_extra_cells() > 0 {
+        return None; // a load accepts empty cells after the last column, and the server does not
     }
     tuples.extend((-1_i16).to_be_bytes());
     Some(tuples)

@@ -1,5 +1,6 @@
 //! taxi's own task types: creating the target table, and the streaming load.
 
+use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 
 use crate::database::identifier::TableName;
@@ -57,6 +58,8 @@ properties! {
         "table" => table: Template,
         /// The column that holds a row's timestamp.
         "timeColumn" => time_column: Template,
+        /// The time zone of the file's times, like America/New_York; needed only for columns of the type timestamptz.
+        "timeZone" => time_zone: Option<Template> = None,
         /// The file's month, like 2021-01. Almost all rows should have a time in this month.
         "period" => period: Template,
         /// The published number of rows of the file; empty if unknown.
@@ -82,8 +85,11 @@ impl LoadCsv {
         let time_column = scope.fill(&self.time_column)?;
         Ok(Job {
             source: Source::parse(&scope.fill(&self.from)?).map_err(at(self.from.position))?,
-            period: Period::of_month(&time_column, &scope.fill(&self.period)?)
-                .map_err(at(self.period.position))?,
+            period: Period {
+                time_zone: time_zone(scope, self.time_zone.as_ref())?,
+                ..Period::of_month(&time_column, &scope.fill(&self.period)?)
+                    .map_err(at(self.period.position))?
+            },
             published_rows: rows(scope, self.published_rows.as_ref())?,
             sha256: digest(scope, self.sha256.as_ref())?,
             max_rejects: rejects(scope, self.max_rejects.as_ref())?,
@@ -121,6 +127,17 @@ impl LoadCsv {
             Ok(Json::Object(outputs)) => Ok(outputs),
             _ => Err(Error::new(Kind::Internal, "the summary of a load is not a JSON object")),
         }
+    }
+}
+
+fn time_zone(scope: &Scope, template: Option<&Template>) -> Result<Option<TimeZone>, Diagnostic> {
+    let Some(template) = template else { return Ok(None) };
+    match scope.fill(template)?.as_str() {
+        "" => Ok(None),
+        name => TimeZone::get(name).map(Some).map_err(|cause| Diagnostic {
+            position: template.position,
+            message: format!("invalid time zone {name:?}: {cause}"),
+        }),
     }
 }
 

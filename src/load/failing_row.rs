@@ -1,0 +1,102 @@
+//! Finds the row that the target refuses, so that the error can name its line: neither MERGE nor ATTACH says which of
+//! the staged rows violates a constraint or makes a trigger fail.
+//!
+//! The rows are inserted again in ever smaller parts, and each part is rolled back: first half of the table's pages,
+//! then half of that half, and so on down to one row. All parts together are one more insert of the whole file.
+
+use tokio_postgres::types::ToSql;
+
+use super::staging::{Staging, StagingTable};
+use super::transaction::Load;
+use crate::database::failure;
+use crate::database::statement::render;
+use crate::error::{Error, Kind, Result};
+
+/// More than a page can hold: a row takes at least 28 bytes of the 8,192.
+const ROWS_PER_PAGE: u32 = 300;
+
+/// Returns `error` with the line of the first row that the target refuses. The transaction is back at the state before
+/// the rows were added.
+pub(super) async fn explain(load: &Load<'_>, staging: &Staging, error: Error) -> Result<Error> {
+    load.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+    for table in staging.created() {
+        if let Some(line) = find(load, table).await? {
+            let hint = error.advice().map(str::to_owned);
+            let error =
+                Error::new(error.kind(), format!("{}, line {line}: the row was refused", load.filename))
+                    .because(error);
+            return Ok(match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
+        }
+    }
+    Ok(error)
+}
+
+/// The line of the first refused row of a staging table, if there is one.
+async fn find(load: &Load<'_>, table: &StagingTable) -> Result<Option<u64>> {
+    let search = Search { load, names: load.names_with(&table.name) };
+    let pages = search.count(&render!("count_pages.sql", &search.names)?, &[]).await?;
+    let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+    if search.accepts((0, 0), (pages, 0)).await? {
+        return Ok(None);
+    }
+    let (mut first, mut end) = (0, pages);
+    while end - first > 1 {
+        let middle = first + (end - first) / 2;
+        match search.accepts((first, 0), (middle, 0)).await? {
+            true => first = middle,
+            false => end = middle,
+        }
+    }
+    let page = first;
+    let (mut first, mut end) = (1, ROWS_PER_PAGE);
+    while end - first > 1 {
+        let middle = first + (end - first) / 2;
+        match search.accepts((page, first), (page, middle)).await? {
+            true => first = middle,
+            false => end = middle,
+        }
+    }
+    let count = render!("count_rows_before.sql", &search.names)?;
+    let rows_before = search.count(&count, &[&text((page, first))]).await?;
+    Ok(table.lines.of(rows_before))
+}
+
+/// A page, and a row within it, as the server numbers them.
+type Place = (u32, u32);
+
+/// A place as the server writes it.
+fn text((page, row): Place) -> String {
+    format!("({page},{row})")
+}
+
+/// The search in one staging table.
+struct Search<'a> {
+    load: &'a Load<'a>,
+    names: minijinja::Value,
+}
+
+impl Search<'_> {
+    /// Whether the target accepts the rows from one place up to another, exclusive. Inserts them and rolls back.
+    async fn accepts(&self, from: Place, to: Place) -> Result<bool> {
+        let insert = render!("insert_part.sql", &self.names)?;
+        self.load.execute("SAVEPOINT part").await?;
+        let inserted = self.load.transaction.execute(&insert, &[&text(from), &text(to)]).await;
+        self.load.execute("ROLLBACK TO SAVEPOINT part").await?;
+        match inserted {
+            Ok(_) => Ok(true),
+            Err(cause) => match failure::statement("cannot insert a part of the rows", cause) {
+                error if matches!(error.kind(), Kind::Data | Kind::Configuration) => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    async fn count(&self, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        let counted = self.load.transaction.query_one(query, parameters).await;
+        let failed = |cause| failure::statement("cannot count staged rows", cause);
+        Ok(counted.map_err(failed)?.get::<_, i64>(0).unsigned_abs())
+    }
+}

@@ -1,0 +1,62 @@
+//! Columns of a file that the target does not have.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::database::identifier::{TableName, quote};
+use crate::database::statement::render;
+use crate::database::{failure, locks};
+use crate::error::{Error, Kind, Result};
+
+/// What to do with a column of the file that the table does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum NewColumns {
+    /// Refuse the file.
+    #[default]
+    Refuse,
+    /// Leave the column out.
+    Ignore,
+    /// Add a text column to the table.
+    Add,
+}
+
+/// Lock timeout of one attempt, and so the longest time that queries wait behind it.
+const ATTEMPT_LOCK_TIMEOUT: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Adds columns with these names to the table, in lower case. The exclusive lock that this needs is requested for short
+/// times only, so that other queries can pass, until `lock_timeout` has passed.
+///
+/// The columns stay if the load fails later: they are empty then, and the next load fills them.
+pub(crate) async fn add(
+    client: &Client,
+    table: &TableName,
+    names: &[String],
+    lock_timeout: Duration,
+) -> Result<()> {
+    if names.iter().any(String::is_empty) {
+        let text = "cannot add a column without a name to the table";
+        return Err(Error::new(Kind::Data, text).hint("use --new-columns ignore to leave the column out"));
+    }
+    let began = Instant::now();
+    for name in names {
+        let column = quote(&name.to_lowercase());
+        let names = minijinja::context! { table => table.quoted(), column => &column };
+        let add = render!("add_column.sql", &names)?;
+        locks::set_timeout(client, lock_timeout.min(ATTEMPT_LOCK_TIMEOUT), false).await?;
+        loop {
+            match client.batch_execute(&add).await {
+                Ok(()) => break,
+                Err(cause) if failure::is_lock_timeout(&cause) && began.elapsed() + PAUSE < lock_timeout => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(cause) => {
+                    let what = format!("cannot add column {column} to table {table}");
+                    return Err(failure::statement(what, cause));
+                }
+            }
+        }
+    }
+    locks::set_timeout(client, lock_timeout, false).await
+}

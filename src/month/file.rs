@@ -1,0 +1,111 @@
+//! Matches a file with the target table by its header, and starts the stages that turn the file into batches of rows.
+
+use std::sync::Arc;
+
+use csv_async::ByteRecord;
+use jiff::tz::TimeZone;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::job::Job;
+use super::options::Options;
+use crate::error::{Error, Kind, Result};
+use crate::extract::download::{self, Downloaded};
+use crate::extract::gunzip;
+use crate::extract::records::Records;
+use crate::extract::source::Body;
+use crate::load::columns::{Filled, TableColumns};
+use crate::load::new_columns::{self, NewColumns};
+use crate::load::transaction::Load;
+use crate::report::phase::Progress;
+use crate::transform::batch::{self, Batch, Transformed};
+use crate::transform::row::{HeaderError, Layout, RowEncoder};
+
+/// The running stages of a file.
+pub(super) struct Stages {
+    /// The task that downloads the file.
+    pub(super) download: JoinHandle<Downloaded>,
+    /// The task that encodes the rows.
+    pub(super) transform: JoinHandle<Transformed>,
+    /// The encoded rows.
+    pub(super) batches: mpsc::Receiver<Result<Batch>>,
+}
+
+/// Starts the stages for the file in `body`, and sets the columns that the statements of `load` fill. Adds new columns
+/// to the table if the options say so.
+pub(super) async fn start(
+    job: &Job,
+    options: &Options,
+    load: &mut Load<'_>,
+    body: Body,
+    progress: &Progress,
+) -> Result<Stages> {
+    let address = body.address.clone();
+    let (download, compressed) = download::start(body, Arc::clone(&progress.bytes));
+    let csv = gunzip::start(compressed, address.clone(), options.blank_lines);
+    let mut records = Records::new(csv, address.clone());
+    let header = records.header().await?;
+    if records.is_uncompressed() {
+        load.report.notice(&format!("{address} is not compressed"));
+    }
+    let table = match_columns(job, options, load, &header).await?;
+    let filled = table.filled_from(&header, &job.computed, &job.period, !load.target.triggers.is_empty())?;
+    if !filled.without_value.is_empty() {
+        let names = filled.without_value.join(", ");
+        load.report
+            .notice(&format!("the file does not have the columns {names} of {}: they are NULL", job.table));
+    }
+    load.names = job.names_with_columns(&filled.columns, &table.list());
+    let encoder = encoder(job, options, filled, &header)
+        .map_err(|error| refuse_header(&error, format!("{address}, line 1: {error}")))?;
+    let (transform, batches) =
+        batch::start(records, encoder, job.period.clone(), job.max_rejects, Arc::clone(&progress.rows));
+    Ok(Stages { download, transform, batches })
+}
+
+/// Reads the columns of the table, and does with new columns of the file what the options say.
+async fn match_columns(
+    job: &Job,
+    options: &Options,
+    load: &Load<'_>,
+    header: &ByteRecord,
+) -> Result<TableColumns> {
+    let table = TableColumns::read(load.control, &job.table, &job.computed, &job.period).await?;
+    let new = table.unknown(header);
+    if new.is_empty() || options.new_columns == NewColumns::Refuse {
+        return Ok(table);
+    }
+    let names = new.join(", ");
+    if options.new_columns == NewColumns::Ignore {
+        load.report
+            .notice(&format!("left out columns of the file that {} does not have: {names}", job.table));
+        return Ok(table);
+    }
+    new_columns::add(load.control, &job.table, &new, options.lock_timeout).await?;
+    load.report.notice(&format!("added columns to {}: {names}", job.table));
+    TableColumns::read(load.control, &job.table, &job.computed, &job.period).await
+}
+
+fn encoder(
+    job: &Job,
+    options: &Options,
+    filled: Filled,
+    header: &ByteRecord,
+) -> Result<RowEncoder, HeaderError> {
+    let layout = Layout {
+        time_zone: job.period.time_zone.clone().unwrap_or(TimeZone::UTC),
+        ignores_unknown: options.new_columns == NewColumns::Ignore,
+        ..Layout::new(filled.columns, job.computed.clone(), &job.period.time_column)
+    };
+    RowEncoder::new(&layout, header)
+}
+
+fn refuse_header(error: &HeaderError, text: String) -> Error {
+    let refused = Error::new(Kind::Data, text);
+    match error {
+        HeaderError::Unknown { .. } => refused.hint(
+            "use --new-columns ignore to leave such columns out, or --new-columns add to add them to the table",
+        ),
+        HeaderError::Repeated { .. } | HeaderError::NoSuchKeyColumn(_) => refused,
+    }
+}

@@ -1,0 +1,115 @@
+//! Files that differ from the published form in ways that cannot lose or alter a row: they load as they are, or with
+//! the option that the error names.
+
+use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
+use crate::support::{Database, json, refusal};
+
+const DATA: i32 = 65;
+
+/// Loads `bytes` as the file of yellow 2021-01. Returns the output; the folder is gone afterwards.
+fn load(database: &Database, bytes: &[u8], options: &[&str]) -> std::process::Output {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "yellow", "2021-01", bytes);
+    let mut command = database.reload("yellow", 2021, 1, folder.path().to_str().unwrap());
+    command.args(options).output().unwrap()
+}
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn files_that_lose_nothing_load_with_a_notice() {
+    let database = Database::new("odd_files");
+    let rows = |end: &str, cells: &str| format!("{YELLOW_ROW}{cells}{end}{YELLOW_ROW}{cells}{end}");
+    let spaced = YELLOW_HEADER.replace(',', " , ");
+    for (what, bytes, notice) in [
+        (
+            "not compressed",
+            format!("{YELLOW_HEADER}\r\n{}", rows("\r\n", "")).into_bytes(),
+            "is not compressed",
+        ),
+        (
+            "empty cells",
+            gzip(format!("{YELLOW_HEADER}\r\n{}", rows("\r\n", ",,")).as_bytes()),
+            "left out empty cells after the last column, in 2 rows",
+        ),
+        (
+            "header with LF, rows with CR LF",
+            gzip(format!("{YELLOW_HEADER}\n{}", rows("\r\n", "")).as_bytes()),
+            "",
+        ),
+        ("spaces in the header", gzip(format!("{spaced}\n{}", rows("\n", "")).as_bytes()), ""),
+        (
+            "a byte order mark, not compressed",
+            format!("\u{feff}{YELLOW_HEADER}\n{}", rows("\n", "")).into_bytes(),
+            "is not compressed",
+        ),
+    ] {
+        let output = load(&database, &bytes, &[]);
+        assert_eq!(json(&output)["rows_staged"], 2, "{what}");
+        assert!(stderr(&output).contains(notice), "{what}: {output:?}");
+    }
+    let extra = gzip(format!("{YELLOW_HEADER}\r\n{YELLOW_ROW},,\r\n{YELLOW_ROW},,7\r\n").as_bytes());
+    let error = refusal(&load(&database, &extra, &[]), DATA);
+    assert!(error.contains("line 3: expected 18 cells as in the header, found 20"), "{error}");
+}
+
+#[test]
+fn blank_lines_are_skipped_on_request_and_counted_as_lines() {
+    let database = Database::new("blank_lines");
+    for (header_end, end) in [("\n", "\r\n"), ("\r\n", "\r\n"), ("\n", "\n")] {
+        let file = |last: &str| {
+            gzip(format!("{YELLOW_HEADER}{header_end}{end}{YELLOW_ROW}{end}{end}{end}{last}{end}").as_bytes())
+        };
+        let error = refusal(&load(&database, &file(YELLOW_ROW), &[]), DATA);
+        assert!(
+            error.contains("line 2: the line is blank") && error.contains("--blank-lines skip"),
+            "{error}"
+        );
+        let loaded = json(&load(&database, &file(YELLOW_ROW), &["--blank-lines", "skip"]));
+        assert_eq!(loaded["rows_staged"], 2);
+        let error = refusal(&load(&database, &file("1,2"), &["--blank-lines", "skip"]), DATA);
+        assert!(error.contains("line 6: expected 18 cells"), "{header_end:?} {end:?}: {error}");
+    }
+}
+
+#[test]
+fn new_columns_are_refused_ignored_or_added() {
+    let database = Database::new("new_columns");
+    let file = gzip(
+        format!("{YELLOW_HEADER},cbd_Congestion_fee,airport_fee\n{YELLOW_ROW},0.75,\n{YELLOW_ROW},1,x\n")
+            .as_bytes(),
+    );
+    let error = refusal(&load(&database, &file, &[]), DATA);
+    assert!(error.contains("unknown column \"cbd_Congestion_fee\" at position 19"), "{error}");
+    assert!(error.contains("--new-columns ignore") && error.contains("--new-columns add"), "{error}");
+    let ignored = load(&database, &file, &["--new-columns", "ignore"]);
+    assert_eq!(json(&ignored)["rows_inserted"], 2);
+    assert!(stderr(&ignored).contains("cbd_Congestion_fee, airport_fee"), "{ignored:?}");
+    let added = load(&database, &file, &["--new-columns", "add", "--if-loaded", "replace"]);
+    assert_eq!(json(&added)["rows_inserted"], 2);
+    assert!(stderr(&added).contains("added columns to public.yellow_tripdata"), "{added:?}");
+    let values = "SELECT string_agg(concat_ws(' ', cbd_congestion_fee, airport_fee), ',' ORDER BY cbd_congestion_fee) FROM yellow_tripdata";
+    assert_eq!(database.value(values), "0.75,1 x");
+    // from now on, the table has the columns, and a file without them leaves them NULL
+    let without = gzip(format!("{YELLOW_HEADER}\n{}\n", YELLOW_ROW.replace(",142,", ",9,")).as_bytes());
+    assert_eq!(json(&load(&database, &without, &[]))["rows_inserted"], 1);
+    assert_eq!(database.value("SELECT count(*) FROM yellow_tripdata WHERE airport_fee IS NULL"), "2");
+    let unnamed = gzip(format!("{YELLOW_HEADER},\n{YELLOW_ROW},7\n").as_bytes());
+    let error = refusal(&load(&database, &unnamed, &["--new-columns", "add"]), DATA);
+    assert!(error.contains("cannot add a column without a name"), "{error}");
+}
+
+#[test]
+fn adding_a_column_waits_for_readers_up_to_the_lock_timeout() {
+    let database = Database::new("new_column_locked");
+    let file = gzip(format!("{YELLOW_HEADER},note\n{YELLOW_ROW},x\n").as_bytes());
+    json(&load(&database, &gzip(format!("{YELLOW_HEADER}\n{YELLOW_ROW}\n").as_bytes()), &[]));
+    let reader = Database::connect(database.url.clone(), String::new());
+    reader.sql("BEGIN; SELECT count(*) FROM yellow_tripdata");
+    let error = refusal(&load(&database, &file, &["--new-columns", "add", "--lock-timeout", "2s"]), 75);
+    assert!(error.contains("cannot add column \"note\" to table public.yellow_tripdata"), "{error}");
+    reader.sql("COMMIT");
+    json(&load(&database, &file, &["--new-columns", "add"]));
+}
