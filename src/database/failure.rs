@@ -4,6 +4,7 @@ use tokio_postgres::Error as Cause;
 use tokio_postgres::error::SqlState;
 
 use super::handshake::{CertificateFault, HandshakeStage};
+use super::identifier::TableName;
 use super::settings::Settings;
 use crate::error::{Detail, Error, Kind};
 
@@ -15,9 +16,10 @@ pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
             error.hint("the disk of the database server is full: free some space, then run the command again")
         }
         Some("55P03") => error.hint("use --lock-timeout to wait longer; it is safe to run the command again"),
-        Some("23514") if violates_partition_bounds(&cause) => {
-            error.hint("add a default partition to the table, for rows outside its other partitions")
-        }
+        Some("23514") if violates_partition_bounds(&cause) => match add_default_partition(&cause) {
+            Some(create) => error.hint(format!("add a partition for all other rows: {create}")),
+            None => error,
+        },
         Some("25006") => error.hint(
             "connect to the primary server, or turn off default_transaction_read_only of the database or the role",
         ),
@@ -141,6 +143,15 @@ fn violates_partition_bounds(cause: &Cause) -> bool {
 /// Whether the server refused a row: a constraint, a type, a trigger's exception, or no partition for it.
 fn refuses_a_row(cause: &Cause) -> bool {
     sqlstate(cause).is_some_and(|state| matches!(&state[..2], "22" | "23" | "P0"))
+}
+
+/// The statement that adds a default partition to the table that has no partition for a row.
+fn add_default_partition(cause: &Cause) -> Option<String> {
+    let error = cause.as_db_error()?;
+    let (schema, table) = (error.schema()?, error.table()?);
+    let [parent, partition] =
+        [table.to_owned(), format!("{table}_default")].map(|name| TableName::of(schema, &name).quoted());
+    Some(format!("CREATE TABLE {partition} PARTITION OF {parent} DEFAULT"))
 }
 
 fn sqlstate(cause: &Cause) -> Option<&str> {

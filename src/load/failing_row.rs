@@ -19,7 +19,8 @@ const ROWS_PER_PAGE: u32 = 300;
 /// the rows were added.
 pub(super) async fn explain(load: &Load<'_>, staging: &Staging, error: Error) -> Result<Error> {
     load.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
-    for table in staging.created() {
+    // rows outside of the month first: their table is the one whose rows are inserted as here
+    for table in staging.created().collect::<Vec<_>>().into_iter().rev() {
         if let Some(line) = find(load, table).await? {
             let hint = error.advice().map(str::to_owned);
             let error =
@@ -36,7 +37,7 @@ pub(super) async fn explain(load: &Load<'_>, staging: &Staging, error: Error) ->
 
 /// The line of the first refused row of a staging table, if there is one.
 async fn find(load: &Load<'_>, table: &StagingTable) -> Result<Option<u64>> {
-    let search = Search { load, names: load.names_with(&table.name) };
+    let search = Search { load, names: load.names_with(&table.name), is_partition: table.is_partition() };
     let pages = search.count(&render!("count_pages.sql", &search.names)?, &[]).await?;
     let pages = u32::try_from(pages).unwrap_or(u32::MAX);
     if search.accepts((0, 0), (pages, 0)).await? {
@@ -76,6 +77,8 @@ fn text((page, row): Place) -> String {
 struct Search<'a> {
     load: &'a Load<'a>,
     names: minijinja::Value,
+    /// Whether the table would become a partition. Its rows then need no other partition.
+    is_partition: bool,
 }
 
 impl Search<'_> {
@@ -88,7 +91,8 @@ impl Search<'_> {
         match inserted {
             Ok(_) => Ok(true),
             Err(cause) => match failure::statement("cannot insert a part of the rows", cause) {
-                error if matches!(error.kind(), Kind::Data | Kind::Configuration) => Ok(false),
+                error if error.kind() == Kind::Data => Ok(false),
+                error if error.kind() == Kind::Configuration => Ok(self.is_partition),
                 error => Err(error),
             },
         }

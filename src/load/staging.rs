@@ -120,6 +120,11 @@ impl StagingTable {
         Ok(())
     }
 
+    /// Whether the table becomes a partition.
+    pub(crate) fn is_partition(&self) -> bool {
+        matches!(self.kind, StagingKind::Partition { .. })
+    }
+
     /// Takes deleted rows from the count. The lines of the other rows are no longer known by their number.
     pub(crate) fn remove_rows(&mut self, deleted: u64) {
         if deleted > 0 {
