@@ -292,6 +292,31 @@ fn a_redirect_to_a_signed_url_is_resolved_again_for_each_request() {
 }
 
 #[test]
+fn user_and_password_of_the_source_are_sent_to_that_server_only_and_never_shown() {
+    let database = Database::new("source_password");
+    let content = month::yellow(ROWS);
+    let storage = Server::answering(move |request| match request.header("Authorization") {
+        Some(_) => Reply::status(400),
+        None => Reply::ok(content.clone()),
+    });
+    let target = storage.address.clone();
+    let server = Server::answering(move |request| {
+        // reader:p@ss
+        match request.header("Authorization") == Some("Basic cmVhZGVyOnBAc3M=") {
+            true => Reply::status(302).header("Location", &format!("{target}{}", request.path)),
+            false => Reply::status(401),
+        }
+    });
+    let with = |user: &str| server.address.replace("http://", &format!("http://{user}@"));
+    let output = database.load("yellow", 2021, 1, &with("reader:p%40ss")).output().unwrap();
+    assert_eq!(json(&output)["rows_inserted"], ROWS);
+    let error = refusal(&database.load("yellow", 2021, 2, &with("reader:wrong")).output().unwrap(), 77);
+    assert!(error.contains("401") && !error.contains("wrong"), "{error}");
+    let recorded = database.value("SELECT string_agg(runs::text, ' ') FROM taxi_etl.runs");
+    assert!(!recorded.contains("p%40ss") && !recorded.contains("wrong"), "{recorded}");
+}
+
+#[test]
 fn silent_and_slow_sources_time_out() {
     let database = Database::new("stalled");
     let content = month::yellow(ROWS);

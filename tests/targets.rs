@@ -37,7 +37,10 @@ fn targets_of_every_shape_end_up_with_the_same_rows() {
         let first = database.load("yellow", 2021, 1, source).output().unwrap();
         if shape == "by_month" {
             let stderr = refusal(&first, 78);
-            assert!(stderr.contains("yellow_tripdata_2021-01.csv, line 2002: the row was refused"), "{stderr}");
+            assert!(
+                stderr.contains("yellow_tripdata_2021-01.csv, line 2002: the row was refused"),
+                "{stderr}"
+            );
             let hint = stderr.split("hint: add a partition for all other rows: ").nth(1).expect(&stderr);
             database.sql(hint.lines().next().unwrap());
             json(&database.load("yellow", 2021, 1, source).output().unwrap());
