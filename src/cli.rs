@@ -3,23 +3,26 @@
 //! The first paragraph of a doc comment is what `-h` prints; `--help` prints all of it.
 
 mod options;
+pub(crate) mod run_id;
+pub mod usage;
 pub(crate) mod values;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use uuid::Uuid;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Kind;
 use crate::http::SourceUrl;
 use crate::ledger::RunStatus;
 use crate::month::options::IfLoaded;
 
+use run_id::RunIdPrefix;
 use values::{Day, First, Last, MonthOfYear, Pair};
 
 pub(crate) use options::{
-    DatabaseArgs, DeliveryArgs, FileArgs, OrchestratorArgs, OutputArgs, RetryArgs, ServerArgs,
+    DatabaseArgs, DeliveryArgs, FileArgs, HomeArgs, OrchestratorArgs, OutputArgs, RetryArgs, ServerArgs,
 };
 
 /// Loads the NYC taxi files into PostgreSQL
@@ -27,14 +30,29 @@ pub(crate) use options::{
 /// A load is all or nothing, and a file that is already loaded is skipped. The target is your own database, if you
 /// name one with --database-url, or else an embedded PostgreSQL server, which taxi starts when it is needed.
 #[derive(Debug, Parser)]
-#[command(name = "taxi", version, after_help = exit_codes(), disable_help_subcommand = true)]
+#[command(name = "taxi", version, after_help = exit_codes())]
 pub struct Cli {
     /// The subcommand to run.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Settings of the embedded server.
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
+}
+
+impl Cli {
+    /// Parses the arguments of the process, the first of which is the program's name.
+    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        command.build();
+        let mut command = with_fixed_usage(command);
+        let mut matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// Fixes the usage lines. In errors, clap would otherwise list the options that environment variables set.
+fn with_fixed_usage(command: clap::Command) -> clap::Command {
+    let mut command = command.mut_subcommands(with_fixed_usage);
+    let usage = command.render_usage().to_string();
+    command.override_usage(usage.trim_start_matches("Usage: ").to_owned())
 }
 
 /// The subcommands.
@@ -46,7 +64,8 @@ pub(crate) enum Command {
     #[command(after_long_help = examples(&[
         "taxi load --taxi yellow --year 2021 --month 1",
         "taxi load --taxi green --year 2019 --month 12 --database-url postgresql://localhost/trips",
-    ]))]
+        "taxi load --taxi yellow --month previous",
+    ]), override_usage = LOAD_USAGE)]
     Load(LoadArgs),
     /// Load the missing months of a range, or run a flow for the dates of a trigger
     ///
@@ -56,7 +75,7 @@ pub(crate) enum Command {
     #[command(after_long_help = examples(&[
         "taxi backfill --taxi all --from 2019-01 --to 2021-07",
         "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to 2020-12-31",
-    ]))]
+    ]), override_usage = BACKFILL_USAGE)]
     Backfill(BackfillArgs),
     /// Run a flow
     ///
@@ -86,7 +105,7 @@ pub(crate) enum Command {
     /// List the recorded runs, or show one run
     #[command(after_long_help = examples(&[
         "taxi runs --taxi yellow --status failed",
-        "taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c",
+        "taxi runs show 01a1fccc-5c29",
     ]))]
     Runs(RunsArgs),
     /// Compare the rows of each file in the target with the ledger and with the published counts
@@ -108,34 +127,102 @@ pub(crate) enum Command {
     /// Start the embedded server and print its URL
     ///
     /// The URL contains the password, so any client can use it. The server runs until "taxi down" stops it.
-    #[command(after_long_help = examples(&["taxi up", "taxi up --output json"]))]
-    Up(OutputArgs),
+    #[command(after_long_help = examples(&["taxi up", "taxi up --output json", "psql \"$(taxi up)\""]))]
+    Up(UpArgs),
     /// Print the state and the URL of the embedded server
     #[command(after_long_help = examples(&["taxi status", "taxi status --output json"]))]
-    Status(OutputArgs),
+    Status(StateArgs),
     /// Stop the embedded server and keep its data
     #[command(after_long_help = examples(&["taxi down"]))]
-    Down(OutputArgs),
+    Down(StateArgs),
     /// Open psql on the embedded server, which is started first if it is not running
-    #[command(disable_help_flag = true, after_long_help = examples(&[
+    ///
+    /// All arguments from the first one that is not an option of taxi go to psql. After "--", all arguments go to
+    /// psql: "taxi psql -- --help" prints the help of psql.
+    #[command(after_long_help = examples(&[
         "taxi psql",
         "taxi psql -c 'SELECT count(*) FROM yellow_tripdata'",
+        "taxi psql --home /srv/taxi -f query.sql",
+        "taxi psql -- --help",
     ]))]
-    Psql {
-        /// Arguments for psql
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<std::ffi::OsString>,
+    Psql(PsqlArgs),
+    /// Print a script that completes taxi's commands and options in a shell
+    #[command(after_long_help = examples(&[
+        "taxi completions bash > ~/.local/share/bash-completion/completions/taxi",
+        "taxi completions zsh > ~/.zfunc/_taxi",
+        "taxi completions fish > ~/.config/fish/completions/taxi.fish",
+    ]))]
+    Completions {
+        /// Shell that reads the script
+        shell: clap_complete::Shell,
     },
+    /// Print the manual page of taxi or of one of its commands
+    ///
+    /// With --dir, the command writes the pages of taxi and of all its commands.
+    #[command(after_long_help = examples(&[
+        "taxi man | man -l -",
+        "taxi man runs show",
+        "taxi man --dir ~/.local/share/man/man1",
+    ]))]
+    Man(ManArgs),
+}
+
+const LOAD_USAGE: &str = "taxi load [OPTIONS] --taxi <TAXI> --year <YEAR> --month <MONTH>
+       taxi load [OPTIONS] --taxi <TAXI> --month previous";
+const BACKFILL_USAGE: &str = "taxi backfill [OPTIONS] --taxi <TAXI> --from <MONTH> --to <MONTH>
+       taxi backfill [OPTIONS] <FLOW> --trigger <ID> --from <MONTH|DATE> --to <MONTH|DATE>";
+
+/// Arguments of `taxi up`.
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    /// How to print the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Settings of the embedded server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Arguments of `taxi status` and `taxi down`.
+#[derive(Args, Debug)]
+pub(crate) struct StateArgs {
+    /// How to print the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Where the embedded server is.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+}
+
+/// Arguments of `taxi psql`.
+#[derive(Args, Debug)]
+pub(crate) struct PsqlArgs {
+    /// Arguments for psql
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<OsString>,
+    /// Settings of the embedded server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Arguments of `taxi man`.
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Command whose page to print, like "load" or "runs show" [default: taxi itself]
+    pub(crate) command: Vec<String>,
+    /// Directory to write all pages to, which is created if it does not exist
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Arguments of `taxi load`.
 #[derive(Args, Debug)]
 pub(crate) struct LoadArgs {
-    /// Taxi type: yellow or green
-    #[arg(long, value_parser = values::taxi)]
+    /// Taxi type
+    #[arg(long, value_parser = values::taxi(), ignore_case = true)]
     pub(crate) taxi: String,
-    /// Year of the month; leave it out with --month previous
-    #[arg(long)]
+    /// Year of the month, from 2009 to this year; leave it out with --month previous
+    #[arg(long, value_parser = values::year)]
     pub(crate) year: Option<u16>,
     /// Month, 1 to 12, or "previous" for the month before the current one
     #[arg(long)]
@@ -234,8 +321,8 @@ pub(crate) struct BackfillArgs {
     /// File of a flow to run for the dates of its trigger, instead of loading months
     #[arg(requires = "trigger")]
     pub(crate) flow: Option<PathBuf>,
-    /// Taxi type: yellow, green or all
-    #[arg(long, value_parser = values::taxi_or_all)]
+    /// Taxi type
+    #[arg(long, value_parser = values::taxi_or_all(), ignore_case = true)]
     pub(crate) taxi: Option<String>,
     /// Trigger of the flow
     #[arg(long, value_name = "ID", requires = "flow")]
@@ -282,7 +369,13 @@ pub(crate) struct RunArgs {
     /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
     ///
     /// The file of January 2021, for example, is yellow/yellow_tripdata_2021-01.csv.gz.
-    #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR|URL",
+        env = "TAXI_SOURCE",
+        hide_env_values = true,
+        help_heading = options::SOURCE
+    )]
     pub(crate) source: Option<SourceUrl>,
     /// The database.
     #[command(flatten)]
@@ -317,7 +410,7 @@ pub(crate) struct RunsArgs {
     #[command(subcommand)]
     pub(crate) show: Option<RunsCommand>,
     /// Only runs of this taxi type
-    #[arg(long)]
+    #[arg(long, value_parser = values::taxi(), ignore_case = true)]
     pub(crate) taxi: Option<String>,
     /// Only runs with this status
     #[arg(long, value_enum)]
@@ -334,6 +427,14 @@ pub(crate) struct RunsArgs {
 }
 
 impl RunsArgs {
+    /// The database of the list, or of the one run.
+    pub(crate) fn database(&self) -> &DatabaseArgs {
+        match &self.show {
+            Some(RunsCommand::Show { database, .. }) => database,
+            None => &self.database,
+        }
+    }
+
     /// How to print the result, which is the list or one run.
     pub(crate) fn output(&self) -> &OutputArgs {
         match &self.show {
@@ -347,10 +448,15 @@ impl RunsArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunsCommand {
     /// Show one run: inputs, source, counts, phases, error, log
-    #[command(after_long_help = examples(&["taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c"]))]
+    ///
+    /// The beginning of an id is enough if only one run has it; otherwise, the command lists the runs that do.
+    #[command(after_long_help = examples(&[
+        "taxi runs show 01a1fccc-5c29",
+        "taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c --output json",
+    ]))]
     Show {
-        /// ID of the run, as "taxi runs" and "taxi load" print it
-        run_id: Uuid,
+        /// ID of the run, as "taxi runs" and "taxi load" print it, or the beginning of the ID
+        run_id: RunIdPrefix,
         /// The database.
         #[command(flatten)]
         database: DatabaseArgs,
@@ -363,11 +469,11 @@ pub(crate) enum RunsCommand {
 /// Arguments of `taxi verify`.
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// Taxi type: yellow, green or all
-    #[arg(long, value_parser = values::taxi_or_all)]
+    /// Taxi type
+    #[arg(long, value_parser = values::taxi_or_all(), ignore_case = true)]
     pub(crate) taxi: String,
-    /// Year to verify
-    #[arg(long)]
+    /// Year to verify, from 2009 to this year
+    #[arg(long, value_parser = values::year)]
     pub(crate) year: u16,
     /// Month to verify, 1 to 12 [default: all months of the year]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
@@ -383,11 +489,17 @@ pub(crate) struct VerifyArgs {
 /// Arguments of `taxi doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Taxi type whose table and file to check: yellow, green or all
-    #[arg(long, default_value = "all", value_parser = values::taxi_or_all)]
+    /// Taxi type whose table and file to check
+    #[arg(long, default_value = "all", value_parser = values::taxi_or_all(), ignore_case = true)]
     pub(crate) taxi: String,
     /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
-    #[arg(long, value_name = "DIR|URL", env = "TAXI_SOURCE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR|URL",
+        env = "TAXI_SOURCE",
+        hide_env_values = true,
+        help_heading = options::SOURCE
+    )]
     pub(crate) source: Option<SourceUrl>,
     /// The database.
     #[command(flatten)]

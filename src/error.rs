@@ -251,6 +251,11 @@ impl Error {
     }
 }
 
+/// The last cause of an error: the reason why a connection could not be opened, for example.
+pub(crate) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    error.source().map_or(error, root_cause)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Kind;

@@ -13,7 +13,7 @@ use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, root_cause};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Default idle timeout: the longest wait for a response, or for more bytes of its body. The transfer as a whole
@@ -144,8 +144,12 @@ pub(crate) async fn send(
     match tokio::time::timeout(idle_timeout, response).await {
         Ok(result) => result.map_err(|cause| {
             let is_permanent = cause.is_builder() || cause.is_redirect() || is_certificate_error(&cause);
-            failed(if is_permanent { Kind::Configuration } else { Kind::Unreachable })
-                .because(cause.without_url())
+            let kind = if is_permanent { Kind::Configuration } else { Kind::Unreachable };
+            if cause.is_connect() {
+                // the links between say only that connecting failed
+                return Error::new(kind, format!("cannot reach {address}: {}", root_cause(&cause)));
+            }
+            failed(kind).because(cause.without_url())
         }),
         Err(_elapsed) => {
             Err(failed(Kind::Unreachable).because(format!("no response within {idle_timeout:?}")))

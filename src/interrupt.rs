@@ -1,6 +1,7 @@
 //! SIGINT, SIGTERM and SIGHUP: the first signal cancels the current work cleanly. A second SIGINT or SIGTERM ends the
 //! process immediately.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,14 +9,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::error::{Error, Kind, Result};
+use crate::report::Report;
 
 /// Reports when a signal has arrived. Clones report the same signal.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(watch::Receiver<Option<Kind>>);
 
 impl Interrupt {
-    /// Installs the handlers. SIGHUP counts as SIGTERM, unless the process ignores it, as under `nohup`.
-    pub(crate) fn listen() -> Result<Self> {
+    /// Installs the handlers. SIGHUP counts as SIGTERM, unless the process ignores it, as under `nohup`. Before a
+    /// second signal ends the process, `before_exit` is called.
+    pub(crate) fn listen(before_exit: impl FnOnce() + Send + 'static) -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|cause| Error::new(Kind::Io, "cannot listen for signals").because(cause))
         };
@@ -31,6 +34,7 @@ impl Interrupt {
             // a closed terminal can send SIGHUP twice
             signals.hangups = None;
             let second = signals.next().await;
+            before_exit();
             exit_immediately(second);
         });
         Ok(Self(receiver))
@@ -51,6 +55,16 @@ impl Interrupt {
             sender.send_replace(Some(kind));
         });
         Self(receiver)
+    }
+
+    /// Tells the user when a signal arrives, once, and never returns.
+    pub(crate) async fn announce(&self, report: &dyn Report) -> Infallible {
+        let signal = self.wait().await;
+        report.notice(&format!(
+            "{}: rolling back; send a second signal to exit immediately",
+            signal.kind().meaning()
+        ));
+        std::future::pending().await
     }
 
     /// Waits until a signal arrives. Never returns if no signal arrives.

@@ -17,15 +17,29 @@ use crate::report::LogFormat;
 use crate::report::output::Output;
 use crate::transform::reject;
 
-/// Settings of the embedded server.
+/// Heading of the options that say where the files come from.
+pub(crate) const SOURCE: &str = "Source";
+/// Heading of the options that say how a command reports its progress and its result.
+const RESULT: &str = "Log and result";
+
+/// Where the embedded server is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedded server")]
-pub(crate) struct ServerArgs {
+pub(crate) struct HomeArgs {
     /// Directory of the embedded server [default: the user's data directory; as root, /var/lib/taxi-etl]
     ///
     /// It holds the server's data, log, socket, settings and password, and the downloaded build of PostgreSQL.
-    #[arg(long, global = true, value_name = "DIR", env = "TAXI_HOME")]
+    #[arg(long, value_name = "DIR", env = "TAXI_HOME")]
     pub(crate) home: Option<PathBuf>,
+}
+
+/// Settings of the embedded server, for the commands that may start it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Embedded server")]
+pub(crate) struct ServerArgs {
+    /// Where the server is.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
     /// Directory of postgres, initdb and pg_ctl, or "download" to use the pinned build [default: search]
     ///
     /// By default, taxi searches PATH and the usual installation directories for PostgreSQL 15 or later, and
@@ -33,7 +47,6 @@ pub(crate) struct ServerArgs {
     /// installed.
     #[arg(
         long,
-        global = true,
         value_name = "DIR",
         env = "TAXI_POSTGRES_BIN",
         default_value = "",
@@ -43,12 +56,13 @@ pub(crate) struct ServerArgs {
     /// Base URL to download the pinned build from
     ///
     /// The SHA-256 of the download is always checked.
-    #[arg(long, global = true, value_name = "URL", env = "TAXI_POSTGRES_MIRROR", default_value = RELEASES, hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = "TAXI_POSTGRES_MIRROR", default_value = RELEASES, hide_env_values = true)]
     pub(crate) postgres_mirror: SourceUrl,
 }
 
 /// Timeout and retry settings for the source.
 #[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = SOURCE)]
 pub(crate) struct RetryArgs {
     /// Idle timeout of requests to the source: 90, 90s, 5m
     ///
@@ -64,6 +78,7 @@ pub(crate) struct RetryArgs {
 
 /// How a command that loads files or runs a flow reports its progress and its result.
 #[derive(Args, Debug)]
+#[command(next_help_heading = RESULT)]
 pub(crate) struct DeliveryArgs {
     /// How to print the result.
     #[command(flatten)]
@@ -73,6 +88,12 @@ pub(crate) struct DeliveryArgs {
     /// With --output json or --output kestra, the result is printed too.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Write more to the log: the settings in use, and each phase of each month
+    ///
+    /// The log then says which database and source are used, and for each month of a backfill how the rows reach
+    /// the target and how long each phase takes. Passwords are left out.
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
     /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", env = "TAXI_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -88,6 +109,7 @@ pub(crate) struct DeliveryArgs {
 
 /// Where orchestrators look for the result.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Orchestrators")]
 pub(crate) struct OrchestratorArgs {
     /// Airflow directory for task results (XCom); skipped if it does not exist
     ///
@@ -101,6 +123,7 @@ pub(crate) struct OrchestratorArgs {
 
 /// What to do with the rows and columns of a file that differ from the published form.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Rows and columns")]
 pub(crate) struct FileArgs {
     /// Maximum number of rows of a file to leave out because they do not fit the table
     ///
@@ -119,8 +142,9 @@ pub(crate) struct FileArgs {
     pub(crate) on_repeated_key: Option<OnRepeatedKey>,
 }
 
-/// Which database to use.
+/// Which database to use: one of the user's, or the embedded server.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
 pub(crate) struct DatabaseArgs {
     /// URL of an existing database to use instead of the embedded server
     ///
@@ -135,10 +159,14 @@ pub(crate) struct DatabaseArgs {
     /// sessions. The option has no effect on the embedded server.
     #[arg(long, value_name = "TIME", env = "TAXI_DATABASE_TIMEOUT", default_value = values::DEFAULT_IDLE_TIMEOUT, value_parser = values::idle_timeout)]
     pub(crate) database_timeout: Duration,
+    /// Settings of the embedded server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// How a command prints its result.
 #[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = RESULT)]
 pub(crate) struct OutputArgs {
     /// Format of the result on stdout
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]

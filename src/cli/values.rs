@@ -4,6 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan as _, Zoned};
 
@@ -52,26 +53,52 @@ fn duration(text: &str) -> Result<Duration, String> {
     duration.try_into().map_err(|_| "the time must not be negative".to_owned())
 }
 
-/// Parses a taxi type: one of those that the built-in flow supports.
-pub(crate) fn taxi(text: &str) -> Result<String, String> {
-    let known = taxi_types()?;
-    match known.iter().any(|known| known == text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("possible values: {}", known.join(", "))),
+/// A parser of taxi types: those that the built-in flow supports, in upper or lower case.
+pub(crate) fn taxi() -> impl TypedValueParser<Value = String> {
+    one_of(taxi_types())
+}
+
+/// Like [`taxi`], and also `all`.
+pub(crate) fn taxi_or_all() -> impl TypedValueParser<Value = String> {
+    one_of(taxi_types().into_iter().chain(["all".to_owned()]).collect())
+}
+
+fn one_of(names: Vec<String>) -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(names).map(|name| name.to_lowercase())
+}
+
+fn taxi_types() -> Vec<String> {
+    // cannot fail: a test reads the built-in flow
+    let flow = Flow::builtin(plan::PIPELINE).ok();
+    flow.iter().flat_map(|flow| flow.taxi_types("all")).map(str::to_owned).collect()
+}
+
+/// The first year of which the agency has taxi trips.
+const FIRST_YEAR: i16 = 2009;
+
+/// Parses a year of taxi trips: from 2009 to the current one.
+pub(crate) fn year(text: &str) -> Result<u16, String> {
+    let year = text.parse().ok().filter(|year| has_trips(*year));
+    let year = year.and_then(|year| u16::try_from(year).ok());
+    year.ok_or_else(|| format!("expected a year from {FIRST_YEAR} to {}", this_year()))
+}
+
+/// Refuses a month in a year of which there can be no trips.
+pub(crate) fn check_month(month: Month) -> Result<(), String> {
+    match has_trips(month.start().year()) {
+        true => Ok(()),
+        false => {
+            Err(format!("no taxi trips in {month}: expected a month from {FIRST_YEAR} to {}", this_year()))
+        }
     }
 }
 
-/// Parses a taxi type, or `all`.
-pub(crate) fn taxi_or_all(text: &str) -> Result<String, String> {
-    match text {
-        "all" => Ok(text.to_owned()),
-        _ => taxi(text).map_err(|message| format!("{message}, all")),
-    }
+fn has_trips(year: i16) -> bool {
+    (FIRST_YEAR..=this_year()).contains(&year)
 }
 
-fn taxi_types() -> Result<Vec<String>, String> {
-    let flow = Flow::builtin(plan::PIPELINE).map_err(|error| error.to_string())?;
-    Ok(flow.taxi_types("all").into_iter().map(str::to_owned).collect())
+fn this_year() -> i16 {
+    Zoned::now().year()
 }
 
 /// A date on the command line.
@@ -202,6 +229,11 @@ impl FromStr for MonthOfYear {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_taxi_types_are_those_of_the_built_in_flow() {
+        assert_eq!(taxi_types(), ["yellow", "green"]);
+    }
 
     #[test]
     fn a_text_that_is_not_a_month_is_refused() {

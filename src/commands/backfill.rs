@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{settings, target};
 use crate::cli::BackfillArgs;
-use crate::cli::values::{First, Last};
+use crate::cli::values::{self, First, Last};
 use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::flow::model::flow::Flow;
@@ -66,14 +66,23 @@ pub(crate) async fn run(
 fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let source = settings::source_base(args.run.source.as_ref())?;
+    let source = settings::existing_source(args.run.source.as_ref())?;
     let not_months = || Error::new(Kind::Usage, "--from and --to must be months like 2021-01, not dates");
+    let check = |month| values::check_month(month).map_err(|text| Error::new(Kind::Usage, text));
     let First::Month(first) = args.from else { return Err(not_months()) };
     let last = match args.to {
         Last::Month(month) => month,
         Last::Latest => Month::previous(),
         Last::Date(_) => return Err(not_months()),
     };
+    if first > last {
+        let text = format!("--from {first} is after --to {last}: the range contains no months");
+        return Err(
+            Error::new(Kind::Usage, text).hint("set --from to the first month and --to to the last month")
+        );
+    }
+    check(first)?;
+    check(last)?;
     let plan = |taxi: &str| {
         let months = first.to(last);
         months
@@ -83,9 +92,6 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for taxi in flow.taxi_types(args.taxi.as_deref().unwrap_or_default()) {
         plans.extend(plan(taxi)?);
-    }
-    if plans.is_empty() {
-        return usage(format!("the range from {first} to {last} contains no months"));
     }
     match args.index {
         None => Ok(plans),
@@ -104,6 +110,8 @@ struct BackfillSummary {
     files_skipped: usize,
     files_not_published: usize,
     files_failed: usize,
+    files_cancelled: usize,
+    files_not_begun: usize,
     rows_inserted: u64,
     rows_matched: u64,
     files: Vec<FileSummary>,
@@ -140,6 +148,8 @@ fn summarize(results: Vec<PlanResult>, to_latest: bool, raised: Option<Error>) -
         files_skipped: count(Outcome::Skipped),
         files_not_published: count(Outcome::NotPublished),
         files_failed: count(Outcome::Failed),
+        files_cancelled: count(Outcome::Cancelled),
+        files_not_begun: count(Outcome::NotBegun),
         rows_inserted: sum(|summary| summary.rows.rows_inserted),
         rows_matched: sum(|summary| summary.rows.rows_matched),
         error: error.as_ref().map(Failure::of),
@@ -172,16 +182,22 @@ fn text(summary: &BackfillSummary) -> String {
             format!("{:.1}", file.seconds),
         ]
     });
-    let table = table::text(Some(["file", "", "rows inserted", "rows matched", "seconds"]), rows, &[2, 3, 4]);
-    let totals = format!(
-        "{} loaded, {} already loaded, {} not published, {} failed; {} rows inserted",
-        summary.files_loaded,
-        summary.files_skipped,
-        summary.files_not_published,
-        summary.files_failed,
-        HumanCount(summary.rows_inserted)
-    );
-    format!("{table}\n{totals}")
+    let table = table::text(Some(["file", "", "inserted", "matched", "seconds"]), rows, &[2, 3, 4]);
+    let always = [
+        (summary.files_loaded, Outcome::Loaded),
+        (summary.files_skipped, Outcome::Skipped),
+        (summary.files_not_published, Outcome::NotPublished),
+        (summary.files_failed, Outcome::Failed),
+    ];
+    let after_a_stop =
+        [(summary.files_cancelled, Outcome::Cancelled), (summary.files_not_begun, Outcome::NotBegun)];
+    let after_a_stop = after_a_stop.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = always
+        .into_iter()
+        .chain(after_a_stop)
+        .map(|(count, outcome)| format!("{count} {}", outcome.words()))
+        .collect();
+    format!("{table}\n{}; {} rows inserted", counts.join(", "), HumanCount(summary.rows_inserted))
 }
 
 /// The planned actions of a backfill.

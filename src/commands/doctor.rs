@@ -14,6 +14,7 @@ use crate::month::plan::Plan;
 use crate::provision::Provisioner;
 use crate::report::failure::Failure;
 use crate::report::output::CommandOutput;
+use crate::report::table;
 
 /// The month whose file is requested from the source. Both the test data and the course's site have this
 /// file.
@@ -75,14 +76,14 @@ fn conclude(checks: Vec<Check>) -> Result<CommandOutput> {
 }
 
 fn text(diagnosis: &Diagnosis) -> String {
-    let lines = diagnosis.checks.iter().map(|check| {
+    let rows = diagnosis.checks.iter().map(|check| {
         let mark = match check.level {
-            CheckLevel::Ok => "✓ ok     ",
+            CheckLevel::Ok => "✓ ok",
             CheckLevel::Warning => "! warning",
-            CheckLevel::Failed => "✗ failed ",
+            CheckLevel::Failed => "✗ failed",
         };
-        let fix = check.fix.as_ref().map(|fix| format!("\n            fix: {fix}")).unwrap_or_default();
-        format!("{mark} {}: {}{fix}", check.name, check.message)
+        let fix = check.fix.as_ref().map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
+        [mark.to_owned(), format!("{}: {}{fix}", check.name, check.message)]
     });
-    lines.collect::<Vec<_>>().join("\n")
+    table::text(None, rows, &[])
 }

@@ -24,7 +24,7 @@ pub(crate) async fn run(
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
     let options = settings::options(&args.run)?;
-    let source = settings::source_base(args.run.source.as_ref())?;
+    let source = settings::existing_source(args.run.source.as_ref())?;
     let flow = Flow::builtin(plan::PIPELINE)?;
     let plan = plan::of_month(&flow, &args.taxi, month(&args)?, source.as_ref(), args.run.file.max_rejects)?;
     let database = settings::database(&args.run.database)?;
@@ -51,8 +51,7 @@ fn month(args: &LoadArgs) -> Result<Month> {
         }
         (MonthOfYear::Number(_), None) => Err(refuse("--month requires --year")),
         (MonthOfYear::Number(month), Some(year)) => {
-            let invalid = || refuse(&format!("invalid value {year} for --year: expected a year up to 9999"));
-            Month::new(year, month).ok_or_else(invalid)
+            Month::new(year, month).ok_or_else(|| refuse("the month does not exist"))
         }
     }
 }

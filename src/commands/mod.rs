@@ -4,6 +4,7 @@ mod backfill;
 mod doctor;
 mod flows;
 mod load;
+mod manual;
 mod psql;
 mod run;
 mod runs;
@@ -14,15 +15,20 @@ mod target;
 mod verify;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use crate::cli::{Cli, Command, ServerArgs};
+use crate::cli::{Cli, Command};
 use crate::error::{Error, Kind};
+use crate::http::SourceUrl;
 use crate::interrupt::Interrupt;
 use crate::orchestrator::Delivery;
 use crate::provision::Provisioner;
+use crate::provision::binaries::Choice;
+use crate::provision::download::RELEASES;
 use crate::report::output::CommandOutput;
+use crate::report::{LogDetail, Report};
 
 /// Runs the command, prints its output and returns the exit code.
 pub async fn run(cli: Cli) -> u8 {
@@ -41,17 +47,42 @@ pub async fn run(cli: Cli) -> u8 {
 }
 
 async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error> {
-    let provisioner = provisioner(cli.server);
     let report = delivery.report();
-    let interrupt = Interrupt::listen()?;
-    let report_ref = report.as_ref();
-    match cli.command {
-        Command::Load(args) => load::run(args, &provisioner, &interrupt, report).await,
-        Command::Backfill(args) => match &args.flow {
-            Some(path) => schedule::run(&args, path, provisioner, &interrupt, report).await,
-            None => backfill::run(args, &provisioner, &interrupt, report).await,
+    let on_screen = Arc::clone(&report);
+    let interrupt = Interrupt::listen(move || on_screen.clear())?;
+    let is_cancellable = matches!(cli.command, Command::Load(_) | Command::Backfill(_) | Command::Run(_));
+    let command = execute(cli.command, delivery, &interrupt, &report);
+    let result = match is_cancellable {
+        true => tokio::select! {
+            // first: a command that ends because of the signal must not end before the user is told
+            biased;
+            never = interrupt.announce(report.as_ref()) => match never {},
+            result = command => result,
         },
-        Command::Run(args) => run::run(args, provisioner, &interrupt, report).await,
+        false => command.await,
+    };
+    report.clear();
+    result
+}
+
+async fn execute(
+    command: Command,
+    delivery: &Delivery,
+    interrupt: &Interrupt,
+    report: &Arc<dyn Report>,
+) -> Result<CommandOutput, Error> {
+    let provisioner = provisioner(&command);
+    if delivery.detail() == LogDetail::Phases {
+        settings::describe(&command, &provisioner)?.iter().for_each(|line| report.notice(line));
+    }
+    let (report, report_ref) = (Arc::clone(report), report.as_ref());
+    match command {
+        Command::Load(args) => load::run(args, &provisioner, interrupt, report).await,
+        Command::Backfill(args) => match &args.flow {
+            Some(path) => schedule::run(&args, path, provisioner, interrupt, report).await,
+            None => backfill::run(args, &provisioner, interrupt, report).await,
+        },
+        Command::Run(args) => run::run(args, provisioner, interrupt, report).await,
         Command::Validate(args) => flows::validate(&args.flows),
         Command::Show(args) => flows::show(&args),
         Command::Triggers(args) => flows::triggers(&args),
@@ -62,14 +93,32 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
         Command::Up(_) => interrupt.or(server::up(&provisioner, report_ref)).await,
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(_) => interrupt.or(server::down(&provisioner, report_ref)).await,
-        Command::Psql { args } => interrupt.or(psql::run(&args, &provisioner, report_ref)).await,
+        Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
+        Command::Completions { shell } => Ok(manual::completions(shell)),
+        Command::Man(args) => manual::man(&args),
     }
 }
 
-fn provisioner(args: ServerArgs) -> Provisioner {
+/// The embedded server with the command's settings. Commands that never start it only know where it is.
+fn provisioner(command: &Command) -> Provisioner {
+    let server = match command {
+        Command::Load(args) => Some(&args.run.database.server),
+        Command::Backfill(args) => Some(&args.run.database.server),
+        Command::Run(args) => Some(&args.database.server),
+        Command::Runs(args) => Some(&args.database().server),
+        Command::Verify(args) => Some(&args.database.server),
+        Command::Doctor(args) => Some(&args.database.server),
+        Command::Up(args) => Some(&args.server),
+        Command::Psql(args) => Some(&args.server),
+        _ => None,
+    };
+    let home = match command {
+        Command::Status(args) | Command::Down(args) => args.home.home.clone(),
+        _ => server.and_then(|server| server.home.home.clone()),
+    };
     Provisioner {
-        home: args.home.filter(|home| !home.as_os_str().is_empty()),
-        binaries: args.postgres_bin,
-        mirror: args.postgres_mirror,
+        home: home.filter(|home| !home.as_os_str().is_empty()),
+        binaries: server.map_or(Choice::Search, |server| server.postgres_bin.clone()),
+        mirror: server.map_or_else(|| SourceUrl::new(RELEASES), |server| server.postgres_mirror.clone()),
     }
 }

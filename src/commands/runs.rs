@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use tokio_postgres::Client;
-use uuid::Uuid;
 
 use super::{settings, target};
+use crate::cli::run_id::RunIdPrefix;
 use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
 use crate::database::session;
 use crate::database::settings::Settings;
@@ -22,6 +22,8 @@ use crate::report::table;
 
 /// Width of the timeline, in columns.
 const WIDTH: usize = 40;
+/// Maximum number of runs to list if the beginning of an id is not unique.
+const CANDIDATES_SHOWN: u32 = 20;
 /// Maximum number of rejected rows in the text output.
 const REJECTS_SHOWN: usize = 100;
 
@@ -37,9 +39,9 @@ pub(crate) async fn run(
     report: &dyn Report,
 ) -> Result<CommandOutput> {
     if let Some(RunsCommand::Show { run_id, database, .. }) = args.show {
-        return show(run_id, &database, provisioner, report).await;
+        return show(&run_id, &database, provisioner, report).await;
     }
-    let filter = Filter { taxi: args.taxi, status: args.status, run_id: None, limit: args.limit };
+    let filter = Filter { taxi: args.taxi, status: args.status, run_ids: None, limit: args.limit };
     let mut runs = match open(&args.database, provisioner, report).await? {
         Some((settings, mut client)) => {
             session::while_answering(&settings, history::list(&mut client, &filter)).await?
@@ -48,45 +50,85 @@ pub(crate) async fn run(
     };
     // the list does not include the logs: 'taxi runs show' prints the log of one run
     runs.iter_mut().for_each(|run| run.log.clear());
-    CommandOutput::new(&Runs { runs }, |list| {
-        if list.runs.is_empty() {
-            return "no runs".to_owned();
-        }
-        let rows = list.runs.iter().map(|run| {
-            [
-                local(run.started_at),
-                run.run_id.to_string(),
-                run.status.clone(),
-                run.filename.clone().unwrap_or_else(|| run.pipeline.clone()),
-                figure(run, "rows_inserted"),
-                figure(run, "rows_matched"),
-                seconds(run),
-            ]
-        });
-        let header = ["started", "run", "", "file or flow", "rows inserted", "rows matched", "seconds"];
-        table::text(Some(header), rows, &[4, 5, 6])
+    CommandOutput::new(&Runs { runs }, |list| match list.runs.is_empty() {
+        true => "no runs".to_owned(),
+        false => table_of(&list.runs),
     })
 }
 
+/// The runs as a table. On a terminal that is too narrow for it, the ids and the times are shortened.
+fn table_of(runs: &[RecordedRun]) -> String {
+    let name = |run: &RecordedRun| run.filename.clone().unwrap_or_else(|| run.pipeline.clone());
+    let rows = runs.iter().map(|run| {
+        [
+            local(run.started_at),
+            run.run_id.to_string(),
+            run.status.clone(),
+            name(run),
+            figure(run, "rows_inserted"),
+            figure(run, "rows_matched"),
+            seconds(run),
+        ]
+    });
+    let header = ["started", "run", "", "file or flow", "inserted", "matched", "seconds"];
+    if let Some(whole) = table::text_if_it_fits(Some(header), rows, &[4, 5, 6]) {
+        return whole;
+    }
+    let ids: Vec<String> = runs.iter().map(|run| run.run_id.to_string()).collect();
+    let length = distinct_length(&ids);
+    let rows = std::iter::zip(runs, &ids).map(|(run, id)| {
+        let started = run.started_at.to_zoned(TimeZone::system()).strftime("%m-%d %H:%M").to_string();
+        [started, id[..length].to_owned(), run.status.clone(), name(run), figure(run, "rows_inserted")]
+    });
+    table::text(Some(["started", "run", "", "file or flow", "inserted"]), rows, &[4])
+}
+
+/// The number of characters after which no two of the ids are alike, at least 8.
+fn distinct_length(ids: &[String]) -> usize {
+    let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let alike =
+        |pair: &[&str]| std::iter::zip(pair[0].bytes(), pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    let longest = sorted.windows(2).map(alike).max().unwrap_or_default();
+    (longest + 1).clamp(8, 36)
+}
+
 async fn show(
-    run_id: Uuid,
+    prefix: &RunIdPrefix,
     database: &DatabaseArgs,
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<CommandOutput> {
-    let filter = Filter { run_id: Some(run_id), limit: 1, ..Filter::default() };
+    let filter = Filter { run_ids: Some(prefix.ids), limit: CANDIDATES_SHOWN, ..Filter::default() };
     let unknown = || {
-        Error::new(Kind::Usage, format!("no run with the id {run_id} in the ledger"))
+        let id = if prefix.is_whole() { "with the id" } else { "with an id that begins with" };
+        Error::new(Kind::Usage, format!("no run {id} {prefix} in the ledger"))
             .hint("use 'taxi runs' to list the runs")
     };
     let (settings, mut client) = open(database, provisioner, report).await?.ok_or_else(unknown)?;
     let reading = async {
-        let mut run = history::list(&mut client, &filter).await?.pop().ok_or_else(unknown)?;
-        run.tasks = history::tasks(&client, run_id).await?;
-        run.rejects = rejects::list(&client, run_id).await?;
+        let mut runs = history::list(&mut client, &filter).await?;
+        let mut run = runs.pop().ok_or_else(unknown)?;
+        if !runs.is_empty() {
+            runs.push(run);
+            return Err(ambiguous(prefix, &runs));
+        }
+        run.tasks = history::tasks(&client, run.run_id).await?;
+        run.rejects = rejects::list(&client, run.run_id).await?;
         Ok(run)
     };
     CommandOutput::new(&session::while_answering(&settings, reading).await?, text)
+}
+
+/// The error for a beginning of an id that several runs have. It lists them.
+fn ambiguous(prefix: &RunIdPrefix, runs: &[RecordedRun]) -> Error {
+    let candidate = |run: &RecordedRun| {
+        let name = run.filename.as_ref().unwrap_or(&run.pipeline);
+        format!("\n  {}  {}  {}  {name}", run.run_id, local(run.started_at), run.status)
+    };
+    let candidates: String = runs.iter().map(candidate).collect();
+    Error::new(Kind::Usage, format!("several runs have an id that begins with {prefix}:{candidates}"))
+        .hint("add more characters of the id")
 }
 
 async fn open(
@@ -140,7 +182,7 @@ fn text(run: &RecordedRun) -> String {
     // the log of a flow is in its tasks
     let logs = if run.tasks.is_empty() { log(&run.log) } else { task_logs(&run.tasks) };
     let sections = [
-        Some(table::text(None, facts, &[])),
+        Some(table::unwrapped(facts)),
         timeline("phases", phases(run)),
         timeline("tasks", tasks(&run.tasks)),
         failed,
@@ -249,8 +291,7 @@ fn task_logs(tasks: &[RecordedTask]) -> Option<String> {
 fn log(log: &[Line]) -> Option<String> {
     let line = |line: &Line| {
         let time = line.at.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f");
-        let phase = line.phase.clone().unwrap_or_default();
-        format!("  {time} {} {phase} {}", line.event, line.message).trim_end().to_owned()
+        format!("  {time} {}", line.words())
     };
     (!log.is_empty()).then(|| format!("log\n{}", log.iter().map(line).collect::<Vec<_>>().join("\n")))
 }

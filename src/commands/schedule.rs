@@ -90,12 +90,21 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         Last::Latest => Ok(Zoned::now()),
     };
     let (start, end) = (start.map_err(usage)?, end.map_err(usage)?);
+    if start > end {
+        let text = format!("--from {} is after --to {}", dates::text(&start), dates::text(&end));
+        return Err(
+            Error::new(Kind::Usage, text).hint("set --from to the start of the range and --to to its end")
+        );
+    }
     let mut inputs: Vec<(String, String)> =
         trigger.inputs.0.iter().map(|(name, input)| (name.clone(), input.text.clone())).collect();
     if let Some(source) = &args.run.source {
         let has_source_input = flow.inputs.iter().any(|input| input.id.0 == "source");
         match has_source_input {
-            true => inputs.push(("source".to_owned(), source.expose().to_owned())),
+            true => {
+                let source = settings::existing_source(Some(source))?;
+                inputs.extend(source.map(|source| ("source".to_owned(), source.expose().to_owned())));
+            }
             // the variable may be set for other commands
             false if std::env::var("TAXI_SOURCE").is_ok_and(|value| value == source.expose()) => {}
             false => {

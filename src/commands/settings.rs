@@ -1,13 +1,18 @@
 //! Resolves the settings of a command: from the command line, else the environment, else the default.
 
-use crate::cli::{DatabaseArgs, RetryArgs, RunArgs};
+use crate::cli::{BackfillArgs, Command, DatabaseArgs, LoadArgs, RetryArgs, RunArgs};
 use crate::database::environment;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::extract::source::Source;
+use crate::extract::source::{self, Source};
 use crate::extract::transfer::RetryPolicy;
 use crate::http::SourceUrl;
 use crate::month::options::{IfLoaded, Options};
+use crate::provision::Provisioner;
+use crate::provision::home::Home;
+
+/// What the source is if none is given.
+const COURSE: &str = "the course's release site";
 
 /// Returns the database of `--database-url` or `DATABASE_URL`, else the database that libpq's environment
 /// variables name. `None` means taxi's embedded server. An empty URL counts as not set.
@@ -26,6 +31,15 @@ pub(crate) fn source_base(source: Option<&SourceUrl>) -> Result<Option<SourceUrl
     let base = base.trim_end_matches('/');
     // the root directory "/" must not become empty
     Ok(Some(SourceUrl::new(if base.is_empty() { "/." } else { base })))
+}
+
+/// Like [`source_base`], and refuses a directory that does not exist: a command checks this before it starts anything.
+pub(crate) fn existing_source(source: Option<&SourceUrl>) -> Result<Option<SourceUrl>> {
+    let base = source_base(source)?;
+    match base.as_ref().map(|base| Source::parse(base.expose())).transpose()? {
+        Some(Source::File(dir)) if !dir.is_dir() => Err(source::not_a_directory(&dir)),
+        _ => Ok(base),
+    }
 }
 
 /// Returns the load options. Refuses options that cannot be combined.
@@ -48,4 +62,38 @@ pub(crate) fn options(args: &RunArgs) -> Result<Options> {
 /// Returns the timeout and retry settings for the source.
 pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
     RetryPolicy { idle_timeout: args.source_timeout, retries: args.retries }
+}
+
+/// The settings that a load, a backfill or a flow uses, without passwords, for `--verbose`.
+pub(crate) fn describe(command: &Command, provisioner: &Provisioner) -> Result<Vec<String>> {
+    let (database_args, retry, lock_timeout, source) = match command {
+        Command::Load(LoadArgs { run, .. }) | Command::Backfill(BackfillArgs { run, flow: None, .. }) => {
+            let source = source_base(run.source.as_ref())?;
+            let source = source.map_or_else(|| COURSE.to_owned(), |source| source.to_string());
+            (&run.database, &run.retry, run.lock_timeout, Some(source))
+        }
+        Command::Backfill(BackfillArgs { run, .. }) => (&run.database, &run.retry, run.lock_timeout, None),
+        Command::Run(args) => (&args.database, &args.retry, args.lock_timeout, None),
+        _ => return Ok(Vec::new()),
+    };
+    let database = match database(database_args)? {
+        Some(settings) => {
+            let user = settings.config().get_user().map(|user| format!(" as {user}")).unwrap_or_default();
+            format!("{}{user}, sslmode {}", settings.address(), settings.ssl_mode())
+        }
+        None => {
+            let home = Home::resolve(provisioner.home.as_deref())?;
+            format!("the embedded server in {}", home.path().display())
+        }
+    };
+    let timeouts = format!(
+        "timeouts: source {:?}, database {:?}, locks {lock_timeout:?}; {} retries",
+        retry.source_timeout, database_args.database_timeout, retry.retries
+    );
+    let source = source.map(|source| format!("source: {source}"));
+    let version = format!("version: {}", env!("CARGO_PKG_VERSION"));
+    Ok([Some(version), Some(format!("database: {database}")), source, Some(timeouts)]
+        .into_iter()
+        .flatten()
+        .collect())
 }

@@ -50,11 +50,7 @@ pub(crate) async fn run(
         let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
         files.extend(session::while_answering(&settings, verify::check(&mut client, &jobs)).await?);
     }
-    let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count();
-    let error = (wrong > 0).then(|| {
-        Error::new(Kind::Mismatch, format!("{wrong} of {} files have missing or extra rows", files.len()))
-            .hint("use 'taxi backfill' to load missing files; add --force --if-loaded replace to replace the rows of a file")
-    });
+    let error = mismatch(&files, &args);
     let is_unknown = files.iter().all(|file| file.verdict == Verdict::Unknown);
     let status = match &error {
         Some(_) => "failed",
@@ -63,6 +59,33 @@ pub(crate) async fn run(
     };
     let verified = Verified { status, files, error: error.as_ref().map(Failure::of) };
     Ok(CommandOutput::new(&verified, text)?.with_error(error))
+}
+
+/// The error if files are not loaded, or have other rows than they should: two different problems, each with its fix.
+fn mismatch(files: &[VerifiedFile], args: &VerifyArgs) -> Option<Error> {
+    let missing = files.iter().filter(|file| file.verdict == Verdict::NotLoaded).count();
+    let wrong = files.iter().filter(|file| file.verdict.is_mismatch()).count() - missing;
+    let count = |files: usize, verb: [&str; 2]| match files {
+        1 => format!("1 file {}", verb[0]),
+        _ => format!("{files} files {}", verb[1]),
+    };
+    let missing_text = count(missing, ["is not loaded", "are not loaded"]);
+    let wrong_text = count(wrong, ["has missing or extra rows", "have missing or extra rows"]);
+    let (taxi, year) = (&args.taxi, args.year);
+    let (first, last) = args.month.map_or((1, 12), |month| (month, month));
+    let load = format!("taxi backfill --taxi {taxi} --from {year}-{first:02} --to {year}-{last:02}");
+    let load_missing = format!("use '{load}' to load the missing files");
+    let replace = format!("use '{load} --force --if-loaded replace' to replace the rows of the files");
+    let replace_one = "use 'taxi load' with --force --if-loaded replace to replace the rows of a file";
+    let (text, hint) = match (missing, wrong) {
+        (0, 0) => return None,
+        (_, 0) => (missing_text, load_missing),
+        (0, _) if wrong == files.len() => (wrong_text, replace),
+        (0, _) => (wrong_text, replace_one.to_owned()),
+        _ => (format!("{wrong_text}, and {missing_text}"), format!("{load_missing}; {replace_one}")),
+    };
+    let text = format!("{text}, of {}", count(files.len(), ["checked", "checked"]));
+    Some(Error::new(Kind::Mismatch, text).hint(hint))
 }
 
 fn text(verified: &Verified) -> String {
@@ -79,5 +102,5 @@ fn text(verified: &Verified) -> String {
             },
         ]
     });
-    table::text(Some(["file", "in the target", "in the ledger", "published", ""]), rows, &[1, 2, 3])
+    table::text(Some(["file", "in target", "in ledger", "published", ""]), rows, &[1, 2, 3])
 }

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use super::handshake::{CertificateFault, HandshakeStage};
 use super::identifier::TableName;
 use super::settings::Settings;
-use crate::error::{Detail, Error, Kind};
+use crate::error::{Detail, Error, Kind, root_cause};
 
 /// The error of a failed statement. `what` names the failed action and the table.
 pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
@@ -114,9 +114,11 @@ impl ConnectFailure {
                         error(Kind::Authentication, cannot_connect).because(cause)
                     }
                     Kind::Internal => error(Kind::Configuration, cannot_connect).because(cause),
-                    Kind::Unreachable => error(Kind::Unreachable, cannot_connect).because(cause).hint(
-                        "check the host and port in --database-url, and check that the server is running",
-                    ),
+                    Kind::Unreachable if cause.as_db_error().is_none() => {
+                        error(Kind::Unreachable, format!("{cannot_connect}: {}", root_cause(&cause))).hint(
+                            "check the host and port in --database-url, and check that the server is running",
+                        )
+                    }
                     kind => error(kind, cannot_connect).because(cause),
                 }
             }

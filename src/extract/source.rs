@@ -176,6 +176,11 @@ fn missing_file(path: &Path, cause: std::io::Error) -> Error {
         )
         .because(cause);
     }
+    not_a_directory(base)
+}
+
+/// The error for a source that is neither a URL nor a directory.
+pub(crate) fn not_a_directory(base: &Path) -> Error {
     Error::new(Kind::Configuration, format!("the source {} is not a directory", base.display()))
         .hint("set --source (or TAXI_SOURCE) to the directory that contains yellow/ and green/")
 }

@@ -215,8 +215,8 @@ pub(crate) struct Filter {
     pub(crate) taxi: Option<String>,
     /// Only runs with this status.
     pub(crate) status: Option<RunStatus>,
-    /// Only the run with this id.
-    pub(crate) run_id: Option<Uuid>,
+    /// Only runs with an id from the first to the second.
+    pub(crate) run_ids: Option<(Uuid, Uuid)>,
     /// The maximum number of runs.
     pub(crate) limit: u32,
 }
@@ -240,8 +240,9 @@ pub(crate) async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Rec
         return Ok(Vec::new());
     }
     let (status, limit) = (filter.status.map(RunStatus::name), i64::from(filter.limit));
+    let (first, last) = filter.run_ids.unzip();
     let rows =
-        client.query(sql!("ledger/list_runs.sql"), &[&filter.taxi, &status, &filter.run_id, &limit]).await;
+        client.query(sql!("ledger/list_runs.sql"), &[&filter.taxi, &status, &first, &limit, &last]).await;
     rows.map_err(read_error)?.iter().map(recorded).collect()
 }
 

@@ -98,7 +98,12 @@ impl Workers {
             if missing || result.0.status == Outcome::Failed {
                 self.some_failed.store(true, Ordering::Relaxed);
             }
-            self.report.emit(Some(&result.0.filename), Event::MonthEnded(&result.0.line()));
+            let line = result.0.line();
+            let event = match result.0.status {
+                Outcome::Cancelled => Event::MonthCancelled,
+                _ => Event::MonthEnded(&line),
+            };
+            self.report.emit(Some(&result.0.filename), event);
             lock(&self.results).push((index, result));
         }
     }

@@ -146,10 +146,10 @@ impl MonthRun {
             if matches!(error.kind(), Kind::Interrupted | Kind::Terminated | Kind::TimedOut)
                 && let Some(cancelled) = sessions.take()
             {
-                report.notice(&format!(
-                    "{}: rolling back; send a second signal to exit immediately",
-                    error.kind().meaning()
-                ));
+                // the command itself announces a signal, once for all its loads
+                if error.kind() == Kind::TimedOut {
+                    report.notice(&format!("{}: rolling back", error.kind().meaning()));
+                }
                 let client = cancelled.cancel(self.run.id).await?;
                 return self.run.record_failure(&client, error).await;
             }

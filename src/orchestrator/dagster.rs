@@ -18,7 +18,7 @@ use crate::report::failure::Failure;
 use crate::report::log::Line;
 use crate::report::output::CommandOutput;
 use crate::report::summary::Outcome;
-use crate::report::{Event, Report, lines};
+use crate::report::{Event, LogDetail, Report, lines};
 
 const CONTEXT: &str = "DAGSTER_PIPES_CONTEXT";
 const MESSAGES: &str = "DAGSTER_PIPES_MESSAGES";
@@ -115,12 +115,15 @@ impl Pipes {
     }
 }
 
-impl Report for Pipes {
+/// Sends events to Dagster as log lines.
+pub(crate) struct DagsterLog(pub(crate) Pipes, pub(crate) LogDetail);
+
+impl Report for DagsterLog {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
-        if let Some(text) = lines::text(file, event) {
+        if let Some(text) = lines::text(file, event, self.1) {
             let level = level_name(Line::new(file, event).level);
             // a write error is reported when the session is closed
-            let _ = self.send("log", json!({ "message": text, "level": level }));
+            let _ = self.0.send("log", json!({ "message": text, "level": level }));
         }
     }
 }

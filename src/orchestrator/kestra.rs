@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use super::level_name;
 use crate::report::log::Line;
 use crate::report::output::{CommandOutput, write_line};
-use crate::report::{Event, Report, failure, lines};
+use crate::report::{Event, LogDetail, Report, failure, lines};
 
 /// Writes events as log lines to stdout, because Kestra shows stderr as errors.
 #[derive(Debug)]
-pub(crate) struct KestraLines;
+pub(crate) struct KestraLines(pub(crate) LogDetail);
 
 impl Report for KestraLines {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
-        if let Some(text) = lines::text(file, event) {
+        if let Some(text) = lines::text(file, event, self.0) {
             let level = match level_name(Line::new(file, event).level) {
                 "WARNING" => "WARN",
                 level => level,

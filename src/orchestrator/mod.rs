@@ -23,12 +23,13 @@ use crate::report::event::Level;
 use crate::report::forward::{Quiet, Several};
 use crate::report::log::Line;
 use crate::report::output::{CommandOutput, Output, write_line};
-use crate::report::{self, LogFormat, Report, failure, json_lines};
+use crate::report::{self, LogDetail, LogFormat, Report, failure, json_lines};
 
 /// Where the log and the result of a command go.
 pub(crate) struct Delivery {
     output: Output,
     quiet: bool,
+    verbose: bool,
     log_format: LogFormat,
     skip_exit_code: Option<u8>,
     files: Option<OrchestratorArgs>,
@@ -41,6 +42,7 @@ impl Delivery {
         let plain = |output: &OutputArgs| Self {
             output: output.output,
             quiet: false,
+            verbose: false,
             log_format: LogFormat::Text,
             skip_exit_code: None,
             files: None,
@@ -49,6 +51,7 @@ impl Delivery {
         let running = |args: &DeliveryArgs| Self {
             output: args.output.output,
             quiet: args.quiet,
+            verbose: args.verbose,
             log_format: args.log_format,
             skip_exit_code: args.skip_exit_code,
             files: Some(args.orchestrator.clone()),
@@ -65,8 +68,9 @@ impl Delivery {
             Command::Runs(args) => plain(args.output()),
             Command::Verify(args) => plain(&args.output),
             Command::Doctor(args) => plain(&args.output),
-            Command::Up(output) | Command::Status(output) | Command::Down(output) => plain(output),
-            Command::Psql { .. } => plain(&OutputArgs::default()),
+            Command::Up(args) => plain(&args.output),
+            Command::Status(args) | Command::Down(args) => plain(&args.output),
+            Command::Psql(_) | Command::Completions { .. } | Command::Man(_) => plain(&OutputArgs::default()),
         }
     }
 
@@ -83,13 +87,18 @@ impl Delivery {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         match (self.quiet, self.output) {
             (true, _) => reports.push(Box::new(Quiet)),
-            (false, Output::Kestra) => reports.push(Box::new(kestra::KestraLines)),
-            (false, _) => reports.push(report::for_stderr(self.log_format)),
+            (false, Output::Kestra) => reports.push(Box::new(kestra::KestraLines(self.detail()))),
+            (false, _) => reports.push(report::for_stderr(self.log_format, self.detail())),
         }
         if let Some(pipes) = &self.dagster {
-            reports.push(Box::new(pipes.clone()));
+            reports.push(Box::new(dagster::DagsterLog(pipes.clone(), self.detail())));
         }
         Arc::new(Several(reports))
+    }
+
+    /// How much the text log shows.
+    pub(crate) fn detail(&self) -> LogDetail {
+        if self.verbose { LogDetail::Phases } else { LogDetail::Files }
     }
 
     /// Prints the result, reports it to the orchestrator, and returns the exit code.

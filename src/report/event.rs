@@ -33,6 +33,8 @@ pub(crate) enum Event<'a> {
     RangeBegan(usize),
     /// One of the files is finished, with a description of its result.
     MonthEnded(&'a str),
+    /// A signal cancelled one of the files.
+    MonthCancelled,
     /// A task of a flow begins.
     TaskBegan {
         /// The task's name, with the values of the loops around it.
@@ -66,6 +68,9 @@ pub(crate) enum Event<'a> {
 pub(crate) trait Report: Send + Sync {
     /// Renders an event. If the command loads several files, `file` is the file that the event belongs to.
     fn emit(&self, file: Option<&str>, event: Event<'_>);
+
+    /// Removes the bars that the renderer has drawn, because the command ends.
+    fn clear(&self) {}
 }
 
 impl dyn Report + '_ {

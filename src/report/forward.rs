@@ -19,6 +19,10 @@ impl Report for Several {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         self.0.iter().for_each(|report| report.emit(file, event));
     }
+
+    fn clear(&self) {
+        self.0.iter().for_each(|report| report.clear());
+    }
 }
 
 /// Forwards events with the secrets masked.
@@ -38,7 +42,11 @@ impl Report for Masked {
             Event::Notice(text) | Event::MonthEnded(text) | Event::Ended(_, _, text) => set(text),
             Event::TaskLogged { text, .. } => set(text),
             Event::TaskEnded { error, .. } => set(error.unwrap_or_default()),
-            Event::Began(..) | Event::Failed(_) | Event::RangeBegan(_) | Event::TaskBegan { .. } => {}
+            Event::Began(..)
+            | Event::Failed(_)
+            | Event::RangeBegan(_)
+            | Event::MonthCancelled
+            | Event::TaskBegan { .. } => {}
         }
         let event = match event {
             Event::Notice(_) => Event::Notice(&hidden),

@@ -61,6 +61,7 @@ impl Line {
             Event::Failed(phase) => of_phase(line("phase_failed", Level::Warning, ""), phase),
             Event::RangeBegan(files) => line("range_began", Level::Info, &format!("{files} months")),
             Event::MonthEnded(text) => line("month_ended", Level::Info, text),
+            Event::MonthCancelled => line("month_ended", Level::Info, "cancelled"),
             Event::TaskBegan { task, kind } => of_task(line("task_began", Level::Info, kind), task),
             Event::TaskLogged { task, level, text } => of_task(line("task_said", level, text), task),
             Event::TaskEnded { task, status, took, error } => {
@@ -75,6 +76,25 @@ impl Line {
     /// The line for a task's message in the task's own log.
     pub(crate) fn logged(level: Level, text: &str) -> Self {
         Self::new(None, Event::TaskLogged { task: "", level, text }).without_task()
+    }
+
+    /// The line as text for people, without its time.
+    pub(crate) fn words(&self) -> String {
+        let phase = self.phase.as_deref().unwrap_or_default().replace('_', " ");
+        let what = match self.event.as_str() {
+            "phase_began" => format!("{phase}: started"),
+            "phase_ended" => format!("{phase}: ended"),
+            "phase_failed" => format!("{phase}: failed"),
+            _ => self.task.clone().unwrap_or_default(),
+        };
+        let took = self.seconds.map(|seconds| format!("after {seconds:.3} s")).unwrap_or_default();
+        let message = if what.is_empty() || self.message.is_empty() {
+            self.message.clone()
+        } else {
+            format!(": {}", self.message)
+        };
+        let separator = if took.is_empty() { "" } else { " " };
+        format!("{what}{separator}{took}{message}")
     }
 
     fn without_task(self) -> Self {

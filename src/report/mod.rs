@@ -2,6 +2,7 @@
 //!
 //! stdout is the result; stderr is progress, notices and errors.
 
+pub(crate) mod bar;
 pub(crate) mod event;
 pub mod failure;
 pub(crate) mod forward;
@@ -30,11 +31,26 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// How much a log for people shows if the command loads several files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogDetail {
+    /// One line per file.
+    Files,
+    /// One line per phase of each file.
+    Phases,
+}
+
 /// The renderer for stderr in this format.
-pub(crate) fn for_stderr(format: LogFormat) -> Box<dyn Report> {
+pub(crate) fn for_stderr(format: LogFormat, detail: LogDetail) -> Box<dyn Report> {
     match format {
         LogFormat::Json => Box::new(json_lines::JsonLines),
-        LogFormat::Text if std::io::stderr().is_terminal() => Box::new(terminal::Terminal::default()),
-        LogFormat::Text => Box::new(lines::PlainLines),
+        LogFormat::Text if can_draw() => Box::new(terminal::Terminal::new(detail)),
+        LogFormat::Text => Box::new(lines::PlainLines(detail)),
     }
+}
+
+/// Whether stderr is a terminal that can move its cursor.
+fn can_draw() -> bool {
+    let terminal = std::env::var_os("TERM").filter(|name| !name.is_empty() && name != "dumb");
+    terminal.is_some() && std::io::stderr().is_terminal()
 }

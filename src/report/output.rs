@@ -40,6 +40,12 @@ impl CommandOutput {
         Ok(Self { json, text: text(result), error: None, files: Vec::new() })
     }
 
+    /// A text that is the same in every format.
+    pub(crate) fn of_text(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text).trim_end().to_owned();
+        Self { json: String::new(), text, error: None, files: Vec::new() }
+    }
+
     /// An error without a result.
     pub fn failed(error: Error) -> Self {
         #[derive(Serialize)]

@@ -1,14 +1,45 @@
-//! Text tables for people.
+//! Text tables for people. On a terminal they fit its width; elsewhere nothing is wrapped.
+
+use std::io::IsTerminal as _;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-/// Formats a table. The columns with the indexes in `right` hold numbers and are right-aligned.
+/// Formats a table. The columns with the indexes in `right` hold numbers and are right-aligned. Cells are wrapped if
+/// the table is wider than the terminal.
 pub(crate) fn text<const N: usize>(
     header: Option<[&str; N]>,
     rows: impl IntoIterator<Item = [String; N]>,
     right: &[usize],
 ) -> String {
+    let mut table = table(header, rows, right);
+    if let Some(width) = width() {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    lines(&table)
+}
+
+/// Like [`text`], but `None` if cells had to be wrapped.
+pub(crate) fn text_if_it_fits<const N: usize>(
+    header: Option<[&str; N]>,
+    rows: impl IntoIterator<Item = [String; N]>,
+    right: &[usize],
+) -> Option<String> {
+    let text = lines(&table(header, rows, right));
+    let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+    width().is_none_or(|width| widest <= usize::from(width)).then_some(text)
+}
+
+/// Formats names and values whose values are never wrapped, so that they can be copied from a terminal.
+pub(crate) fn unwrapped(rows: impl IntoIterator<Item = [String; 2]>) -> String {
+    lines(&table(None, rows, &[]))
+}
+
+fn table<const N: usize>(
+    header: Option<[&str; N]>,
+    rows: impl IntoIterator<Item = [String; N]>,
+    right: &[usize],
+) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     if let Some(header) = header {
@@ -20,5 +51,16 @@ pub(crate) fn text<const N: usize>(
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table
+}
+
+fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// The width of the terminal that shows the result; `None` if stdout is not a terminal.
+fn width() -> Option<u16> {
+    let stdout = std::io::stdout();
+    let size = stdout.is_terminal().then(|| terminal_size::terminal_size_of(stdout)).flatten();
+    size.map(|(width, _)| width.0).filter(|width| *width > 0)
 }

@@ -2,22 +2,29 @@
 //! loads several files, each file has its own bar, and a bar above them counts the files.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::AbortHandle;
 
+use super::LogDetail;
+use super::bar::{Figures, Label};
 use super::event::{Event, Report};
 use super::lines::PlainLines;
 use super::phase::Progress;
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+/// The columns of a spinner and of the elapsed time beside a label.
+const SPINNER_COLUMNS: usize = "⠋  1000s".len();
+/// The width of a terminal that does not tell its width.
+const DEFAULT_WIDTH: usize = 80;
 
 /// Draws bars and spinners on stderr.
-#[derive(Default)]
 pub(crate) struct Terminal {
+    detail: LogDetail,
     screen: MultiProgress,
     /// The bar or spinner of each file or task.
     bars: Mutex<HashMap<Option<String>, ActiveBar>>,
@@ -45,75 +52,102 @@ impl Report for Terminal {
     fn emit(&self, file: Option<&str>, event: Event<'_>) {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let mut range = self.range.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = file.map(str::to_owned);
         match event {
             Event::Began(phase, progress) => {
-                let label = file.map(|file| format!("{file} ")).unwrap_or_default() + phase.name();
+                let label = Label { file: key.clone(), phase: Some(phase.name()) };
                 // remove the old bar before the new one is added, so that the other bars keep their lines
-                bars.remove(&file.map(str::to_owned));
-                bars.insert(file.map(str::to_owned), self.draw(label, progress));
+                bars.remove(&key);
+                bars.insert(key, self.draw(label, progress));
             }
-            Event::Ended(..) | Event::Failed(_) => _ = bars.remove(&file.map(str::to_owned)),
-            Event::RangeBegan(files) => {
-                let bar = self.screen.insert(0, ProgressBar::new(files as u64));
-                bar.set_style(style("{bar:30} {pos}/{len} files  {elapsed}"));
-                bar.enable_steady_tick(REDRAW_INTERVAL);
-                *range = Some(bar);
-            }
-            Event::MonthEnded(_) => {
-                if let Some(bar) = range.take() {
+            Event::Ended(..) | Event::Failed(_) => _ = bars.remove(&key),
+            Event::RangeBegan(files) => *range = Some(self.range_bar(files)),
+            Event::MonthEnded(_) | Event::MonthCancelled => {
+                if let Some(bar) = range.as_ref() {
                     bar.inc(1);
-                    if bar.length().is_some_and(|files| bar.position() < files) {
-                        *range = Some(bar);
-                    } else {
-                        bar.finish_and_clear();
-                    }
                 }
             }
             Event::TaskBegan { task, .. } => {
-                bars.insert(Some(task.to_owned()), self.draw(task.to_owned(), None));
+                let label = Label { file: Some(task.to_owned()), phase: None };
+                bars.insert(Some(task.to_owned()), self.draw(label, None));
             }
             Event::TaskEnded { task, .. } => _ = bars.remove(&Some(task.to_owned())),
             Event::Notice(_) | Event::TaskLogged { .. } => {}
         }
         if !matches!(event, Event::Began(..) | Event::Failed(_)) {
-            self.screen.suspend(|| PlainLines.emit(file, event));
+            self.screen.suspend(|| PlainLines(self.detail).emit(file, event));
+        }
+    }
+
+    fn clear(&self) {
+        self.bars.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(bar) = self.range.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
         }
     }
 }
 
 impl Terminal {
-    fn draw(&self, label: String, progress: Option<&Progress>) -> ActiveBar {
+    /// A screen without bars, on which log lines have this `detail`.
+    pub(crate) fn new(detail: LogDetail) -> Self {
+        Self { detail, screen: MultiProgress::new(), bars: Mutex::default(), range: Mutex::default() }
+    }
+
+    fn draw(&self, label: Label, progress: Option<&Progress>) -> ActiveBar {
         match progress {
             Some(progress) => self.stream_bar(label, progress),
             None => self.spinner(label),
         }
     }
 
-    fn spinner(&self, label: String) -> ActiveBar {
-        let bar = self.screen.add(ProgressBar::new_spinner().with_message(label));
-        bar.set_style(style("{spinner} {msg} {elapsed}"));
+    fn range_bar(&self, files: usize) -> ProgressBar {
+        let bar = self.screen.insert(0, ProgressBar::new(files as u64));
+        bar.set_style(style("{wide_bar} {pos}/{len} files  {elapsed}"));
+        bar.enable_steady_tick(REDRAW_INTERVAL);
+        bar
+    }
+
+    fn spinner(&self, label: Label) -> ActiveBar {
+        let bar = self.screen.add(ProgressBar::new_spinner());
+        let text = move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = out.write_str(&label.text(width().saturating_sub(SPINNER_COLUMNS)));
+        };
+        bar.set_style(style("{spinner} {label} {elapsed}").with_key("label", text));
         bar.enable_steady_tick(REDRAW_INTERVAL);
         ActiveBar { bar, updater: None }
     }
 
-    fn stream_bar(&self, label: String, progress: &Progress) -> ActiveBar {
-        let bar = self.screen.add(match progress.total_bytes {
-            Some(total) => ProgressBar::new(total),
-            None => ProgressBar::no_length(),
-        });
-        let rows = Arc::clone(&progress.rows);
-        let template = "{msg} {bar:30} {bytes}/{total_bytes}  {rows} rows  {bytes_per_sec}  {eta} left";
-        bar.set_style(style(template).with_key(
-            "rows",
-            move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{}", HumanCount(rows.load(Ordering::Relaxed)));
-            },
-        ));
-        bar.set_message(label);
+    fn stream_bar(&self, label: Label, progress: &Progress) -> ActiveBar {
+        let (bar, template) = match progress.total_bytes {
+            Some(total) => (ProgressBar::new(total), "{label} {wide_bar} {figures}"),
+            None => (ProgressBar::no_length(), "{spinner} {label} {figures}"),
+        };
+        let bar = self.screen.add(bar);
+        let (total_bytes, rows) = (progress.total_bytes, Arc::clone(&progress.rows));
+        let name = label.clone();
+        let figures = move |state: &ProgressState, out: &mut dyn Write| {
+            let figures = Figures {
+                bytes: state.pos(),
+                total_bytes,
+                rows: rows.load(Ordering::Relaxed),
+                bytes_per_second: state.per_sec(),
+                left: state.eta(),
+            };
+            let _ = out.write_str(&figures.text(&label, width()));
+        };
+        let name = move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = out.write_str(&Figures::label(&name, width()));
+        };
+        bar.set_style(style(template).with_key("label", name).with_key("figures", figures));
         let bytes = Arc::clone(&progress.bytes);
         let updater = tokio::spawn(update(bar.clone(), bytes)).abort_handle();
         ActiveBar { bar, updater: Some(updater) }
     }
+}
+
+/// The width of the terminal in columns, which may change at any time.
+fn width() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(DEFAULT_WIDTH, |(width, _)| width.0.into())
 }
 
 /// Moves the bar as `bytes` grows, until the task is aborted.

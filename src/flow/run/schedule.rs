@@ -38,7 +38,11 @@ pub(crate) async fn run(
                 Err(error) => (FlowSummary::of(&request, Some(&error)), Some(error)),
             };
             failed.set(failed.get() || result.0.status == RunStatus::Failed);
-            report.emit(Some(&label), Event::MonthEnded(result.0.status.name()));
+            let event = match result.0.status {
+                RunStatus::Cancelled => Event::MonthCancelled,
+                status => Event::MonthEnded(status.name()),
+            };
+            report.emit(Some(&label), event);
             result
         }
     });
