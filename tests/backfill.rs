@@ -297,7 +297,7 @@ fn invalid_ranges_are_refused() {
     };
     assert!(
         refused("yellow", "2021-02", "2021-01")
-            .contains("the range from 2021-02 to 2021-01 contains no months")
+            .contains("--from 2021-02 is after --to 2021-01: the range contains no months")
     );
     assert!(refused("blue", "2021-01", "2021-01").contains("possible values: yellow, green, all"));
     refused("yellow", "2021-13", "latest");

@@ -220,7 +220,12 @@ fn missing_months_and_sources_are_named() {
     let source = testdata();
     let source = source.to_str().unwrap();
     refused(&database, source, NOT_PUBLISHED, &["yellow_tripdata_2021-02.csv.gz"]);
-    refused(&database, "/nowhere/at/all", CONFIGURATION, &["/nowhere/at/all is not a directory", "--source"]);
+    let runs = || database.value("SELECT count(*) FROM taxi_etl.runs");
+    let before = runs();
+    let nowhere = database.load("yellow", 2021, 2, "/nowhere/at/all").output().unwrap();
+    let error = refusal(&nowhere, CONFIGURATION);
+    assert!(error.contains("/nowhere/at/all is not a directory") && error.contains("--source"), "{error}");
+    assert_eq!(runs(), before, "refused before the run begins");
 
     let usage = |taxi: &str, year, month, expected: &str| {
         let error = refusal(&database.load(taxi, year, month, source).output().unwrap(), USAGE);

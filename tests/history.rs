@@ -74,7 +74,7 @@ fn runs_are_listed_and_shown_in_full() {
     let shown =
         text(&taxi(&database, &["runs", "show", failed["run_id"].as_str().unwrap()]).output().unwrap());
     assert!(shown.contains("error (data)"), "{shown}");
-    assert!(shown.contains("is not a gzip file") && shown.contains("phase_failed"), "{shown}");
+    assert!(shown.contains("is not a gzip file") && shown.contains("load: failed"), "{shown}");
     let unknown = "00000000-0000-0000-0000-000000000000";
     assert!(
         refusal(&taxi(&database, &["runs", "show", unknown]).output().unwrap(), 64)
@@ -189,7 +189,24 @@ fn verify_reports_files_with_missing_or_extra_rows() {
     let args = ["verify", "--taxi", "yellow", "--year", "2021"];
     let output = taxi(&database, &args).output().unwrap();
     assert_eq!(output.status.code(), Some(67));
-    let table = String::from_utf8(output.stdout).unwrap();
+    let table = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(table.lines().count(), 13, "{table}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("3 of 12 files have missing or extra rows"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("2 files have missing or extra rows, and 1 file is not loaded, of 12 files checked")
+    );
+
+    let error = |args: &[&str]| {
+        let all = [&["verify", "--taxi", "yellow", "--year", "2021", "--month"], args].concat();
+        let output = taxi(&database, &all).output().unwrap();
+        assert_eq!(output.status.code(), Some(67));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let missing = error(&["3"]);
+    assert!(missing.contains("1 file is not loaded, of 1 file checked"), "{missing}");
+    let backfill = "use 'taxi backfill --taxi yellow --from 2021-03 --to 2021-03' to load";
+    assert!(missing.contains(backfill) && !missing.contains("--force"), "{missing}");
+    let wrong = error(&["2"]);
+    assert!(wrong.contains("1 file has missing or extra rows, of 1 file checked"), "{wrong}");
+    assert!(wrong.contains("--from 2021-02 --to 2021-02 --force --if-loaded replace'"), "{wrong}");
 }

@@ -14,6 +14,7 @@
 mod backfill;
 mod bad_input;
 mod columns;
+mod command_line;
 mod connections;
 mod dbt;
 mod doctor;
@@ -44,4 +45,5 @@ mod signals;
 mod support;
 mod targets;
 mod tasks;
+mod terminals;
 mod tls;

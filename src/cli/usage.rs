@@ -25,11 +25,13 @@ pub fn report(mut error: clap::Error, arguments: &[OsString]) -> u8 {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.clone().into()]));
     }
     let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text).replace("\n  tip: ", "\n  hint: ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.replace("\n\n  tip: ", "\n  hint: ").replace("\n  tip: ", "\n  hint: ");
     // the exit code reports the error even if stderr or stdout is closed
     let _ = write!(anstream::stderr(), "taxi: error: {text}");
     if given.value("--output").as_deref() == Some("json") {
         let message = text.split("\n\n").next().unwrap_or_default();
+        let message = message.split("\n  hint: ").next().unwrap_or_default();
         let failed = Error::new(Kind::Usage, message);
         let failed = match hint {
             Some(hint) => failed.hint(hint),

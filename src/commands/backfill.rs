@@ -66,7 +66,6 @@ pub(crate) async fn run(
 fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     let usage = |text: String| Err(Error::new(Kind::Usage, text));
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let source = settings::existing_source(args.run.source.as_ref())?;
     let not_months = || Error::new(Kind::Usage, "--from and --to must be months like 2021-01, not dates");
     let check = |month| values::check_month(month).map_err(|text| Error::new(Kind::Usage, text));
     let First::Month(first) = args.from else { return Err(not_months()) };
@@ -83,6 +82,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     }
     check(first)?;
     check(last)?;
+    let source = settings::existing_source(args.run.source.as_ref())?;
     let plan = |taxi: &str| {
         let months = first.to(last);
         months

@@ -60,9 +60,14 @@ fn page(command: &clap::Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command.clone().display_name(&name))
         .title(name)
+        .source(concat!("taxi-etl ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
         .map_err(|cause| Error::new(Kind::Internal, "cannot write a manual page").because(cause))?;
-    Ok(page)
+    // clap_mangen has no heading of its own for what follows the options
+    let text = String::from_utf8_lossy(&page)
+        .replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n")
+        .replace(".SH EXTRA\nExit codes:\n", ".SH \"EXIT STATUS\"\n");
+    Ok(text.into_bytes())
 }
 
 /// The name of a command's page, such as `taxi-runs-show`.

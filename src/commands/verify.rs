@@ -84,7 +84,7 @@ fn mismatch(files: &[VerifiedFile], args: &VerifyArgs) -> Option<Error> {
         (0, _) => (wrong_text, replace_one.to_owned()),
         _ => (format!("{wrong_text}, and {missing_text}"), format!("{load_missing}; {replace_one}")),
     };
-    let text = format!("{text}, of {}", count(files.len(), ["checked", "checked"]));
+    let text = format!("{text}, of {}", count(files.len(), ["checked"; 2]));
     Some(Error::new(Kind::Mismatch, text).hint(hint))
 }
 

@@ -57,7 +57,7 @@ impl Verdict {
             Self::NotLoaded => "✗ not loaded",
             Self::Differs => "✗ differs from the ledger",
             Self::NotAsPublished => "✗ differs from the published count",
-            Self::Unknown => "? no counts to compare with",
+            Self::Unknown => "? no counts",
         }
     }
 

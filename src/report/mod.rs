@@ -12,6 +12,7 @@ pub(crate) mod load_counts;
 pub(crate) mod log;
 pub mod output;
 pub(crate) mod phase;
+pub(crate) mod screen;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod terminal;

@@ -121,7 +121,7 @@ impl FileSummary {
                     rejected => format!(", {} rejected", HumanCount(rejected)),
                 };
                 format!(
-                    "loaded: {} rows inserted, {} matched{rejected} ({:.1} s)",
+                    "{} rows inserted, {} matched{rejected} ({:.1} s)",
                     HumanCount(self.rows.rows_inserted),
                     HumanCount(self.rows.rows_matched),
                     self.seconds

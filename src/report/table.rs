@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
+
+/// The narrowest column in which wrapped words can be read.
+const MIN_LAST_COLUMN: u16 = 10;
 
 /// Formats a table. The columns with the indexes in `right` hold numbers and are right-aligned. Cells are wrapped if
 /// the table is wider than the terminal.
@@ -14,9 +17,24 @@ pub(crate) fn text<const N: usize>(
 ) -> String {
     let mut table = table(header, rows, right);
     if let Some(width) = width() {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        fit(&mut table, width);
     }
     lines(&table)
+}
+
+/// Wraps the cells of the last column, or those of every column if that leaves the last one too narrow.
+fn fit(table: &mut Table, width: u16) {
+    let widths = table.column_max_content_widths();
+    let padding = 2;
+    let others: u16 = widths.iter().rev().skip(1).map(|width| width + padding).sum();
+    if others + padding + MIN_LAST_COLUMN <= width {
+        for index in 0..widths.len().saturating_sub(1) {
+            if let Some(column) = table.column_mut(index) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
 }
 
 /// Like [`text`], but `None` if cells had to be wrapped.

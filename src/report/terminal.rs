@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::task::AbortHandle;
 
 use super::LogDetail;
@@ -15,12 +15,12 @@ use super::bar::{Figures, Label};
 use super::event::{Event, Report};
 use super::lines::PlainLines;
 use super::phase::Progress;
+use super::screen::{self, Screen};
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+const FRAMES_PER_SECOND: u8 = 20;
 /// The columns of a spinner and of the elapsed time beside a label.
 const SPINNER_COLUMNS: usize = "⠋  1000s".len();
-/// The width of a terminal that does not tell its width.
-const DEFAULT_WIDTH: usize = 80;
 
 /// Draws bars and spinners on stderr.
 pub(crate) struct Terminal {
@@ -90,7 +90,9 @@ impl Report for Terminal {
 impl Terminal {
     /// A screen without bars, on which log lines have this `detail`.
     pub(crate) fn new(detail: LogDetail) -> Self {
-        Self { detail, screen: MultiProgress::new(), bars: Mutex::default(), range: Mutex::default() }
+        let stderr = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), FRAMES_PER_SECOND);
+        let screen = MultiProgress::with_draw_target(stderr);
+        Self { detail, screen, bars: Mutex::default(), range: Mutex::default() }
     }
 
     fn draw(&self, label: Label, progress: Option<&Progress>) -> ActiveBar {
@@ -145,9 +147,8 @@ impl Terminal {
     }
 }
 
-/// The width of the terminal in columns, which may change at any time.
 fn width() -> usize {
-    terminal_size::terminal_size_of(std::io::stderr()).map_or(DEFAULT_WIDTH, |(width, _)| width.0.into())
+    screen::width().into()
 }
 
 /// Moves the bar as `bytes` grows, until the task is aborted.

@@ -6,6 +6,7 @@ pub(crate) mod month;
 pub(crate) mod oracle;
 pub(crate) mod proxy;
 pub(crate) mod targets;
+pub(crate) mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
