@@ -40,11 +40,13 @@ pub struct Cli {
 impl Cli {
     /// Parses the arguments of the process, the first of which is the program's name.
     pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        command.build();
-        let mut command = with_fixed_usage(command);
-        let mut matches = command.try_get_matches_from_mut(arguments)?;
-        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        Self::try_parse_from(arguments).or_else(|_| {
+            // to parse again takes less than to build the help of every command each time
+            let mut command = Self::command();
+            command.build();
+            let matches = with_fixed_usage(command).try_get_matches_from(arguments)?;
+            Self::from_arg_matches(&matches)
+        })
     }
 }
 

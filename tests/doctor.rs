@@ -74,10 +74,7 @@ fn a_healthy_database_and_source_are_ok_and_nothing_is_changed() {
     );
     let text = taxi(["doctor"]).args(args).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
-    assert!(
-        text.contains("✓ ok      authentication: taxi can connect to the database doctor_healthy"),
-        "{text}"
-    );
+    assert!(text.contains("✓ ok  authentication: taxi can connect to the database doctor_healthy"), "{text}");
 }
 
 #[test]

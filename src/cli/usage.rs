@@ -19,10 +19,9 @@ pub fn report(mut error: clap::Error, arguments: &[OsString]) -> u8 {
         return if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
     }
     let given = Given(arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect());
-    let hint = hint(&error, &given);
-    if let Some(hint) = &hint {
+    if let Some(hint) = hint(&error, &given) {
         error.remove(ContextKind::SuggestedArg);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.clone().into()]));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -30,10 +29,9 @@ pub fn report(mut error: clap::Error, arguments: &[OsString]) -> u8 {
     // the exit code reports the error even if stderr or stdout is closed
     let _ = write!(anstream::stderr(), "taxi: error: {text}");
     if given.value("--output").as_deref() == Some("json") {
-        let message = text.split("\n\n").next().unwrap_or_default();
-        let message = message.split("\n  hint: ").next().unwrap_or_default();
-        let failed = Error::new(Kind::Usage, message);
-        let failed = match hint {
+        let mut parts = text.split("\n\n").next().unwrap_or_default().split("\n  hint: ");
+        let failed = Error::new(Kind::Usage, parts.next().unwrap_or_default());
+        let failed = match parts.next() {
             Some(hint) => failed.hint(hint),
             None => failed,
         };

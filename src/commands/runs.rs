@@ -173,12 +173,12 @@ fn text(run: &RecordedRun) -> String {
     fact("started", Some(local(run.started_at)));
     fact("finished", run.finished_at.map(|end| format!("{}, after {} s", local(end), seconds(run))));
     for (name, count) in &run.rows {
-        fact(&name.replace('_', " "), count.map(|count| HumanCount(count.unsigned_abs()).to_string()));
+        fact(&words(name), count.map(|count| HumanCount(count.unsigned_abs()).to_string()));
     }
     let failed = run
         .error
         .as_ref()
-        .map(|error| format!("error ({})\n  {error}", run.error_kind.as_deref().unwrap_or_default()));
+        .map(|error| format!("error ({})\n  {error}", words(run.error_kind.as_deref().unwrap_or_default())));
     // the log of a flow is in its tasks
     let logs = if run.tasks.is_empty() { log(&run.log) } else { task_logs(&run.tasks) };
     let sections = [
@@ -223,7 +223,7 @@ fn phases(run: &RecordedRun) -> Vec<Span> {
     };
     let began = run.log.iter().filter(|line| line.event == "phase_began" && line.file.is_none());
     let span = |began: &Line| {
-        let name = began.phase.as_deref()?.replace('_', " ");
+        let name = words(began.phase.as_deref()?);
         Some(Span { name, note: String::new(), from: began.at, to: end_of(began)? })
     };
     began.filter_map(span).collect()
@@ -294,6 +294,11 @@ fn log(log: &[Line]) -> Option<String> {
         format!("  {time} {}", line.words())
     };
     (!log.is_empty()).then(|| format!("log\n{}", log.iter().map(line).collect::<Vec<_>>().join("\n")))
+}
+
+/// A stable name, such as `lock_held`, as text for people.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 fn inputs(run: &RecordedRun) -> String {
