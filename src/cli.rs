@@ -357,8 +357,9 @@ pub(crate) struct BackfillArgs {
     pub(crate) fail_fast: bool,
     /// Run only the N-th month or date of the range, counted from 0
     ///
-    /// Kubernetes sets the environment variable in each pod of an Indexed Job.
-    #[arg(long, value_name = "N", env = "JOB_COMPLETION_INDEX")]
+    /// Without the option, the number of the task in an array job counts: JOB_COMPLETION_INDEX (Kubernetes),
+    /// SLURM_ARRAY_TASK_ID, AWS_BATCH_JOB_ARRAY_INDEX or CLOUD_RUN_TASK_INDEX. Only one of them may be set.
+    #[arg(long, value_name = "N")]
     pub(crate) index: Option<usize>,
     /// Options of the load.
     #[command(flatten)]

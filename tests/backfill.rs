@@ -270,22 +270,50 @@ fn a_plan_lists_the_actions_and_changes_nothing() {
     assert_eq!(actions(&plan()), ["skip", "load_again", "not_published"]);
 }
 
+/// The variables in which schedulers number the tasks of an array job.
+const TASK_NUMBERS: [&str; 4] =
+    ["JOB_COMPLETION_INDEX", "SLURM_ARRAY_TASK_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "CLOUD_RUN_TASK_INDEX"];
+
 #[test]
-fn an_index_selects_one_month_of_the_range() {
-    let database = Database::new("job_index");
+fn each_task_of_an_array_job_loads_one_month_of_the_range() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["2021-01", "2021-02", "2021-03"] {
+    let months = ["2021-01", "2021-02", "2021-03"];
+    for name in months {
         write(folder.path(), "yellow", name, &gzip(yellow_csv(5, name).as_bytes()));
     }
     let source = folder.path().to_str().unwrap();
-    let with_index = |index: &str| {
-        let mut command = backfill(&database, "yellow", "2021-01", "2021-03", source);
-        command.env("JOB_COMPLETION_INDEX", index).output().unwrap()
+    for variable in TASK_NUMBERS {
+        let database = Database::new(&format!("array_{}", variable.to_lowercase()));
+        let task = |index: usize| {
+            let mut command = backfill(&database, "yellow", "2021-01", "2021-03", source);
+            command.env(variable, index.to_string()).output().unwrap()
+        };
+        for (index, month) in months.iter().enumerate() {
+            let files = json(&task(index))["files"].clone();
+            assert_eq!(files.as_array().unwrap().len(), 1, "{variable}");
+            assert_eq!(files[0]["filename"], format!("yellow_tripdata_{month}.csv"), "{variable}");
+        }
+        assert_eq!(database.value("SELECT count(DISTINCT filename) FROM yellow_tripdata"), "3", "{variable}");
+        assert!(refusal(&task(3), 64).contains("no month with the index 3: the range has 3 months"));
+    }
+}
+
+#[test]
+fn the_number_of_a_task_is_never_a_guess() {
+    let database = Database::new("array_conflict");
+    let source = testdata();
+    let run = |variables: &[(&str, &str)], options: &[&str]| {
+        let mut command = backfill(&database, "yellow", "2021-01", "2021-02", source.to_str().unwrap());
+        command.args(options).envs(variables.iter().copied()).output().unwrap()
     };
-    let files = json(&with_index("1"))["files"].clone();
-    assert_eq!(files.as_array().unwrap().len(), 1);
-    assert_eq!(files[0]["filename"], "yellow_tripdata_2021-02.csv");
-    assert!(refusal(&with_index("3"), 64).contains("no month with the index 3"));
+    let two = [("SLURM_ARRAY_TASK_ID", "0"), ("JOB_COMPLETION_INDEX", "1")];
+    let error = refusal(&run(&two, &[]), 64);
+    assert!(error.contains("JOB_COMPLETION_INDEX and SLURM_ARRAY_TASK_ID are set"), "{error}");
+    assert!(error.contains("use --index"), "{error}");
+    let error = refusal(&run(&[("SLURM_ARRAY_TASK_ID", "first")], &[]), 64);
+    assert!(error.contains("\"first\" of SLURM_ARRAY_TASK_ID"), "{error}");
+    // the option counts more than the variables
+    assert_eq!(json(&run(&two, &["--index", "0"]))["files_loaded"], 1);
 }
 
 #[test]

@@ -9,6 +9,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::flows::{flow, marks, run, sleeping, task, write};
+use crate::support::http::{Reply, Server};
+use crate::support::month::gzip;
 use crate::support::{Database, OwnServer, json as parsed, refusal, wait_until};
 
 #[test]
@@ -149,6 +151,28 @@ fn a_task_that_times_out_runs_its_handlers_and_gives_its_processes_time_to_exit(
     assert!(error.contains("the task exceeded its timeout of 1s"), "{error}");
     assert_eq!(marks(&database), ["error", "finally"]);
     assert!(trapped.exists(), "the child of the shell had no time to exit by itself");
+}
+
+#[test]
+fn a_load_that_times_out_does_not_ask_for_a_second_signal() {
+    let csv = gzip(format!("at,a\n{}", "2021-01-01 00:00:00,x\n".repeat(10_000)).as_bytes());
+    let site = Server::new(move |_| Reply::ok(csv.clone()).stalling_at(csv.len() / 2));
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        &folder,
+        &format!(
+            "id: slow\nnamespace: taxi.tests\ntasks:\n  - id: load\n    type: taxi.postgresql.LoadCsv\n    timeout: PT1S\n    \
+             from: {}/t.csv.gz\n    table: t\n    timeColumn: at\n    period: 2021-01\n    filename: f\n    \
+             filenameColumn: f\n    rowKeyColumn: k\n    rowKey: [a]\n",
+            site.address
+        ),
+    );
+    let database = Database::new("flow_slow_load");
+    database.sql("CREATE TABLE t (k text, f text, at timestamp, a text)");
+    let error = refusal(&run(&database, &path, &[]).output().unwrap(), 72);
+    assert!(error.contains("a task of a flow took longer than its timeout: rolling back\n"), "{error}");
+    assert!(!error.contains("second signal"), "{error}");
+    assert_eq!(database.value("SELECT count(*) FROM t"), "0");
 }
 
 #[test]

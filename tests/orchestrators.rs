@@ -8,6 +8,8 @@ use taxi_etl::error::Kind;
 
 use crate::support::{Database, TAXI, open_tempdir, skipped, testdata};
 
+const SYSTEMD_ANALYZE: &str = "/usr/bin/systemd-analyze";
+
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -33,11 +35,18 @@ fn assert_success(output: &Output) -> String {
     stdout
 }
 
+/// The exit codes after which a retry cannot succeed.
+fn permanent_codes() -> Vec<String> {
+    let permanent = Kind::ALL.iter().filter(|kind| !kind.is_worth_retrying());
+    permanent.map(|kind| kind.exit_code().to_string()).collect()
+}
+
 #[test]
-fn airflow_loads_the_dag_and_runs_its_task() {
+fn airflow_maps_a_task_a_month_and_retries_only_what_a_retry_can_fix() {
     let Some(mut script) = script("airflow_dag.py") else { return };
     let database = Database::new("with_airflow");
-    assert_success(&script.env("DATABASE_URL", &database.url).output().unwrap());
+    script.arg(permanent_codes().join(",")).env("DATABASE_URL", &database.url);
+    assert_success(&script.output().unwrap());
 }
 
 #[test]
@@ -45,15 +54,18 @@ fn dagster_materializes_the_asset() {
     let Some(mut script) = script("dagster_assets.py") else { return };
     let database = Database::new("with_dagster");
     let home = open_tempdir();
-    assert_success(&script.env("DATABASE_URL", &database.url).env("HOME", home.path()).output().unwrap());
+    let output = script.env("DATABASE_URL", &database.url).env("HOME", home.path()).output().unwrap();
+    let stdout = assert_success(&output);
+    // Dagster collects what the processes print, beside their messages
+    let printed = stdout + &String::from_utf8_lossy(&output.stderr);
+    let own = printed.lines().filter(|line| line.starts_with("taxi: ")).collect::<Vec<_>>();
+    assert!(own.is_empty(), "lines that Dagster shows twice: {own:?}");
 }
 
 #[test]
 fn the_kubernetes_schemas_accept_the_manifests() {
     let Some(mut script) = script("kubernetes_schema.py") else { return };
-    let permanent = Kind::ALL.iter().filter(|kind| !kind.is_worth_retrying());
-    let codes: Vec<String> = permanent.map(|kind| kind.exit_code().to_string()).collect();
-    assert_success(&script.arg(codes.join(",")).output().unwrap());
+    assert_success(&script.arg(permanent_codes().join(",")).output().unwrap());
 }
 
 #[test]
@@ -111,15 +123,13 @@ fn the_commands_of_cron_systemd_and_kubernetes_are_valid() {
         assert_parses(&args.collect::<Vec<_>>());
     }
     // every file excludes the same exit codes from retries
-    let permanent = Kind::ALL.iter().filter(|kind| !kind.is_worth_retrying());
-    let codes: Vec<String> = permanent.map(|kind| kind.exit_code().to_string()).collect();
-    assert!(unit.contains(&format!("RestartPreventExitStatus={}\n", codes.join(" "))), "{codes:?}");
+    let codes = permanent_codes().join(" ");
+    assert!(unit.contains(&format!("RestartPreventExitStatus={codes}\n")), "{codes}");
 }
 
 #[test]
 fn systemd_accepts_the_units() {
-    let analyze = "/usr/bin/systemd-analyze";
-    if !Path::new(analyze).exists() {
+    if !Path::new(SYSTEMD_ANALYZE).exists() {
         return skipped("systemd-analyze is not installed");
     }
     let units = open_tempdir();
@@ -127,8 +137,32 @@ fn systemd_accepts_the_units() {
         let text = std::fs::read_to_string(folder("examples/systemd").join(name)).unwrap();
         // systemd-analyze checks that the program exists
         std::fs::write(units.path().join(name), text.replace("/usr/local/bin/taxi", TAXI)).unwrap();
-        let mut verify = Command::new(analyze);
+        let mut verify = Command::new(SYSTEMD_ANALYZE);
         verify.args(["--recursive-errors=no", "--man=no", "verify"]).arg(units.path().join(name));
-        assert_success(&verify.output().unwrap());
+        let output = verify.output().unwrap();
+        assert_success(&output);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}");
     }
+}
+
+#[test]
+fn the_service_of_systemd_is_sandboxed() {
+    if !Path::new(SYSTEMD_ANALYZE).exists() {
+        return skipped("systemd-analyze is not installed");
+    }
+    let service = folder("examples/systemd/taxi-backfill.service");
+    let mut security = Command::new(SYSTEMD_ANALYZE);
+    // the threshold is the exposure times ten: the command fails above it
+    security.args(["security", "--offline=true", "--threshold=29", "--no-pager"]).arg(&service);
+    assert!(assert_success(&security.output().unwrap()).contains("Overall exposure level"));
+    // the test fails if the service is not sandboxed
+    let open = open_tempdir();
+    let text = std::fs::read_to_string(&service).unwrap();
+    let text = text.split("# no rights of root").next().unwrap();
+    std::fs::write(open.path().join("open.service"), text).unwrap();
+    let mut security = Command::new(SYSTEMD_ANALYZE);
+    security
+        .args(["security", "--offline=true", "--threshold=29", "--no-pager"])
+        .arg(open.path().join("open.service"));
+    assert!(!security.output().unwrap().status.success());
 }

@@ -92,7 +92,7 @@ fn a_signal_during_copy_or_merge_leaves_nothing_behind() {
         wait_until("the statement runs", || sessions(&database, active) != "0");
         send(&run, signal);
         let stderr = wait_for_end(run, code);
-        assert!(stderr.contains("send a second signal to exit immediately"), "{stderr}");
+        assert!(stderr.contains("rolling back; send a second signal to exit immediately"), "{stderr}");
 
         wait_until("the server has closed the sessions", || sessions(&database, "") == "0");
         assert_eq!(contents(), before, "{statement}");

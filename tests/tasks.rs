@@ -237,7 +237,8 @@ fn dagster_receives_messages_through_its_pipes() {
         let mut command = load(&database, month);
         command.env("DAGSTER_PIPES_CONTEXT", pipes_variable(context));
         command.env("DAGSTER_PIPES_MESSAGES", pipes_variable(&json!({ "path": messages_file })));
-        command.output().unwrap();
+        let output = command.output().unwrap();
+        assert_eq!(text(&output.stderr), "", "Dagster would show the lines on stderr a second time");
         let messages = std::fs::read_to_string(&messages_file).unwrap();
         messages.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
@@ -254,6 +255,11 @@ fn dagster_receives_messages_through_its_pipes() {
         let report = &messages[messages.len() - 2]["params"];
         assert_eq!(report["asset_key"], "nyc/yellow");
         assert_eq!(report["metadata"]["rows_inserted"]["type"], "int");
+        // the second load inserts nothing, but the target still holds the rows; one lies outside the month
+        assert_eq!(
+            report["metadata"]["dagster/partition_row_count"],
+            json!({ "raw_value": 3000, "type": "int" })
+        );
         assert_eq!(messages.last().unwrap()["params"], json!({}));
     }
     let messages = run(2, &json!({ "data": context }));

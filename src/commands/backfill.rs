@@ -18,6 +18,7 @@ use crate::month::calendar::Month;
 use crate::month::decision::{Action, Preview};
 use crate::month::options::Options;
 use crate::month::plan::Plan;
+use crate::orchestrator::array_job;
 use crate::provision::{Provisioner, ServerState};
 use crate::report::Report;
 use crate::report::failure::{self, Failure};
@@ -93,7 +94,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     for taxi in flow.taxi_types(args.taxi.as_deref().unwrap_or_default()) {
         plans.extend(plan(taxi)?);
     }
-    match args.index {
+    match array_job::index(args.index)? {
         None => Ok(plans),
         Some(index) if index < plans.len() => Ok(vec![plans.swap_remove(index)]),
         Some(index) => {

@@ -62,7 +62,7 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         lock_timeout: args.lock_timeout,
         retry_policy: settings::retry_policy(&args.retry),
         part_of: None,
-        secrets: Secrets::default(),
+        secrets: Secrets::from_environment(),
     })
 }
 

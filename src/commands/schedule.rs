@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::ledger::RunStatus;
 use crate::month::calendar::Month;
 use crate::month::options::IfLoaded;
+use crate::orchestrator::array_job;
 use crate::provision::Provisioner;
 use crate::report::Report;
 use crate::report::failure::{self, Failure};
@@ -126,7 +127,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         lock_timeout: args.run.lock_timeout,
         retry_policy: settings::retry_policy(&args.run.retry),
         part_of: None,
-        secrets: Secrets::default(),
+        secrets: Secrets::from_environment(),
     };
     let dates = trigger.dates_from(&start).take_while(|date| *date <= end);
     let mut requests: Vec<Request> = dates.map(request).collect();
@@ -137,7 +138,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
             dates::text(&end)
         )));
     }
-    match args.index {
+    match array_job::index(args.index)? {
         None => Ok(requests),
         Some(index) if index < requests.len() => Ok(vec![requests.swap_remove(index)]),
         Some(index) => {

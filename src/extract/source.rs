@@ -84,11 +84,7 @@ impl Source {
     pub(crate) async fn open(&self, retry_policy: RetryPolicy, report: &Arc<dyn Report>) -> Result<Body> {
         match self {
             Self::File(path) => open_file(path).await,
-            Self::Http(address) => {
-                let mut requests = Requests::new(address, retry_policy, report);
-                let response = requests.ask(Method::GET, HeaderMap::new()).await?;
-                Ok(self.body_of(requests, http::accept(address, response).await?))
-            }
+            Self::Http(address) => Body::request(address, Requests::new(address, retry_policy, report)).await,
         }
     }
 
@@ -109,16 +105,10 @@ impl Source {
                 if response.status() == StatusCode::NOT_MODIFIED {
                     return Ok(None);
                 }
-                self.body_of(requests, http::accept(address, response).await?)
+                Body::of(address, requests, http::accept(address, response).await?)
             }
         };
         Ok((!known.is_of_same_file(&body.description)).then_some(body))
-    }
-
-    fn body_of(&self, requests: Requests, response: reqwest::Response) -> Body {
-        let description = Description::of(response.headers());
-        let content = Content::Http(Box::new(Transfer::new(requests, response, &description)));
-        Body { description, address: self.address(), received: Received::default(), content }
     }
 
     /// Returns the source's description of the file without reading the content.
@@ -186,6 +176,18 @@ pub(crate) fn not_a_directory(base: &Path) -> Error {
 }
 
 impl Body {
+    /// Sends a GET request for `address`, and returns the file without reading its first byte.
+    pub(crate) async fn request(address: &SourceUrl, mut requests: Requests) -> Result<Self> {
+        let response = requests.ask(Method::GET, HeaderMap::new()).await?;
+        Ok(Self::of(address, requests, http::accept(address, response).await?))
+    }
+
+    fn of(address: &SourceUrl, requests: Requests, response: reqwest::Response) -> Self {
+        let description = Description::of(response.headers());
+        let content = Content::Http(Box::new(Transfer::new(requests, response, &description)));
+        Self { description, address: address.to_string(), received: Received::default(), content }
+    }
+
     /// Returns the next bytes, or `None` at the end of the file.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let chunk = match &mut self.content {

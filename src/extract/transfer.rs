@@ -52,6 +52,8 @@ impl Default for RetryPolicy {
 /// Sends and retries the requests for one file.
 pub(crate) struct Requests {
     address: SourceUrl,
+    /// Headers that every request has.
+    headers: HeaderMap,
     retry_policy: RetryPolicy,
     report: Arc<dyn Report>,
     delays: ExponentialBackoff,
@@ -66,12 +68,19 @@ impl Requests {
     pub(crate) fn new(address: &SourceUrl, retry_policy: RetryPolicy, report: &Arc<dyn Report>) -> Self {
         Self {
             address: address.clone(),
+            headers: HeaderMap::new(),
             retry_policy,
             report: Arc::clone(report),
             delays: delays(retry_policy),
             counted_from: 0,
             retry_after: Duration::ZERO,
         }
+    }
+
+    /// Adds `headers` to every request.
+    #[must_use]
+    pub(crate) fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// Sends a request and retries it after transient failures.
@@ -85,7 +94,9 @@ impl Requests {
     }
 
     async fn attempt(&mut self, method: Method, headers: HeaderMap) -> Result<Response> {
-        let response = http::send(method, &self.address, headers, self.retry_policy.idle_timeout).await?;
+        let mut all = self.headers.clone();
+        all.extend(headers);
+        let response = http::send(method, &self.address, all, self.retry_policy.idle_timeout).await?;
         if !http::is_transient(response.status()) {
             return Ok(response);
         }

@@ -19,9 +19,11 @@ use crate::report::Report;
 pub(crate) enum Decision {
     /// The file has to be loaded. `again` if the ledger has a previous load of it.
     Load { again: bool },
-    /// The file has to be loaded only if the source no longer has the file of the previous load.
+    /// The file has to be loaded only if the source no longer has the file of the previous load. The `rows_in_period`
+    /// are those that the target holds now.
     LoadIfChanged(PreviousLoad),
-    /// The file is already loaded, and the source is not queried.
+    /// The file is already loaded, and the source is not queried. The `rows_in_period` are those that the target
+    /// holds now.
     Skip(PreviousLoad),
 }
 
@@ -38,9 +40,11 @@ impl Job {
         let Some(previous) = history::previous_load(ledger, &self.table, &self.filename).await? else {
             return Ok(Decision::Load { again: false });
         };
-        if options.force || !self.is_still_held(client, &previous).await? {
+        let held = if options.force { None } else { self.rows_still_held(client, &previous).await? };
+        if held.is_none() {
             return Ok(Decision::Load { again: true });
         }
+        let previous = PreviousLoad { rows_in_period: held, ..previous };
         Ok(match options.if_loaded {
             IfLoaded::Skip => Decision::Skip(previous),
             // the description of a file at another address says nothing about this one
@@ -49,13 +53,15 @@ impl Job {
         })
     }
 
-    /// Whether the target still holds at least as many rows of the file in its month as after the previous load.
-    async fn is_still_held(&self, client: &Client, previous: &PreviousLoad) -> Result<bool> {
-        let Some(rows) = previous.rows_in_period else { return Ok(false) };
+    /// The number of rows of the file in its month that the target holds. `None` if it holds fewer than after the
+    /// previous load.
+    async fn rows_still_held(&self, client: &Client, previous: &PreviousLoad) -> Result<Option<u64>> {
+        let Some(rows) = previous.rows_in_period else { return Ok(None) };
         if !tables::exists(client, &self.table).await? {
-            return Ok(false);
+            return Ok(None);
         }
-        Ok(count_held(client, &self.table, &self.filename, &self.period, &self.names()).await? >= rows)
+        let held = count_held(client, &self.table, &self.filename, &self.period, &self.names()).await?;
+        Ok(Some(held).filter(|held| *held >= rows))
     }
 }
 

@@ -23,8 +23,9 @@ use crate::database::statement::sql;
 use crate::error::{Detail, Error, Kind, Result};
 use crate::extract::download::Downloaded;
 use crate::extract::source::Body;
+use crate::ledger::history::{self, PreviousLoad};
+use crate::ledger::rejects;
 use crate::ledger::run::Run;
-use crate::ledger::{history, rejects};
 use crate::load::columns::TableColumns;
 use crate::load::staging::Staging;
 use crate::load::target::{self, Route};
@@ -39,8 +40,8 @@ use crate::transform::batch::Transformed;
 pub(crate) enum LoadOutcome {
     /// This run has loaded the file.
     Loaded(LoadCounts),
-    /// The file was already loaded, by the run with this ID.
-    Skipped(Uuid),
+    /// The file was already loaded, by this run.
+    Skipped(PreviousLoad),
 }
 
 /// The state that the three steps share.
@@ -105,7 +106,7 @@ impl Steps<'_> {
         })?;
         let (mut load, body) = match self.prepare(&transaction, &sessions.control).await? {
             Ok(prepared) => prepared,
-            Err(loaded_by) => return Ok(LoadOutcome::Skipped(loaded_by)),
+            Err(previous) => return Ok(LoadOutcome::Skipped(previous)),
         };
         let staged = self.stream(&mut load, body).await?;
         let phase = self.report.begin(Phase::Commit, None);
@@ -121,12 +122,12 @@ impl Steps<'_> {
     }
 
     /// Waits for other loads of the month, decides whether there is anything to do, opens the source and inspects
-    /// the target. The inner error is the ID of the run that has already loaded the file.
+    /// the target. The inner error is the load that has already loaded the file.
     async fn prepare<'a>(
         &mut self,
         transaction: &'a Transaction<'a>,
         control: &'a Client,
-    ) -> Result<Result<(Load<'a>, Body), Uuid>>
+    ) -> Result<Result<(Load<'a>, Body), PreviousLoad>>
     where
         Self: 'a,
     {
@@ -139,19 +140,19 @@ impl Steps<'_> {
         let decision = job.decide(transaction, control, options).await?;
         let was_loaded = options.force || !matches!(decision, Decision::Load { again: false });
         // after the locks: the source could close the download while this load waits for another load
-        let opened = match &decision {
-            Decision::Skip(previous) => Err(previous.run_id),
+        let opened = match decision {
+            Decision::Skip(previous) => Err(previous),
             Decision::Load { .. } => Ok(job.source.open(options.retry_policy, report).await?),
             Decision::LoadIfChanged(previous) => {
                 let changed = job.source.open_unless(&previous.description, options.retry_policy, report);
-                changed.await?.ok_or(previous.run_id)
+                changed.await?.ok_or(previous)
             }
         };
         let body = match opened {
             Ok(body) => body,
-            Err(loaded_by) => {
+            Err(previous) => {
                 self.run.phases.end(phase, "nothing to do");
-                return Ok(Err(loaded_by));
+                return Ok(Err(previous));
             }
         };
         self.run.source = Some((job.source.address(), body.description.clone()));

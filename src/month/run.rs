@@ -118,9 +118,10 @@ impl MonthRun {
                 summary.rows = loaded;
                 None
             }
-            Ok(LoadOutcome::Skipped(loaded_by)) => {
+            Ok(LoadOutcome::Skipped(previous)) => {
                 summary.status = Outcome::Skipped;
-                summary.run_id = Some(loaded_by);
+                summary.run_id = Some(previous.run_id);
+                summary.rows.rows_in_period = previous.rows_in_period.unwrap_or_default();
                 None
             }
             Err(error) => {

@@ -94,9 +94,12 @@ impl Pipes {
             self.send("report_asset_materialization", parameters)?;
         }
         let closed = match output.error.as_ref().map(Failure::of) {
-            Some(error) => json!({ "exception": {
-                "message": error.message, "name": error.kind, "stack": [], "cause": null, "context": null
-            } }),
+            Some(Failure { kind, message, hint, .. }) => {
+                let message = hint.iter().fold(message, |message, hint| format!("{message}\n  hint: {hint}"));
+                json!({ "exception": {
+                    "message": message, "name": kind, "stack": [], "cause": null, "context": null
+                } })
+            }
             None => json!({}),
         };
         self.send("closed", closed)
@@ -140,6 +143,8 @@ fn metadata(output: &CommandOutput) -> Value {
     };
     let seconds: f64 = output.files.iter().map(|file| file.seconds).sum();
     json!({
+        // what the target holds of the months, whether this run has loaded them or found them loaded
+        "dagster/partition_row_count": sum(|rows| rows.rows_in_period),
         "rows_read": sum(|rows| rows.rows_read),
         "rows_inserted": sum(|rows| rows.rows_inserted),
         "rows_matched": sum(|rows| rows.rows_matched),

@@ -8,8 +8,11 @@
 //! | [airflow] | the last line of stdout, or a file in Airflow's own folder |
 //! | [dagster] | JSON lines in a file; an environment variable holds its path |
 //! | [kubernetes] | a file of at most 4 KiB, and the exit code |
+//!
+//! An [array job][array_job] tells each of its tasks which month to load.
 
 pub(crate) mod airflow;
+pub(crate) mod array_job;
 pub(crate) mod dagster;
 pub(crate) mod kestra;
 pub(crate) mod kubernetes;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use crate::cli::{Command, DeliveryArgs, OrchestratorArgs, OutputArgs};
 use crate::error::{Error, Result};
 use crate::report::event::Level;
-use crate::report::forward::{Quiet, Several};
+use crate::report::forward::Quiet;
 use crate::report::log::Line;
 use crate::report::output::{CommandOutput, Output, write_line};
 use crate::report::{self, LogDetail, LogFormat, Report, failure, json_lines};
@@ -84,16 +87,15 @@ impl Delivery {
 
     /// The report that receives the command's events.
     pub(crate) fn report(&self) -> Arc<dyn Report> {
-        let mut reports: Vec<Box<dyn Report>> = Vec::new();
-        match (self.quiet, self.output) {
-            (true, _) => reports.push(Box::new(Quiet)),
-            (false, Output::Kestra) => reports.push(Box::new(kestra::KestraLines(self.detail()))),
-            (false, _) => reports.push(report::for_stderr(self.log_format, self.detail())),
-        }
+        // Dagster also collects stderr and stdout, and would show each line twice
         if let Some(pipes) = &self.dagster {
-            reports.push(Box::new(dagster::DagsterLog(pipes.clone(), self.detail())));
+            return Arc::new(dagster::DagsterLog(pipes.clone(), self.detail()));
         }
-        Arc::new(Several(reports))
+        match (self.quiet, self.output) {
+            (true, _) => Arc::new(Quiet),
+            (false, Output::Kestra) => Arc::new(kestra::KestraLines(self.detail())),
+            (false, _) => Arc::from(report::for_stderr(self.log_format, self.detail())),
+        }
     }
 
     /// How much the text log shows.
@@ -103,15 +105,17 @@ impl Delivery {
 
     /// Prints the result, reports it to the orchestrator, and returns the exit code.
     pub(crate) fn deliver(self, mut output: CommandOutput) -> u8 {
+        let mut has_received_error = self.output == Output::Kestra || self.dagster.is_some();
         if let Err(error) = self.notify_orchestrator(&output) {
+            has_received_error = false;
             // the command's own error matters more
             match output.error {
                 Some(_) => self.print(&error),
                 None => output = CommandOutput::failed(error),
             }
         }
-        // the result for Kestra holds the error as a log line; on stderr, Kestra would show it a second time
-        if let Some(error) = output.error.as_ref().filter(|_| self.output != Output::Kestra) {
+        // Kestra and Dagster have received the error, and would show it a second time if it were on stderr
+        if let Some(error) = output.error.as_ref().filter(|_| !has_received_error) {
             self.print(error);
         }
         // write the result last: Airflow takes the last line of any stream

@@ -12,19 +12,6 @@ impl Report for Quiet {
     fn emit(&self, _: Option<&str>, _: Event<'_>) {}
 }
 
-/// Forwards events to each of the reports.
-pub(crate) struct Several(pub(crate) Vec<Box<dyn Report>>);
-
-impl Report for Several {
-    fn emit(&self, file: Option<&str>, event: Event<'_>) {
-        self.0.iter().for_each(|report| report.emit(file, event));
-    }
-
-    fn clear(&self) {
-        self.0.iter().for_each(|report| report.clear());
-    }
-}
-
 /// Forwards events with the secrets masked.
 pub(crate) struct Masked {
     /// The report that receives the events.

@@ -1,50 +1,94 @@
-"""Loads the DAG with Airflow's own loader, and runs its task with Airflow's own operator.
+"""Runs the DAG with Airflow's own loader, operators, mapping and database.
 
-The environment has `taxi` on the PATH, DATABASE_URL, and a source with one month of yellow trips, 2021-01.
+The environment has `taxi` on the PATH, DATABASE_URL, and a source with one month of yellow trips, 2021-01. The second
+argument lists the exit codes after which a retry cannot succeed.
 """
 
-import json
+import atexit
 import os
+import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp()
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+home = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, home, ignore_errors=True)
+examples, permanent = Path(sys.argv[1]), set(map(int, sys.argv[2].split(",")))
+dags = home / "dags"
+shutil.copytree(examples / "airflow", dags)
+os.environ.update(
+    AIRFLOW_HOME=str(home),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__DAGS_FOLDER=str(dags),
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+)
 
-try:
-    from airflow.dag_processing.dagbag import DagBag
-except ImportError:
-    from airflow.models.dagbag import DagBag
-from airflow.exceptions import AirflowException, AirflowSkipException
+subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run(
+    [sys.executable, "-m", "airflow", "pools", "set", "taxi", "2", "loads of taxi"], check=True, stdout=subprocess.DEVNULL
+)
 
-folder = Path(sys.argv[1])
-bag = DagBag(dag_folder=str(folder / "airflow" / "taxi_backfill.py"), safe_mode=False)
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+bag = DagBag(dag_folder=str(dags / "taxi_backfill.py"), safe_mode=False)
 assert bag.import_errors == {}, bag.import_errors
 dag = bag.dags["taxi_backfill"]
 assert dag.catchup is False
+for name in ("plan", "load"):
+    task = dag.get_task(name)
+    assert task.pool == "taxi" and task.retries == 2, (name, task.pool, task.retries)
 
 
-def run(to):
-    task = dag.get_task("backfill")
-    template = type(task).template_fields
-    operator = task.prepare_for_execution() if hasattr(task, "prepare_for_execution") else task
-    assert "env" in template and "bash_command" in template
-    operator.render_template_fields({"params": {"taxi": "yellow", "from": "2021-01", "to": to}}, dag.get_template_env())
-    return operator.execute({})
+def run(**params):
+    """Runs the DAG once. Returns the state of each task instance, and the XComs of the loads."""
+    dag_run = dag.test(run_conf={"taxi": "yellow", "from": "2021-01", "to": "2021-01"} | params)
+    instances = {(ti.task_id, ti.map_index): ti for ti in dag_run.get_task_instances()}
+    results = [ti.xcom_pull(task_ids="load", map_indexes=index) for (name, index), ti in instances.items() if name == "load"]
+    return {key: str(ti.state) for key, ti in instances.items()}, results, instances
 
 
-result = json.loads(run("2021-01"))
-assert result["status"] == "loaded" and result["rows_inserted"] == 3001, result
-try:
-    run("2021-01")
-    raise AssertionError("a month that is loaded already must show as skipped")
-except AirflowSkipException:
-    pass
-try:
-    run("2021-02")
-    raise AssertionError("a missing month must fail")
-except AirflowSkipException:
-    raise AssertionError("a missing month must not show as skipped")
-except AirflowException as error:
-    assert "66" in str(error), error
+# one task for each month that has to be loaded: none for months that are loaded or not published yet
+states, results, instances = run(to="latest")
+assert states == {("plan", -1): "success", ("load", 0): "success"}, states
+[result] = results
+assert isinstance(result, dict) and result["status"] == "loaded" and result["rows_inserted"] == 3001, result
+assert instances["load", 0].rendered_map_index == "yellow 2021-01", instances["load", 0].rendered_map_index
+states, results, _ = run(to="latest")
+assert states["load", -1] == "skipped", states
+
+# a month that the source does not have fails at once, and the others are loaded
+states, _, _ = run(**{"from": "2020-12", "to": "2021-02"})
+assert [states["load", index] for index in (0, 1)] == ["failed", "failed"] and len(states) == 3, states
+
+operators = vars(sys.modules[type(dag.get_task("plan")).__module__])
+assert operators["PERMANENT"] == permanent, (sorted(operators["PERMANENT"]), sorted(permanent))
+
+
+def load(month, **environment):
+    """Runs the operator of a month alone. Returns its error."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        operators["TaxiLoad"](task_id="load", taxi="yellow", month=month).execute({})
+    except AirflowException as error:
+        return error
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+with socket.socket() as unused:
+    unused.bind(("127.0.0.1", 0))
+    nobody = f"postgresql://nobody@127.0.0.1:{unused.getsockname()[1]}/none"
+    for month, environment, error_type, code in [
+        ("2021-01", {}, AirflowSkipException, ""),
+        ("2021-02", {}, AirflowFailException, "66"),
+        ("2021-01", {"DATABASE_URL": "mysql://nowhere"}, AirflowFailException, "78"),
+        ("2021-01", {"DATABASE_URL": nobody}, AirflowException, "69"),
+    ]:
+        error = load(month, **environment)
+        assert type(error) is error_type and code in str(error), (month, environment, error)

@@ -46,11 +46,16 @@ metadata = event.materialization.metadata
 assert metadata["rows_inserted"].value == 3001, metadata
 assert metadata["files_loaded"].value == ["yellow_tripdata_2021-01.csv"], metadata
 assert metadata["seconds"].value > 0, metadata
-assert any("3001 rows staged" in text for text in messages), messages
+# one row lies outside the month
+assert metadata["dagster/partition_row_count"].value == 3000, metadata
+assert sum("3001 rows staged" in text for text in messages) == 1, messages
 
+# the second load inserts nothing, and the target holds as many rows as before
 result, _, _ = materialize("2021-01-01")
 [event] = result.get_asset_materialization_events()
-assert event.materialization.metadata["files_skipped"].value == ["yellow_tripdata_2021-01.csv"]
+metadata = event.materialization.metadata
+assert metadata["files_skipped"].value == ["yellow_tripdata_2021-01.csv"]
+assert metadata["rows_inserted"].value == 0 and metadata["dagster/partition_row_count"].value == 3000, metadata
 
 result, _, failures = materialize("2021-02-01")
 assert not result.success and failures == ["not_published"], failures

@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::provision::Provisioner;
 use crate::report::Report;
+use crate::secrets::Secrets;
 
 /// Timeout for cancelling a statement.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -75,6 +76,11 @@ impl Databases {
             .await
     }
 
+    /// Masks the passwords of the given and of the main database in the run's log and record.
+    pub(crate) fn keep_passwords(&self, secrets: &Secrets) {
+        self.given.iter().chain(self.main.get()).for_each(|settings| keep_password(settings, secrets));
+    }
+
     /// The run's main database.
     pub(crate) fn main(&self) -> Result<&Settings> {
         self.main.get().ok_or_else(|| Error::new(Kind::Internal, "the run has no database yet"))
@@ -127,6 +133,12 @@ impl Databases {
             _ => error,
         })
     }
+}
+
+/// Adds the password of the connection to the secrets.
+pub(crate) fn keep_password(settings: &Settings, secrets: &Secrets) {
+    let password = settings.config().get_password().map(String::from_utf8_lossy);
+    secrets.keep(&password.unwrap_or_default());
 }
 
 /// A database session.

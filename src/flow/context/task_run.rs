@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::RunContext;
 use super::connection::{Connection, Fault};
-use super::databases::BorrowedSession;
+use super::databases::{self, BorrowedSession};
 use crate::error::{Error, Result};
 use crate::flow::expression::{Scope, Template};
 use crate::flow::yaml::document::{Diagnostic, Position};
@@ -66,10 +66,14 @@ impl TaskRun<'_> {
         let databases = &self.context.databases;
         let own = connection.filter(|connection| databases.given().is_none() && connection.url.is_some());
         let settings = match own {
-            Some(connection) => connection.resolve(&self.scope).map_err(|fault| match fault {
-                Fault::Expression(diagnostic) => self.diagnostic(diagnostic),
-                Fault::Settings(error) => error,
-            })?,
+            Some(connection) => {
+                let settings = connection.resolve(&self.scope).map_err(|fault| match fault {
+                    Fault::Expression(diagnostic) => self.diagnostic(diagnostic),
+                    Fault::Settings(error) => error,
+                })?;
+                databases::keep_password(&settings, &self.context.secrets);
+                settings
+            }
             None => databases.main()?.clone(),
         };
         databases.session(settings, &self.interrupt).await

@@ -19,7 +19,8 @@ type Result<T = Data> = std::result::Result<T, Error>;
 /// Registers all functions, filters and tests, and the formatter.
 pub(crate) fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     environment.add_function("render", render);
-    environment.add_function("secret", move |name: &str| secrets.read(name).map_err(refuse));
+    let reading = secrets.clone();
+    environment.add_function("secret", move |name: &str| reading.read(name).map_err(refuse));
     environment.add_function("now", now);
     environment.add_function("fromJson", from_json);
     environment.add_function("range", range);
@@ -43,8 +44,20 @@ pub(crate) fn add_to(environment: &mut Environment<'static>, secrets: Secrets) {
     environment.add_function("lower", |text: Data| required_text(&text).map(|text| text.to_lowercase()));
     environment.add_function("upper", |text: Data| required_text(&text).map(|text| text.to_uppercase()));
     environment.add_function("trim", |text: Data| required_text(&text).map(|text| text.trim().to_owned()));
-    environment.add_function("replace", replace);
-    environment.add_function("split", split);
+    // what they make of a secret is a secret too
+    let replacing = secrets.clone();
+    environment.add_function("replace", move |text: Data, replacements: Data| {
+        let text = required_text(&text)?;
+        let result = replace(&text, &replacements)?;
+        replacing.keep_derived(&text, &result);
+        Ok::<_, Error>(result)
+    });
+    environment.add_function("split", move |text: Data, separator: &str| {
+        let text = required_text(&text)?;
+        let parts = split(&text, separator)?;
+        secrets.keep_parts(&text, &parts);
+        Ok::<_, Error>(parts)
+    });
     environment.add_function("join", join);
     environment.add_function("first", |list: Data| items(&list).map(|items| items.first().cloned()));
     environment.add_function("last", |list: Data| items(&list).map(|items| items.last().cloned()));
@@ -201,8 +214,8 @@ fn find(path: Rest<Data>) -> Data {
 }
 
 /// Replaces each key of the mapping in the text by its value.
-fn replace(text: Data, replacements: Data) -> Result<String> {
-    let mut text = required_text(&text)?;
+fn replace(text: &str, replacements: &Data) -> Result<String> {
+    let mut text = text.to_owned();
     if replacements.kind() != ValueKind::Map {
         return Err(refuse("expected a mapping as the argument of replace, like replace({'a': 'b'})"));
     }
@@ -214,7 +227,7 @@ fn replace(text: Data, replacements: Data) -> Result<String> {
 
 /// Splits at a literal separator. Kestra takes a regular expression; here only plain and escaped characters are
 /// supported.
-fn split(text: Data, separator: &str) -> Result<Vec<String>> {
+fn split(text: &str, separator: &str) -> Result<Vec<String>> {
     let mut plain = String::new();
     let mut characters = separator.chars();
     while let Some(character) = characters.next() {
@@ -231,7 +244,6 @@ fn split(text: Data, separator: &str) -> Result<Vec<String>> {
     if plain.is_empty() {
         return Err(refuse(format!("split does not support the separator {separator:?}")));
     }
-    let text = required_text(&text)?;
     let mut parts: Vec<String> = text.split(&plain).map(str::to_owned).collect();
     // Java's split drops trailing empty strings
     while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::context::RunContext;
 use super::context::connection::Fault;
-use super::context::databases::Databases;
+use super::context::databases::{Databases, keep_password};
 use super::context::lock;
 use super::context::storage::Storage;
 use super::context::task_run::Outputs;
@@ -153,6 +153,7 @@ impl Execution {
         }
         let inputs = Inputs::resolve(&flow.inputs, &request.inputs)?;
         let secrets = request.secrets.clone();
+        databases.keep_passwords(&secrets);
         let log = Log::default();
         let report: Arc<dyn Report> = Arc::new(Masked { outer: report, secrets: secrets.clone() });
         let report: Arc<dyn Report> = Arc::new(RunReport { outer: report, file: None, log: log.clone() });
@@ -169,7 +170,9 @@ impl Execution {
         labels.extend(request.labels.iter().cloned());
         let connecting = async {
             let phase = report.begin(Phase::Connect, None);
-            let settings = databases.choose(|| declared_database(&flow, &scope), report.as_ref()).await?;
+            let settings =
+                databases.choose(|| declared_database(&flow, &scope, &secrets), report.as_ref()).await?;
+            databases.keep_passwords(&secrets);
             let session = databases.connect(settings, SessionKind::Own).await?;
             let history = History::open(settings, session.client).await?;
             run.phases.end(phase, "done");
@@ -251,14 +254,18 @@ impl Execution {
 }
 
 /// The database that the flow's tasks name, if they name exactly one.
-fn declared_database(flow: &Flow, scope: &Scope) -> Result<Option<Settings>> {
+fn declared_database(flow: &Flow, scope: &Scope, secrets: &Secrets) -> Result<Option<Settings>> {
     let mut connections = Vec::new();
     flow.walk(|task| {
         connections.extend(task.kind.connection().filter(|connection| connection.url.is_some()))
     });
     let mut declared: Option<Settings> = None;
     for connection in connections {
-        match connection.resolve(scope) {
+        let resolved = connection.resolve(scope);
+        if let Ok(settings) = &resolved {
+            keep_password(settings, secrets);
+        }
+        match resolved {
             Ok(settings) if declared.as_ref().is_some_and(|other| *other != settings) => return Ok(None),
             Ok(settings) => declared = Some(settings),
             // the connection depends on outputs that do not exist yet

@@ -22,7 +22,8 @@ properties! {
         /// The content of dbt's profiles.yml. If a database is given for the run, all outputs of type
         /// postgres connect to it. Default: a profile named taxi that connects to the run's database.
         "profiles" => profiles: Option<Template> = None,
-        /// Environment variables, in addition to those of the taxi process.
+        /// Environment variables. Of the variables of the taxi process, a command gets only those that a process
+        /// needs, like PATH and HOME.
         "env" => env: Entries<Template> = Entries::default(),
         /// Files to create in the working directory, by name. Each value is the content of the file, or the
         /// URI of a file that this run has stored.

@@ -6,11 +6,17 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Detail, Error, Result};
+use crate::extract::source::Body;
+use crate::extract::transfer::Requests;
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::yaml::decode::{Entries, properties};
-use crate::http::{self, SourceUrl};
+use crate::http::SourceUrl;
+use crate::report::failure;
+
+/// The status of a download that succeeded.
+const OK: u16 = 200;
 
 properties! {
     /// Downloads a file.
@@ -41,32 +47,39 @@ impl Download {
             Some(last.to_owned()).filter(|last| !last.is_empty())
         });
         let path = run.context.storage.new_file(&name.unwrap_or_else(|| "download".to_owned()))?;
-        let (code, length) = run.interrupt.or(download(&url, headers, &path)).await?;
+        let length = run.interrupt.or(download(run, &url, headers, &path)).await?;
         let uri = path.display().to_string();
-        Ok([("uri", json!(uri)), ("code", json!(code)), ("length", json!(length))]
+        Ok([("uri", json!(uri)), ("code", json!(OK)), ("length", json!(length))]
             .map(|(name, value)| (name.to_owned(), value))
             .into_iter()
             .collect())
     }
 }
 
-async fn download(url: &SourceUrl, headers: HeaderMap, path: &Path) -> Result<(u16, u64)> {
-    let mut response = http::get(url, headers).await?;
-    let code = response.status().as_u16();
-    let content_length = response.content_length();
+/// Downloads the file, and returns its length. If the file changes at the source while it is read, the download
+/// restarts, as often as the retry policy allows.
+async fn download(run: &TaskRun<'_>, url: &SourceUrl, headers: HeaderMap, path: &Path) -> Result<u64> {
+    let (retry_policy, report) = (run.context.retry_policy, run.reports());
+    let mut retries = retry_policy.retries;
+    loop {
+        let requests = Requests::new(url, retry_policy, &report).with_headers(headers.clone());
+        match save(url, requests, path).await {
+            Err(error) if retries > 0 && error.detail() == Some(Detail::SourceChanged) => {
+                report.notice(&format!("{}; restarting the download", failure::line(&error)));
+                retries -= 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn save(url: &SourceUrl, requests: Requests, path: &Path) -> Result<u64> {
+    let mut body = Body::request(url, requests).await?;
     let write_error = |cause| Error::file("write", path, cause);
     let mut file = tokio::fs::File::create(path).await.map_err(write_error)?;
-    let mut length = 0;
-    while let Some(chunk) = http::chunk(&mut response, url, http::IDLE_TIMEOUT).await? {
-        length += chunk.len() as u64;
+    while let Some(chunk) = body.chunk().await? {
         file.write_all(&chunk).await.map_err(write_error)?;
     }
     file.flush().await.map_err(write_error)?;
-    match content_length {
-        Some(content_length) if content_length != length => {
-            let text = format!("{url} sent {length} of {content_length} bytes");
-            Err(Error::new(Kind::Unreachable, text))
-        }
-        _ => Ok((code, length)),
-    }
+    Ok(body.received.length_bytes)
 }

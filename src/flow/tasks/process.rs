@@ -4,6 +4,7 @@
 //! the child itself exits.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,6 +28,30 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum length of a line; the rest of a longer line counts as the next line.
 const LINE_LIMIT_BYTES: u64 = 64 * 1024;
+
+/// The environment variables that a process needs to run and to reach the network. All others stay in the taxi
+/// process: they may hold credentials.
+const INHERITED: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+fn is_inherited(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_"))
+}
 
 /// The result of a process.
 pub(crate) struct ProcessResult {
@@ -52,6 +77,8 @@ pub(crate) async fn run(
         .args(arguments)
         .arg(script)
         .current_dir(working_dir)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

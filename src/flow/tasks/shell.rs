@@ -34,7 +34,8 @@ properties! {
         "commands" => commands: Vec<Template>,
         /// Commands to run before `commands`.
         "beforeCommands" => before_commands: Vec<Template> = Vec::new(),
-        /// Environment variables, in addition to those of the taxi process.
+        /// Environment variables. Of the variables of the taxi process, a command gets only those that a process
+        /// needs, like PATH and HOME.
         "env" => env: Entries<Template> = Entries::default(),
         /// Files to create in the working directory, by name. Each value is the content of the file, or the
         /// URI of a file that this run has stored.
