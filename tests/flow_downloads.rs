@@ -4,6 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha256};
+
 use crate::support::flows::{run, task, write};
 use crate::support::http::{Reply, Request, Server};
 use crate::support::{Database, json, refusal};
@@ -98,4 +102,20 @@ fn timeout_and_retries_of_the_source_apply_to_the_downloads_of_a_flow() {
     let missing = server(|_, _| Reply::status(404));
     refusal(&run(&database, &flow(&folder, &missing, &copy), &[]).output().unwrap(), 66);
     assert_eq!(missing.requests().len(), 1, "a retry cannot fix a missing file");
+}
+
+#[test]
+fn a_download_of_a_flow_without_its_announced_digest_is_an_error() {
+    let database = Database::new("flow_digest");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy");
+    let digest = |content: &[u8]| format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(content)));
+    for (announced, code) in [(content(0), 0), (content(1), 65)] {
+        let digest = digest(&announced);
+        let site = server(move |_, _| Reply::ok(content(0)).header("Repr-Digest", &digest));
+        let output = run(&database, &flow(&folder, &site, &copy), &[]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert_eq!(stderr.contains("has the wrong SHA-256"), code == 65, "{stderr}");
+    }
 }

@@ -6,8 +6,11 @@ use std::process::{Command, Output, Stdio};
 
 use taxi_etl::error::Kind;
 
-use crate::support::{Database, TAXI, open_tempdir, skipped, testdata};
+use crate::support::month::{gzip, write, yellow_csv};
+use crate::support::{Database, TAXI, is_root, open_tempdir, skipped, testdata};
 
+/// The id of a user without any rights.
+const NOBODY: u32 = 65534;
 const SYSTEMD_ANALYZE: &str = "/usr/bin/systemd-analyze";
 
 fn folder(name: &str) -> PathBuf {
@@ -165,4 +168,49 @@ fn the_service_of_systemd_is_sandboxed() {
         .args(["security", "--offline=true", "--threshold=29", "--no-pager"])
         .arg(open.path().join("open.service"));
     assert!(!security.output().unwrap().status.success());
+}
+
+/// Runs the command of the service as systemd does: as another user without any rights, with the variables of the
+/// unit alone, in a state directory that is the only place to write to.
+#[test]
+fn the_service_of_systemd_runs_without_root_in_its_state_directory() {
+    if !is_root() || !Path::new("/usr/bin/setpriv").exists() {
+        return skipped("only root can become another user, and with setpriv");
+    }
+    let state = open_tempdir();
+    let home = state.path().join("taxi-etl");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let program = state.path().join("taxi");
+    std::fs::copy(TAXI, &program).unwrap();
+    let source = state.path().join("source");
+    write(&source, "yellow", "2021-01", &gzip(yellow_csv(50, "2021-01").as_bytes()));
+
+    let unit = std::fs::read_to_string(folder("examples/systemd/taxi-backfill.service")).unwrap();
+    let setting = |name: &str| {
+        let value = unit.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
+        value.replace("%S", state.path().to_str().unwrap())
+    };
+    assert_eq!(setting("StateDirectory"), "taxi-etl");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new("/usr/bin/setpriv");
+        let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+        let rights = ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"];
+        command.args(user).args(rights).arg(&program).args(arguments);
+        command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(setting("WorkingDirectory"));
+        let environment = setting("Environment");
+        command.envs(environment.split(' ').map(|variable| variable.split_once('=').unwrap()));
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    // the range of the unit, as far as this source has it
+    let command = setting("ExecStart").replace("2019-01", "2021-01").replace("--to latest", "--to 2021-01");
+    let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+    let only_yellow: Vec<&str> =
+        arguments.iter().map(|argument| if *argument == "all" { "yellow" } else { argument }).collect();
+    let output = run(&[&only_yellow[..], &["--source", source.to_str().unwrap()]].concat());
+    let down = run(&["down"]);
+    let stdout = assert_success(&output);
+    assert_success(&down);
+    assert!(stdout.contains("1 loaded"), "{stdout}");
+    assert!(home.join("data/PG_VERSION").exists(), "the data is not in the state directory");
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
+use sha2::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::error::{Detail, Error, Result};
+use crate::error::{Detail, Error, Kind, Result};
 use crate::extract::source::Body;
 use crate::extract::transfer::Requests;
 use crate::flow::context::task_run::{Outputs, TaskRun};
@@ -81,5 +82,12 @@ async fn save(url: &SourceUrl, requests: Requests, path: &Path) -> Result<u64> {
         file.write_all(&chunk).await.map_err(write_error)?;
     }
     file.flush().await.map_err(write_error)?;
-    Ok(body.received.length_bytes)
+    let found = hex::encode(body.received.sha256.finalize());
+    match body.description.sha256 {
+        Some(expected) if expected != found => {
+            let text = format!("{url} has the wrong SHA-256: expected {expected}, found {found}");
+            Err(Error::new(Kind::Data, text))
+        }
+        _ => Ok(body.received.length_bytes),
+    }
 }
