@@ -185,6 +185,10 @@ pub(crate) enum Detail {
     RefusedRow,
     /// The message names the failed task of a flow.
     NamesTask,
+    /// A connection pooler does not keep the server process of a session.
+    Pooler,
+    /// A session got no answer to its first statement: a pooler has no free connection.
+    PoolExhausted,
 }
 
 impl Error {

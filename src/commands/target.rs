@@ -21,7 +21,7 @@ pub(crate) async fn open(
         Some(settings) => settings,
         None => provisioner.bring_up(report).await?,
     };
-    let mut sessions = Sessions::open(&settings).await?;
+    let mut sessions = Sessions::open(&settings, report).await?;
     session::while_answering(&settings, schema::upgrade(&mut sessions.load)).await?;
     Ok((settings, sessions))
 }
@@ -38,6 +38,6 @@ pub(crate) async fn open_read_only(
         None if provisioner.status().await?.state == ServerState::Absent => return Ok(None),
         None => provisioner.bring_up(report).await?,
     };
-    let client = session::connect(&settings).await?;
+    let client = session::connect(&settings, report).await?;
     Ok(Some((settings, client)))
 }

@@ -1,4 +1,4 @@
-//! Opens and ends sessions, refuses servers that are too old, and watches whether the server still answers.
+//! Opens and ends sessions, refuses servers that are too old and poolers that do not keep sessions, and watches whether the server still answers.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,10 +9,12 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, Config, NoTls, Socket};
 
 use super::failure::{self, ConnectFailure};
+use super::pooler::{self, Backend, PoolWait};
 use super::settings::Settings;
 use super::statement::sql;
 use super::tls::Mode;
 use crate::error::{Detail, Error, Kind, Result};
+use crate::report::Report;
 
 /// The oldest supported major version: the first with MERGE.
 pub(crate) const OLDEST_MAJOR: u32 = 15;
@@ -29,13 +31,95 @@ pub(crate) enum SessionKind {
     Flow,
 }
 
-/// Connects for taxi's own statements. See [`connect_as`].
-pub(crate) async fn connect(settings: &Settings) -> Result<Client> {
-    connect_as(settings, SessionKind::Own).await
+/// An open session.
+pub(crate) struct Session {
+    /// The connection.
+    pub(crate) client: Client,
+    /// The server process of the session, by which other sessions see it.
+    pub(crate) server_pid: i32,
 }
 
-/// Connects, waiting for a server that is starting. Refuses a server that is too old before it sends a statement.
-pub(crate) async fn connect_as(settings: &Settings, kind: SessionKind) -> Result<Client> {
+/// Connects for taxi's own statements. See [`connect_as`].
+pub(crate) async fn connect(settings: &Settings, report: &dyn Report) -> Result<Client> {
+    Ok(connect_as(settings, SessionKind::Own, report).await?.client)
+}
+
+/// Connects, waiting for a server that is starting and for a pooler's free connection. Refuses a server that is too
+/// old before it sends a statement, and a pooler that does not keep the session's process before it changes a setting.
+pub(crate) async fn connect_as(
+    settings: &Settings,
+    kind: SessionKind,
+    report: &dyn Report,
+) -> Result<Session> {
+    let mut wait = PoolWait::new(settings, report);
+    loop {
+        match try_connect(settings, kind, wait.patience()).await {
+            Err(error) if wait.goes_on_after(&error) => {}
+            opened => return opened,
+        }
+    }
+}
+
+/// Connects two sessions for taxi's own statements. See [`connect_as`].
+pub(crate) async fn connect_two(settings: &Settings, report: &dyn Report) -> Result<[Session; 2]> {
+    let mut wait = PoolWait::new(settings, report);
+    loop {
+        match try_connect_two(settings, wait.patience()).await {
+            Err(error) if wait.goes_on_after(&error) => {}
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_connect(settings: &Settings, kind: SessionKind, patience: Duration) -> Result<Session> {
+    let client = open_supported(settings).await?;
+    let backend = pooler::first_answer(&client, settings, patience).await?;
+    // a second session, for the check only
+    let other = open_supported(settings).await?;
+    match pooler::first_answer(&other, settings, patience).await {
+        Ok(other_backend) => {
+            let checked = pooler::check((&client, &backend), (&other, &other_backend), settings);
+            while_answering(settings, checked).await?;
+        }
+        // the first session has kept its process while another one waits for a free one: session mode
+        Err(error) if error.detail() == Some(Detail::PoolExhausted) => {
+            pooler::first_answer(&client, settings, patience).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    while_answering(settings, prepare_opened(&client, kind, settings)).await?;
+    Ok(Session { client, server_pid: backend.pid })
+}
+
+/// Two sessions, which check each other.
+async fn try_connect_two(settings: &Settings, patience: Duration) -> Result<[Session; 2]> {
+    let (first, second) = (open_supported(settings).await?, open_supported(settings).await?);
+    let first_backend = pooler::first_answer(&first, settings, patience).await?;
+    let second_backend = pooler::first_answer(&second, settings, patience).await?;
+    let prepared = async {
+        pooler::check((&first, &first_backend), (&second, &second_backend), settings).await?;
+        prepare_opened(&first, SessionKind::Own, settings).await?;
+        prepare_opened(&second, SessionKind::Own, settings).await
+    };
+    while_answering(settings, prepared).await?;
+    let session = |client, backend: Backend| Session { client, server_pid: backend.pid };
+    Ok([session(first, first_backend), session(second, second_backend)])
+}
+
+/// Connects for taxi's own statements to a database that has no pooler, or was checked before.
+pub(crate) async fn connect_again(settings: &Settings) -> Result<Client> {
+    let client = open_supported(settings).await?;
+    while_answering(settings, prepare_opened(&client, SessionKind::Own, settings)).await?;
+    Ok(client)
+}
+
+async fn prepare_opened(client: &Client, kind: SessionKind, settings: &Settings) -> Result<()> {
+    let failed = |cause| ConnectFailure::Connection(cause).into_error(settings);
+    prepare(client, kind).await.map_err(failed)
+}
+
+/// Opens a session, waiting for a server that is starting. Refuses a server that is too old or has another encoding.
+async fn open_supported(settings: &Settings) -> Result<Client> {
     let address = settings.address();
     let opening = async {
         loop {
@@ -66,11 +150,6 @@ pub(crate) async fn connect_as(settings: &Settings, kind: SessionKind) -> Result
     };
     check_version(&opened.version, &address)?;
     check_encoding(&opened.encoding, &address)?;
-    let prepared = async {
-        let failed = |cause| ConnectFailure::Connection(cause).into_error(settings);
-        prepare(&opened.client, kind).await.map_err(failed)
-    };
-    while_answering(settings, prepared).await?;
     Ok(opened.client)
 }
 
@@ -197,16 +276,10 @@ pub(crate) async fn terminate(
         // if the server cannot be reached, connecting reports it
         cancel(settings, token).await;
     }
-    let client = connect(settings).await?;
+    let client = connect_again(settings).await?;
     let result = client.execute(sql!("end_sessions.sql"), &[&server_pids]).await;
     result.map_err(|cause| failure::statement("cannot terminate the sessions", cause))?;
     Ok(client)
-}
-
-/// The session's server process id, by which other sessions see it.
-pub(crate) async fn server_pid(client: &Client) -> Result<i32> {
-    let row = client.query_one(sql!("session_number.sql"), &[]).await;
-    Ok(row.map_err(|cause| failure::statement("cannot read the session's process id", cause))?.get(0))
 }
 
 /// Refuses encodings other than UTF8 and SQL_ASCII. A row key is a hash of bytes: taxi's keys equal the server's

@@ -18,6 +18,7 @@ use crate::load::columns::TableColumns;
 use crate::load::tables;
 use crate::load::target::{self, MergeReason, Route};
 use crate::month::job::Job;
+use crate::report::forward::Quiet;
 
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// A larger difference between the clocks is a warning.
@@ -28,7 +29,7 @@ pub(crate) async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Fin
     if !check_addresses(settings, findings).await {
         return;
     }
-    let client = match session::connect(settings).await {
+    let client = match session::connect(settings, &Quiet).await {
         Ok(client) => client,
         Err(error) => {
             let fix = "fix the problem in --database-url, in the PG* variables or in the server's settings";
@@ -51,6 +52,7 @@ fn stage(error: &Error) -> &'static str {
     match (error.kind(), error.detail()) {
         (_, Some(Detail::Tls)) => "tls",
         (_, Some(Detail::Encoding)) => "encoding",
+        (_, Some(Detail::Pooler | Detail::PoolExhausted)) => "pooler",
         (Kind::Authentication, _) => "authentication",
         (Kind::ServerTooOld, _) => "version",
         _ => "session",

@@ -84,7 +84,10 @@ impl Workers {
             let open_sessions = sessions.take().filter(|sessions| !sessions.is_closed());
             let connected = match open_sessions {
                 Some(open_sessions) => Ok(open_sessions),
-                None => self.interrupt.or(Sessions::open(&self.backfill.settings)).await,
+                None => {
+                    let report = run.report();
+                    self.interrupt.or(Sessions::open(&self.backfill.settings, report.as_ref())).await
+                }
             };
             let result = match connected {
                 Ok(connected) => {

@@ -64,6 +64,11 @@ impl MonthRun {
         self
     }
 
+    /// The report of this run, for what happens before the load begins.
+    pub(crate) fn report(&self) -> Arc<dyn Report> {
+        Arc::clone(&self.report)
+    }
+
     /// Runs `connecting` as the run's connect phase.
     pub(crate) async fn connect<T>(
         &mut self,

@@ -6,6 +6,7 @@ use crate::database::locks;
 use crate::database::session;
 use crate::database::settings::Settings;
 use crate::error::Result;
+use crate::report::Report;
 
 /// The two connections of a load.
 pub(crate) struct Sessions {
@@ -20,12 +21,10 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Opens both connections.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
-        let (load, control) = (session::connect(settings).await?, session::connect(settings).await?);
-        let server_pids =
-            async { Ok([session::server_pid(&load).await?, session::server_pid(&control).await?]) };
-        let server_pids = session::while_answering(settings, server_pids).await?;
-        Ok(Self { load, control, settings: settings.clone(), server_pids })
+    pub(crate) async fn open(settings: &Settings, report: &dyn Report) -> Result<Self> {
+        let [load, control] = session::connect_two(settings, report).await?;
+        let server_pids = [load.server_pid, control.server_pid];
+        Ok(Self { load: load.client, control: control.client, settings: settings.clone(), server_pids })
     }
 
     /// The connection settings of both sessions.

@@ -251,7 +251,7 @@ async fn create_database(connection: &Credentials, data: &Path) -> Result<()> {
     let maintenance = Settings::parse(connection.url_of("postgres").expose())?;
     let deadline = Instant::now() + START_TIMEOUT;
     let client = loop {
-        match session::connect(&maintenance).await {
+        match session::connect_again(&maintenance).await {
             Ok(client) => break client,
             Err(error) if error.kind() != Kind::Unreachable || Instant::now() > deadline => {
                 return Err(error);
@@ -273,7 +273,7 @@ async fn create_database(connection: &Credentials, data: &Path) -> Result<()> {
 
 /// Asks the server for its version.
 pub(crate) async fn version(connection: &Credentials) -> Result<String> {
-    let client = session::connect(&Settings::parse(connection.url().expose())?).await?;
+    let client = session::connect_again(&Settings::parse(connection.url().expose())?).await?;
     let row = client.query_one(sql!("server_version.sql"), &[]).await;
     let row = row.map_err(|cause| failure::statement("cannot query the server's version", cause))?;
     let version: String = row.get(0);

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{CancelToken, Client};
 
 use crate::database::session;
-use crate::database::session::SessionKind;
+use crate::database::session::{Session, SessionKind};
 use crate::database::settings::Settings;
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
@@ -34,7 +34,7 @@ pub(crate) struct Databases {
     main: OnceCell<Settings>,
     embedded: OnceCell<Settings>,
     provisioner: Provisioner,
-    idle: Mutex<Vec<(Settings, PooledSession)>>,
+    idle: Mutex<Vec<(Settings, Session)>>,
 }
 
 impl Databases {
@@ -91,6 +91,7 @@ impl Databases {
         &self,
         settings: Settings,
         interrupt: &Interrupt,
+        report: &dyn Report,
     ) -> Result<BorrowedSession<'_>> {
         let idle_session = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +101,7 @@ impl Databases {
         };
         let session = match idle_session {
             Some(session) => session,
-            None => interrupt.or(self.connect(&settings, SessionKind::Flow)).await?,
+            None => interrupt.or(self.connect(&settings, SessionKind::Flow, report)).await?,
         };
         Ok(BorrowedSession {
             databases: self,
@@ -111,22 +112,26 @@ impl Databases {
     }
 
     /// A session on the run's main database for a statement of taxi itself. It must not be released into the pool.
-    pub(crate) async fn own_session(&self, interrupt: &Interrupt) -> Result<BorrowedSession<'_>> {
+    pub(crate) async fn own_session(
+        &self,
+        interrupt: &Interrupt,
+        report: &dyn Report,
+    ) -> Result<BorrowedSession<'_>> {
         let settings = self.main()?.clone();
-        let PooledSession { client, server_pid } =
-            interrupt.or(self.connect(&settings, SessionKind::Own)).await?;
+        let Session { client, server_pid } =
+            interrupt.or(self.connect(&settings, SessionKind::Own, report)).await?;
         Ok(BorrowedSession { databases: self, settings, client, server_pid })
     }
 
     /// Connects. If the URL comes from the flow, the error's hint says how to override it.
-    pub(crate) async fn connect(&self, settings: &Settings, kind: SessionKind) -> Result<PooledSession> {
-        let connecting = async {
-            let client = session::connect_as(settings, kind).await?;
-            let server_pid = session::while_answering(settings, session::server_pid(&client)).await?;
-            Ok(PooledSession { client, server_pid })
-        };
+    pub(crate) async fn connect(
+        &self,
+        settings: &Settings,
+        kind: SessionKind,
+        report: &dyn Report,
+    ) -> Result<Session> {
         let is_embedded = self.embedded.get() == Some(settings);
-        connecting.await.map_err(|error: Error| match self.given {
+        session::connect_as(settings, kind, report).await.map_err(|error| match self.given {
             None if error.kind() == Kind::Unreachable && !is_embedded => {
                 error.hint("this URL is set in the flow; use --database-url or DATABASE_URL to run all tasks on another database")
             }
@@ -139,14 +144,6 @@ impl Databases {
 pub(crate) fn keep_password(settings: &Settings, secrets: &Secrets) {
     let password = settings.config().get_password().map(String::from_utf8_lossy);
     secrets.keep(&password.unwrap_or_default());
-}
-
-/// A database session.
-pub(crate) struct PooledSession {
-    /// The connection.
-    pub(crate) client: Client,
-    /// The server's process id for the session.
-    pub(crate) server_pid: i32,
 }
 
 /// A session borrowed by a task, and returned to the pool on success.
@@ -188,7 +185,7 @@ impl BorrowedSession<'_> {
         // a session that cannot be reset in time is not reused
         if let Ok(Some(())) = tokio::time::timeout(RESET_TIMEOUT, reset).await {
             let mut idle = self.databases.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.push((self.settings, PooledSession { client: self.client, server_pid: self.server_pid }));
+            idle.push((self.settings, Session { client: self.client, server_pid: self.server_pid }));
         }
     }
 }

@@ -76,7 +76,7 @@ impl TaskRun<'_> {
             }
             None => databases.main()?.clone(),
         };
-        databases.session(settings, &self.interrupt).await
+        databases.session(settings, &self.interrupt, self.context.report.as_ref()).await
     }
 
     /// Writes a line to the task's log and reports it, with secrets masked.

@@ -142,7 +142,7 @@ impl History {
         let record = async {
             if run.record_end(&self.client, status, error).await.is_err() {
                 // the server may have been restarted
-                let client = session::connect(&self.settings).await?;
+                let client = session::connect_again(&self.settings).await?;
                 run.record_end(&client, status, error).await?;
             }
             Ok::<_, Error>(())

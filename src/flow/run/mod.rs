@@ -173,7 +173,7 @@ impl Execution {
             let settings =
                 databases.choose(|| declared_database(&flow, &scope, &secrets), report.as_ref()).await?;
             databases.keep_passwords(&secrets);
-            let session = databases.connect(settings, SessionKind::Own).await?;
+            let session = databases.connect(settings, SessionKind::Own, report.as_ref()).await?;
             let history = History::open(settings, session.client).await?;
             run.phases.end(phase, "done");
             Ok(history)

@@ -40,7 +40,8 @@ impl CreateTables {
     /// Creates the table if it does not exist.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let (sql, table) = self.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
-        let mut session = run.context.databases.own_session(&run.interrupt).await?;
+        let mut session =
+            run.context.databases.own_session(&run.interrupt, run.context.report.as_ref()).await?;
         let guardian = session.guardian();
         let created = tables::create(&mut session.client, &table, &sql);
         guardian.guard(&run.interrupt, created).await?;
@@ -117,7 +118,8 @@ impl LoadCsv {
         let options = Options { lock_timeout, retry_policy, ..Options::default() };
         let load = MonthRun::new(plan, options, true, run.reports())
             .within_flow_run(context.run_id, context.secrets.clone());
-        let sessions = run.interrupt.or(Sessions::open(context.databases.main()?)).await?;
+        let sessions =
+            run.interrupt.or(Sessions::open(context.databases.main()?, context.report.as_ref())).await?;
         let (summary, error, _) = load.finish(sessions, &run.interrupt).await;
         context.add_loads([summary.clone()]);
         if let Some(error) = error {

@@ -1,0 +1,133 @@
+//! Connection poolers between taxi and the server (PgBouncer, Odyssey, a cloud provider's proxy).
+//!
+//! A load needs sessions that keep their server process: for locks, settings, prepared statements and the transaction
+//! of the load. A pooler keeps it in session mode only. In transaction or statement mode it hands a process that is
+//! idle to whichever client asks next, so two idle sessions of ours soon share one or swap theirs. A pooler in session
+//! mode lets a session wait at its first statement while all processes of its pool are in use.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::failure;
+use super::settings::Settings;
+use super::statement::sql;
+use crate::error::{Detail, Error, Kind, Result};
+use crate::report::Report;
+
+/// How long a session waits for its first answer before it is closed and opened again, and at most twice that. A
+/// load needs two sessions: runs that keep one while they wait for the second could wait for each other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server process, by its id and its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backend {
+    /// The process id on the server.
+    pub(crate) pid: i32,
+    started_at: String,
+}
+
+/// Returns the server process that runs the session's statements now. Uses no prepared statement, which another process
+/// would not know.
+pub(crate) async fn backend(client: &Client, settings: &Settings) -> Result<Backend> {
+    let messages = client.simple_query(sql!("backend.sql")).await.map_err(|cause| {
+        let address = settings.address();
+        failure::statement(format!("the first statement of a session at {address} failed"), cause)
+    })?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some((row.get(0)?.parse().ok()?, row.get(1)?.to_owned())),
+        _ => None,
+    });
+    let (pid, started_at) = row.ok_or_else(|| {
+        Error::new(Kind::Unreachable, format!("{} does not name the session's process", settings.address()))
+    })?;
+    Ok(Backend { pid, started_at })
+}
+
+/// Waits at most `patience` for the first answer of a session.
+pub(crate) async fn first_answer(
+    client: &Client,
+    settings: &Settings,
+    patience: Duration,
+) -> Result<Backend> {
+    match tokio::time::timeout(patience, backend(client, settings)).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => {
+            let (address, waited) = (settings.address(), settings.idle_timeout());
+            let text = format!(
+                "the database at {address} has not answered a session's first statement for {waited:?}"
+            );
+            Err(Error::new(Kind::Unreachable, text)
+                .because("the pool of a connection pooler may be exhausted")
+                .with_detail(Detail::PoolExhausted)
+                .hint(
+                    "use fewer --jobs, enlarge the pool (PgBouncer: default_pool_size), or use --database-timeout to wait longer",
+                ))
+        }
+    }
+}
+
+/// The wait for a free connection: sessions are opened again and again while a pool seems to be exhausted, until the
+/// idle timeout.
+pub(crate) struct PoolWait<'a> {
+    settings: &'a Settings,
+    report: &'a dyn Report,
+    deadline: Instant,
+    is_reported: bool,
+}
+
+impl<'a> PoolWait<'a> {
+    /// Starts the wait.
+    pub(crate) fn new(settings: &'a Settings, report: &'a dyn Report) -> Self {
+        let deadline = Instant::now() + settings.idle_timeout();
+        Self { settings, report, deadline, is_reported: false }
+    }
+
+    /// How long the next attempt may wait: a random time, so that runs that wait for each other do not stay in step.
+    pub(crate) fn patience(&self) -> Duration {
+        let random = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
+        let patience = PATIENCE + PATIENCE.mul_f64(random);
+        patience.min(self.deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether to try again after `error`. The first time, tells the user what the wait is for.
+    pub(crate) fn goes_on_after(&mut self, error: &Error) -> bool {
+        let goes_on = error.detail() == Some(Detail::PoolExhausted) && Instant::now() < self.deadline;
+        if goes_on && !std::mem::replace(&mut self.is_reported, true) {
+            self.report.notice(&format!(
+                "waiting for a free connection to the database at {}: the pool of a connection pooler may be exhausted",
+                self.settings.address()
+            ));
+        }
+        goes_on
+    }
+}
+
+/// Refuses a pooler that does not keep a session's process: compares the processes of two idle sessions, `first` and
+/// `second`, of which the first has run a statement in `backend`. Changes no setting.
+///
+/// A pooler hands out the process that became idle last, or first, or any: asking `first` twice and then in turns finds
+/// all of them.
+pub(crate) async fn check(
+    first: (&Client, &Backend),
+    second: (&Client, &Backend),
+    settings: &Settings,
+) -> Result<()> {
+    let mut keeps = first.1 != second.1;
+    for (client, expected) in [second, first, first, second] {
+        keeps = keeps && backend(client, settings).await? == *expected;
+    }
+    if keeps {
+        return Ok(());
+    }
+    let text = format!(
+        "the database at {} is behind a connection pooler in transaction or statement mode",
+        settings.address()
+    );
+    Err(Error::new(Kind::Configuration, text)
+        .because("the pooler does not keep a session's server process between transactions")
+        .with_detail(Detail::Pooler)
+        .hint(
+            "connect to the server itself, or to the pooler in session mode (PgBouncer: pool_mode=session)",
+        ))
+}
