@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values;
+use crate::database::password::PasswordCommand;
 use crate::database::url::DatabaseUrl;
 use crate::extract::dialect::BlankLines;
 use crate::http::SourceUrl;
@@ -153,6 +154,13 @@ pub(crate) struct DatabaseArgs {
     /// PGPASSWORD or the file ~/.pgpass instead.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub(crate) database_url: Option<DatabaseUrl>,
+    /// Command that prints the database password, for tokens that expire
+    ///
+    /// The command is run without a shell, and the first line of its output is the password, which replaces any other.
+    /// A password is used for at most a minute, and new sessions then run the command again. The option has no effect
+    /// on the embedded server.
+    #[arg(long, value_name = "COMMAND", env = "TAXI_PASSWORD_COMMAND", hide_env_values = true)]
+    pub(crate) password_command: Option<PasswordCommand>,
     /// Maximum time that the database may be unresponsive: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. A statement may take longer, as long as the server accepts new

@@ -20,7 +20,11 @@ pub(crate) fn database(args: &DatabaseArgs) -> Result<Option<Settings>> {
     let url = args.database_url.as_ref().filter(|url| !url.expose().is_empty());
     let is_given = url.is_some() || environment::names_a_database();
     let settings = is_given.then(|| Settings::complete(url)).transpose()?;
-    Ok(settings.map(|settings| settings.with_idle_timeout(args.database_timeout)))
+    Ok(settings.map(|settings| {
+        settings
+            .with_idle_timeout(args.database_timeout)
+            .with_password_command(args.password_command.as_ref())
+    }))
 }
 
 /// Returns the base URL of `--source` or `TAXI_SOURCE`, without a trailing slash. `None` keeps the pipeline's

@@ -6,6 +6,7 @@ pub(crate) mod handshake;
 pub mod identifier;
 pub(crate) mod locks;
 pub(crate) mod parameters;
+pub(crate) mod password;
 pub(crate) mod pooler;
 pub(crate) mod script;
 pub(crate) mod session;

@@ -9,6 +9,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, Config, NoTls, Socket};
 
 use super::failure::{self, ConnectFailure};
+use super::password::MAX_AGE;
 use super::pooler::{self, Backend, PoolWait};
 use super::settings::Settings;
 use super::statement::sql;
@@ -118,8 +119,22 @@ async fn prepare_opened(client: &Client, kind: SessionKind, settings: &Settings)
     prepare(client, kind).await.map_err(failed)
 }
 
-/// Opens a session, waiting for a server that is starting. Refuses a server that is too old or has another encoding.
+/// Opens a session. If the server refuses a password that the password command printed for an earlier session, runs
+/// the command again.
 async fn open_supported(settings: &Settings) -> Result<Client> {
+    let began = Instant::now();
+    let tried = settings.authenticated(MAX_AGE).await?;
+    match open_once(&tried).await {
+        Err(error) if error.kind() == Kind::Authentication && settings.has_password_command() => {
+            let renewed = settings.authenticated(began.elapsed()).await?;
+            if renewed == tried { Err(error) } else { open_once(&renewed).await }
+        }
+        opened => opened,
+    }
+}
+
+/// Opens a session, waiting for a server that is starting. Refuses a server that is too old or has another encoding.
+async fn open_once(settings: &Settings) -> Result<Client> {
     let address = settings.address();
     let opening = async {
         loop {
@@ -162,8 +177,11 @@ async fn lost(settings: &Settings) -> Error {
     let mut last_answer = Instant::now();
     while last_answer.elapsed() < idle_timeout {
         tokio::time::sleep(idle_timeout / 4).await;
-        // one of several hosts may be down; an error from the server counts as an answer
-        match tokio::time::timeout(idle_timeout * settings.addresses().len() as u32, open(settings)).await {
+        // one of several hosts may be down; an error from the server counts as an answer, also if it is that the
+        // last password of the password command has expired
+        let limit = idle_timeout * settings.addresses().len() as u32;
+        let Ok(settings) = settings.authenticated(Duration::MAX).await else { continue };
+        match tokio::time::timeout(limit, open(&settings)).await {
             Ok(Err(failed)) if failed.is_silence() => {}
             Ok(_) => last_answer = Instant::now(),
             Err(_elapsed) => {}

@@ -13,6 +13,7 @@ use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 
 use super::environment;
 use super::parameters::Parameters;
+use super::password::PasswordCommand;
 use super::tls::{Mode, Roots, Tls};
 use super::url::DatabaseUrl;
 use crate::error::{Error, Kind, Result};
@@ -36,6 +37,8 @@ pub struct Settings {
     idle_timeout: Duration,
     /// A hint to show if authentication fails.
     advice: Option<String>,
+    /// The command that prints the password, which replaces any other password.
+    password_command: Option<PasswordCommand>,
 }
 
 impl Settings {
@@ -147,7 +150,7 @@ impl Settings {
         };
         let file = |name| parameters.get(name).map(PathBuf::from);
         let tls = Tls { mode, roots: root, certificate: file("sslcert"), key: file("sslkey") };
-        Ok(Self { config, tls, idle_timeout: IDLE_TIMEOUT, advice })
+        Ok(Self { config, tls, idle_timeout: IDLE_TIMEOUT, advice, password_command: None })
     }
 
     /// The TLS settings of the connection.
@@ -169,7 +172,30 @@ impl Settings {
 
     /// Whether a password was given.
     pub(crate) fn has_password(&self) -> bool {
-        self.config.get_password().is_some_and(|password| !password.is_empty())
+        self.password_command.is_some()
+            || self.config.get_password().is_some_and(|password| !password.is_empty())
+    }
+
+    /// The same settings with a command that prints the password.
+    #[must_use]
+    pub(crate) fn with_password_command(mut self, command: Option<&PasswordCommand>) -> Self {
+        self.password_command = command.filter(|command| !command.is_empty()).cloned();
+        self
+    }
+
+    /// Whether a command prints the password.
+    pub(crate) fn has_password_command(&self) -> bool {
+        self.password_command.is_some()
+    }
+
+    /// The same settings with the password that the password command prints, if there is such a command. A password
+    /// that it has printed within `max_age` is used again.
+    pub(crate) async fn authenticated(&self, max_age: Duration) -> Result<Self> {
+        let mut settings = self.clone();
+        if let Some(command) = &self.password_command {
+            settings.config.password(command.password(max_age).await?);
+        }
+        Ok(settings)
     }
 
     /// A hint to show if authentication fails.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::database::password::MAX_AGE;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::{Outputs, TaskRun};
@@ -43,11 +44,13 @@ impl DbtCli {
         let profiles = match &self.profiles {
             Some(template) => {
                 let text = run.fill(template)?;
-                let given = context.databases.given();
-                given.map_or(Ok(text.clone()), |settings| redirect(&text, settings))?
+                match context.databases.given() {
+                    Some(given) => redirect(&text, &given.authenticated(MAX_AGE).await?)?,
+                    None => text,
+                }
             }
             None => {
-                let output = output(context.databases.main()?)?;
+                let output = output(&context.databases.main()?.authenticated(MAX_AGE).await?)?;
                 let profile = json!({ "target": "taxi", "outputs": { "taxi": output } });
                 json!({ "taxi": profile }).to_string()
             }
