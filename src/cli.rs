@@ -133,10 +133,12 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Print the state and the URL of the embedded server
     #[command(after_long_help = examples(&["taxi status", "taxi status --output json"]))]
-    Status(StateArgs),
+    Status(StatusArgs),
     /// Stop the embedded server and keep its data
-    #[command(after_long_help = examples(&["taxi down"]))]
-    Down(StateArgs),
+    ///
+    /// While loads or flows run, the command names them and ends with exit code 75, unless --force is given.
+    #[command(after_long_help = examples(&["taxi down", "taxi down --force"]))]
+    Down(DownArgs),
     /// Open psql on the embedded server, which is started first if it is not running
     ///
     /// All arguments from the first one that is not an option of taxi go to psql. After "--", all arguments go to
@@ -185,9 +187,9 @@ pub(crate) struct UpArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// Arguments of `taxi status` and `taxi down`.
+/// Arguments of `taxi status`.
 #[derive(Args, Debug)]
-pub(crate) struct StateArgs {
+pub(crate) struct StatusArgs {
     /// How to print the result.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -510,6 +512,20 @@ pub(crate) struct DoctorArgs {
     /// How to print the result.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `taxi down`.
+#[derive(Args, Debug)]
+pub(crate) struct DownArgs {
+    /// Stop the server even if loads or flows run, which then fail
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How to print the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Where the embedded server is.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
 }
 
 fn examples(commands: &[&str]) -> String {

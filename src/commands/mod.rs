@@ -92,7 +92,7 @@ async fn execute(
         Command::Doctor(args) => interrupt.or(doctor::run(args, &provisioner)).await,
         Command::Up(_) => interrupt.or(server::up(&provisioner, report_ref)).await,
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
-        Command::Down(_) => interrupt.or(server::down(&provisioner, report_ref)).await,
+        Command::Down(args) => interrupt.or(server::down(&args, &provisioner, report_ref)).await,
         Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man(args) => manual::man(&args),
@@ -113,7 +113,8 @@ fn provisioner(command: &Command) -> Provisioner {
         _ => None,
     };
     let home = match command {
-        Command::Status(args) | Command::Down(args) => args.home.home.clone(),
+        Command::Status(args) => args.home.home.clone(),
+        Command::Down(args) => args.home.home.clone(),
         _ => server.and_then(|server| server.home.home.clone()),
     };
     Provisioner {

@@ -1,10 +1,25 @@
 //! `taxi up`, `taxi status`, `taxi down`: manual control of the embedded server.
 
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::cli::DownArgs;
+use crate::database::session;
+use crate::database::settings::Settings;
 use crate::database::url::DatabaseUrl;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::ledger::RunStatus;
+use crate::ledger::history::{self, Filter, RecordedRun};
 use crate::provision::{Provisioner, ServerState, ServerStatus};
 use crate::report::Report;
 use crate::report::output::CommandOutput;
+
+/// How many runs an error names.
+const LISTED_RUNS: u32 = 20;
+/// How long runs that are ended may take to record it.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+const RECORD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Starts the server and returns its URL.
 pub(crate) async fn up(provisioner: &Provisioner, report: &dyn Report) -> Result<CommandOutput> {
@@ -19,9 +34,61 @@ pub(crate) async fn status(provisioner: &Provisioner) -> Result<CommandOutput> {
     CommandOutput::new(&provisioner.status().await?, text)
 }
 
-/// Stops the server and returns its state.
-pub(crate) async fn down(provisioner: &Provisioner, report: &dyn Report) -> Result<CommandOutput> {
+/// Stops the server and returns its state. Refuses to end runs, unless `--force` is given.
+pub(crate) async fn down(
+    args: &DownArgs,
+    provisioner: &Provisioner,
+    report: &dyn Report,
+) -> Result<CommandOutput> {
+    if let Some(url) = provisioner.status().await?.database_url {
+        match (args.force, runs_in_progress(&url).await) {
+            (false, Ok((_, runs))) if runs.is_empty() => {}
+            (false, Ok((_, runs))) => return Err(in_use(&runs)),
+            (false, Err(error)) => {
+                let error = error.within("cannot check whether loads use the server");
+                return Err(error.hint("use --force to stop the server without this check"));
+            }
+            (true, Ok((client, runs))) if !runs.is_empty() => end_runs(client).await?,
+            // the server can be stopped even if its ledger cannot be read
+            (true, _) => {}
+        }
+    }
     CommandOutput::new(&provisioner.down(report).await?, text)
+}
+
+/// The runs that use the server, and a session on it.
+async fn runs_in_progress(url: &DatabaseUrl) -> Result<(Client, Vec<RecordedRun>)> {
+    let settings = Settings::parse(&format!("{}?sslmode=disable", url.expose()))?;
+    let mut client = session::connect_again(&settings).await?;
+    let runs = session::while_answering(&settings, running(&mut client)).await?;
+    Ok((client, runs))
+}
+
+async fn running(client: &mut Client) -> Result<Vec<RecordedRun>> {
+    let filter = Filter { status: Some(RunStatus::Running), limit: LISTED_RUNS, ..Filter::default() };
+    history::list(client, &filter).await
+}
+
+/// Ends the loads, and waits until they have recorded that they failed.
+async fn end_runs(mut client: Client) -> Result<()> {
+    history::end_runs(&client).await?;
+    let deadline = Instant::now() + RECORD_TIMEOUT;
+    while Instant::now() < deadline && !running(&mut client).await?.is_empty() {
+        tokio::time::sleep(RECORD_INTERVAL).await;
+    }
+    Ok(())
+}
+
+fn in_use(runs: &[RecordedRun]) -> Error {
+    let described = runs.iter().map(|run| {
+        let what = run.filename.as_ref().unwrap_or(&run.pipeline);
+        let (host, pid) = (run.host.as_deref().unwrap_or_default(), run.pid.unwrap_or_default());
+        format!("{what} (run {}) on host {host} (pid {pid}) since {:.0}", run.run_id, run.started_at)
+    });
+    let described: Vec<String> = described.collect();
+    Error::new(Kind::LockHeld, "the embedded server is in use by runs").because(described.join("\n  ")).hint(
+        "wait until they have ended, or use --force to end them: the next load loads their months again",
+    )
 }
 
 fn text(status: &ServerStatus) -> String {

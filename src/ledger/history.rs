@@ -63,6 +63,12 @@ pub(crate) async fn mark_lost(client: &Client) -> Result<()> {
     marked.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
+/// Terminates the sessions of the running loads, which then record that they failed.
+pub(crate) async fn end_runs(client: &Client) -> Result<()> {
+    let ended = client.execute(sql!("ledger/end_runs.sql"), &[]).await;
+    ended.map(drop).map_err(|cause| failure::statement("cannot end the running loads", cause))
+}
+
 /// Clears `rows_in_period` of the table's other files if some of their rows matched: the target may have held
 /// those rows under this file's name, and this file's rows were replaced. The next load of the other files
 /// compares them again.

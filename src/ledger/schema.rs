@@ -34,7 +34,7 @@ pub(crate) enum SchemaState {
     Newer,
 }
 
-/// Reads the schema state.
+/// Reads the schema state. Fails if the tables contradict each other.
 pub(crate) async fn state(client: &Client) -> Result<SchemaState> {
     Ok(match version(client).await.map_err(read_error)? {
         0 => SchemaState::Absent,
@@ -57,10 +57,14 @@ pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
         }
     };
     let transaction = client.transaction().await.map_err(failed)?;
-    if version(&transaction).await.map_err(failed)? != MIGRATIONS.len() {
+    let unread = |fault| match fault {
+        Fault::Query(cause) => failed(cause),
+        Fault::Damaged(error) => error,
+    };
+    if version(&transaction).await.map_err(unread)? != MIGRATIONS.len() {
         locks::set_timeout(&transaction, UPGRADE_LOCK_TIMEOUT, true).await?;
         transaction.batch_execute(sql!("lock_creation.sql")).await.map_err(failed)?;
-        let found = version(&transaction).await.map_err(failed)?;
+        let found = version(&transaction).await.map_err(unread)?;
         let missing = MIGRATIONS.get(found..).ok_or_else(|| {
             let supported = MIGRATIONS.len();
             let text = format!(
@@ -70,7 +74,14 @@ pub(crate) async fn upgrade(client: &mut Client) -> Result<()> {
                 .hint("a newer version of taxi has upgraded the ledger; use that version")
         })?;
         for migration in missing {
-            transaction.batch_execute(migration).await.map_err(failed)?;
+            transaction.batch_execute(migration).await.map_err(|cause| match failed(cause) {
+                // the statements fit the tables of each version
+                error if error.kind() == Kind::Configuration && found > 0 => damaged(&format!(
+                    "the tables do not have the version {found} that taxi_etl.ledger_version contains"
+                ))
+                .because(error),
+                error => error,
+            })?;
         }
     }
     transaction.commit().await.map_err(failed)
@@ -85,19 +96,53 @@ pub(crate) async fn upgrade_existing(client: &mut Client) -> Result<bool> {
     Ok(exists)
 }
 
-fn read_error(cause: tokio_postgres::Error) -> Error {
-    failure::statement("cannot check whether the ledger exists", cause)
+/// Why the version of the tables is not known.
+enum Fault {
+    /// A query failed.
+    Query(tokio_postgres::Error),
+    /// The tables contradict each other: somebody has changed or dropped one of them.
+    Damaged(Error),
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(cause: tokio_postgres::Error) -> Self {
+        Self::Query(cause)
+    }
+}
+
+fn read_error(fault: Fault) -> Error {
+    match fault {
+        Fault::Query(cause) => failure::statement("cannot check whether the ledger exists", cause),
+        Fault::Damaged(error) => error,
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(Kind::Configuration, format!("the ledger is damaged: {what}")).hint(
+        "restore the schema taxi_etl from a backup; if there is none, rename it: taxi creates an empty ledger, and \
+         loads that find their rows in the target insert nothing",
+    )
 }
 
 /// The version of the tables: the number of migrations that were applied, 0 if the tables do not exist.
-async fn version(client: &impl GenericClient) -> Result<usize, tokio_postgres::Error> {
+async fn version(client: &impl GenericClient) -> Result<usize, Fault> {
     let found = client.query_one(sql!("ledger/find_ledger.sql"), &[]).await?;
+    let damaged = |what: &str| Err(Fault::Damaged(damaged(what)));
     match (found.get(0), found.get(1)) {
-        (false, _) => Ok(0),
+        (false, false) => Ok(0),
         (true, false) => Ok(1),
-        (true, true) => {
-            let version: i32 = client.query_one(sql!("ledger/read_version.sql"), &[]).await?.get(0);
-            Ok(usize::try_from(version).unwrap_or(usize::MAX))
-        }
+        (false, true) => damaged("the table taxi_etl.runs is missing, but taxi_etl.ledger_version exists"),
+        (true, true) => match &client.query(sql!("ledger/read_version.sql"), &[]).await?[..] {
+            // the first version had no such table
+            [row] if row.get::<_, i32>(0) < 2 => damaged(&format!(
+                "the table taxi_etl.ledger_version contains the version {}, which has no such table",
+                row.get::<_, i32>(0)
+            )),
+            [row] => Ok(usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX)),
+            rows => damaged(&format!(
+                "the table taxi_etl.ledger_version has {} rows; expected one row with the version of the tables",
+                rows.len()
+            )),
+        },
     }
 }

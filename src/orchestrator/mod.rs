@@ -72,7 +72,8 @@ impl Delivery {
             Command::Verify(args) => plain(&args.output),
             Command::Doctor(args) => plain(&args.output),
             Command::Up(args) => plain(&args.output),
-            Command::Status(args) | Command::Down(args) => plain(&args.output),
+            Command::Status(args) => plain(&args.output),
+            Command::Down(args) => plain(&args.output),
             Command::Psql(_) | Command::Completions { .. } | Command::Man(_) => plain(&OutputArgs::default()),
         }
     }
