@@ -1,4 +1,5 @@
--- The session's user, database and encryption, and the server's version, state and clock.
+-- The session's user, database and encryption, the age of its server process, the timeouts that apply to it although
+-- taxi has tried to turn them off, and the server's version, state and clock.
 -- Locks nothing. May be run again.
 SELECT
     current_user::text AS user_name,
@@ -8,5 +9,12 @@ SELECT
     extract(epoch FROM clock_timestamp())::float8 AS clock,
     (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS encrypted,
     (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS protocol,
+    (SELECT extract(epoch FROM clock_timestamp() - backend_start)::float8
+     FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS age,
+    (SELECT string_agg(name || ' = ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
+     WHERE setting <> '0' AND name IN (
+         'statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
+         'idle_in_transaction_session_timeout'
+     )) AS timeouts,
     -- no row if the role may not read this setting
     (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory

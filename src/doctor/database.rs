@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::net::{TcpStream, lookup_host};
@@ -23,12 +23,15 @@ use crate::report::forward::Quiet;
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// A larger difference between the clocks is a warning.
 const CLOCK_TOLERANCE_SECONDS: f64 = 5.0;
+/// A server process that is older than the connection by more than this belongs to a pooler.
+const POOLER_TOLERANCE_SECONDS: f64 = 2.0;
 
 /// Checks the database that the `jobs` load into.
 pub(crate) async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Findings) {
     if !check_addresses(settings, findings).await {
         return;
     }
+    let began = Instant::now();
     let client = match session::connect(settings, &Quiet).await {
         Ok(client) => client,
         Err(error) => {
@@ -36,7 +39,8 @@ pub(crate) async fn check(settings: &Settings, jobs: &[&Job], findings: &mut Fin
             return findings.fail(stage(&error), &error, fix);
         }
     };
-    let result = session::while_answering(settings, check_all(&client, settings, jobs, findings)).await;
+    let result =
+        session::while_answering(settings, check_all(&client, began, settings, jobs, findings)).await;
     if let Err(error) = result {
         let fix = "allow the role to read the catalog and to use the schema of the tables: docs/configuration.md lists the privileges that it needs, as SQL";
         findings.fail(
@@ -134,12 +138,15 @@ async fn check_address(
 /// Checks everything that needs a session.
 async fn check_all(
     client: &Client,
+    began: Instant,
     settings: &Settings,
     jobs: &[&Job],
     findings: &mut Findings,
 ) -> Result<()> {
     let row = query(client, sql!("doctor/session.sql"), &[]).await?;
     check_session(&row, settings, findings);
+    check_pooler(row.get("age"), began.elapsed(), findings);
+    check_timeouts(row.get("timeouts"), findings);
     let directory: Option<String> = row.get("data_directory");
     match directory.as_deref().map(Path::new).filter(|path| settings.is_local() && path.exists()) {
         Some(directory) => disk::check(directory, findings),
@@ -195,6 +202,31 @@ fn check_session(row: &Row, settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// Reports a pooler in session mode: its server processes are older than our connection. Other poolers are refused
+/// when taxi connects.
+fn check_pooler(age_seconds: f64, connected_for: Duration, findings: &mut Findings) {
+    if age_seconds > connected_for.as_secs_f64() + POOLER_TOLERANCE_SECONDS {
+        findings.warn(
+            "pooler",
+            format!(
+                "the session uses a server process that is {age_seconds:.0} s old: the address is that of a connection pooler, in session mode"
+            ),
+            "make the pool large enough: each load takes two connections, and each further month of --jobs two more",
+        );
+    }
+}
+
+/// Reports timeouts that still apply to taxi's sessions, for example because PGOPTIONS sets them.
+fn check_timeouts(timeouts: Option<String>, findings: &mut Findings) {
+    if let Some(timeouts) = timeouts {
+        findings.warn(
+            "timeouts",
+            format!("{timeouts}: a load that takes longer fails, and so does every retry of it"),
+            "remove these timeouts from PGOPTIONS or from the options of the URL; taxi turns off the timeouts of the database and the role by itself",
+        );
+    }
+}
+
 async fn check_ledger(client: &Client, findings: &mut Findings) -> Result<()> {
     const NAME: &str = "ledger";
     let row = query(client, sql!("doctor/ledger.sql"), &[]).await?;
@@ -224,7 +256,15 @@ async fn check_ledger(client: &Client, findings: &mut Findings) -> Result<()> {
         _ => "",
     };
     let may_upgrade = row.get::<_, Option<bool>>("may_upgrade") == Some(true);
-    match (schema::state(client).await?, may_upgrade) {
+    let state = match schema::state(client).await {
+        Ok(state) => state,
+        Err(error) if error.kind() == Kind::Configuration => {
+            findings.fail(NAME, &error, "restore the schema taxi_etl from a backup");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    match (state, may_upgrade) {
         (SchemaState::Absent, _) => findings.ok(NAME, "not created yet: the first load creates its tables"),
         (SchemaState::Current, _) => {
             let message = format!("the schema is current, and the role can write to it{without_rejects}");

@@ -15,8 +15,7 @@ use crate::report::forward::Quiet;
 
 const RETRY_POLICY: RetryPolicy = RetryPolicy { idle_timeout: Duration::from_secs(15), retries: 0 };
 
-/// Looks for a file of each taxi type. A missing file is not a problem, but a source without any of the files is
-/// a warning.
+/// Looks for a file of each taxi type. A file that is missing is a warning: the source may have other months.
 pub(crate) async fn check(files: &[(String, &Source)], findings: &mut Findings) {
     let report: Arc<dyn Report> = Arc::new(Quiet);
     let mut missing = Vec::new();
@@ -31,15 +30,12 @@ pub(crate) async fn check(files: &[(String, &Source)], findings: &mut Findings) 
             }
         }
     }
-    let message = format!("the source is reachable but does not have {}", missing.join(" or "));
-    match missing.len() {
-        0 => {}
-        count if count == files.len() => findings.warn(
+    if !missing.is_empty() {
+        findings.warn(
             "source",
-            message,
+            format!("the source is reachable but does not have {}", missing.join(" or ")),
             "check that the files are at <base>/<taxi>/<taxi>_tripdata_<year>-<month>.csv.gz, if the source has these months",
-        ),
-        _ => findings.ok("source", message),
+        );
     }
 }
 

@@ -13,6 +13,11 @@ use crate::error::{Error, Kind, Result};
 /// in the user database.
 const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
 
+/// The name of a user, or else the user's id.
+pub(crate) fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| format!("with the id {uid}"), |user| user.name)
+}
+
 /// The account that runs the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Account {
@@ -54,6 +59,33 @@ impl Account {
                 .hint("create a user with 'useradd --system postgres', or run taxi as another user")
         })?;
         Ok(Self::Other { name: user.name, uid: user.uid, gid: user.gid })
+    }
+
+    /// The account's name.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Own => name_of(Uid::effective()),
+            Self::Other { name, .. } => name.clone(),
+        }
+    }
+
+    /// Refuses a caller without an entry in the user database, which `initdb` requires. Containers often run with such
+    /// a user.
+    pub(crate) fn check_entry(&self) -> Result<()> {
+        let uid = Uid::effective();
+        match self {
+            Self::Own if User::from_uid(uid).ok().flatten().is_none() => {
+                let text =
+                    format!("the user with the id {uid} has no entry in the user database (/etc/passwd)");
+                Err(Error::new(Kind::Configuration, text)
+                    .because("PostgreSQL's initdb, which creates the embedded server, requires one")
+                    .hint(
+                        "add the user (useradd --uid, or a line in the container's /etc/passwd), run taxi as another \
+                         user, or use your own database with --database-url",
+                    ))
+            }
+            Self::Own | Self::Other { .. } => Ok(()),
+        }
     }
 
     /// A command that runs as this account. It gets only `PATH` from the caller's environment.

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::database::session::OLDEST_MAJOR;
 
 /// The programs that taxi needs to create and run a server.
-const REQUIRED_PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
+pub(crate) const REQUIRED_PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
 
 /// Where distributions install the server's programs, outside the search path. `*` matches in one path component.
 const DISTRIBUTION_DIRECTORIES: [&str; 9] = [

@@ -76,23 +76,31 @@ impl Archive {
 
     /// Returns the binaries in `cache`, and downloads them first if they are missing.
     pub(crate) async fn install(&self, cache: &Path, report: &dyn Report) -> Result<Binaries> {
-        let installed = cache.join(&self.name);
-        if !installed.is_dir() {
-            report.notice(&format!("downloading a PostgreSQL server from {}", self.address));
-            let mut archive = self.fetch(cache).await.map_err(|error| {
-                // these kinds describe a month's file that is not published or is damaged, not this archive
-                let kind = match error.kind() {
-                    Kind::NotPublished | Kind::Data => Kind::Configuration,
-                    kind => kind,
-                };
-                let text = "no PostgreSQL server is available, and the download of one failed";
-                Error::new(kind, text).because(error).hint(installation_hint())
-            })?;
-            self.unpack(&mut archive, cache, &installed)
-                .map_err(|cause| Error::file("unpack the server into", &installed, cause))?;
+        if let Some(installed) = self.installed(cache)? {
+            return Ok(installed);
         }
-        Binaries::inspect(&installed.join("bin")).map_err(|reason| {
-            let text = format!("cannot use the downloaded server in {}", installed.display());
+        let directory = cache.join(&self.name);
+        report.notice(&format!("downloading a PostgreSQL server from {}", self.address));
+        let mut archive = self.fetch(cache).await.map_err(unavailable)?;
+        self.unpack(&mut archive, cache, &directory)
+            .map_err(|cause| Error::file("unpack the server into", &directory, cause))?;
+        self.inspect(&directory)
+    }
+
+    /// The binaries in `cache`, if they were downloaded before.
+    pub(crate) fn installed(&self, cache: &Path) -> Result<Option<Binaries>> {
+        let directory = cache.join(&self.name);
+        directory.is_dir().then(|| self.inspect(&directory)).transpose()
+    }
+
+    /// Asks the mirror for the archive with the same request as [`Self::install`], and does not read the answer's body.
+    pub(crate) async fn check_published(&self) -> Result<()> {
+        http::get(&self.address, HeaderMap::new()).await.map(drop).map_err(unavailable)
+    }
+
+    fn inspect(&self, directory: &Path) -> Result<Binaries> {
+        Binaries::inspect(&directory.join("bin")).map_err(|reason| {
+            let text = format!("cannot use the downloaded server in {}", directory.display());
             Error::new(Kind::Configuration, text).because(reason).hint(installation_hint())
         })
     }
@@ -122,6 +130,17 @@ impl Archive {
         tar::Archive::new(MultiGzDecoder::new(archive)).unpack(unfinished.path())?;
         std::fs::rename(unfinished.path().join(&self.name), installed)
     }
+}
+
+/// The error if the archive cannot be downloaded.
+fn unavailable(error: Error) -> Error {
+    // these kinds describe a month's file that is not published or is damaged, not this archive
+    let kind = match error.kind() {
+        Kind::NotPublished | Kind::Data => Kind::Configuration,
+        kind => kind,
+    };
+    let text = "no PostgreSQL server is available, and the download of one failed";
+    Error::new(kind, text).because(error).hint(installation_hint())
 }
 
 /// A hint that names the command to install a server on this machine.

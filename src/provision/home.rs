@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::Uid;
+use nix::unistd::{AccessFlags, Uid, access};
 
-use super::account::Account;
+use super::account::{Account, name_of};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
@@ -57,7 +57,32 @@ impl Home {
                 "set TAXI_HOME to a UTF-8 path without quotation marks, $, `, \\, commas and control characters",
             ));
         }
-        Ok(Self { path })
+        let home = Self { path };
+        home.check_owner()?;
+        Ok(home)
+    }
+
+    /// Refuses a directory that another user's server uses, or that this user may not enter. Root may use every one.
+    fn check_owner(&self) -> Result<()> {
+        let caller = Uid::effective();
+        for (path, must_own) in [(self.path.clone(), false), (self.data(), true)] {
+            // a directory that does not exist or cannot be seen is reported where it is used
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            let owner = Uid::from_raw(metadata.uid());
+            let is_usable = !must_own && access(&path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+            if owner != caller && !caller.is_root() && !is_usable {
+                let (owner, caller) = (name_of(owner), name_of(caller));
+                let text = format!("the directory {} belongs to the user {owner}", path.display());
+                return Err(Error::new(Kind::Configuration, text)
+                    .because(format!(
+                        "taxi runs as the user {caller}, who cannot use it for the embedded server"
+                    ))
+                    .hint(format!(
+                        "run taxi as the user {owner}, or set TAXI_HOME to a directory of your own"
+                    )));
+            }
+        }
+        Ok(())
     }
 
     /// The data directory.

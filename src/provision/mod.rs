@@ -91,6 +91,9 @@ impl Provisioner {
         home.create(&account)?;
         let _lock = home.lock(report).await?;
         let created_for = cluster::major_version(&home)?;
+        if created_for.is_none() {
+            account.check_entry()?;
+        }
         let binaries = self.find_binaries(&home, created_for, report).await?;
         let mut connection = Credentials::load_or_create(&home)?;
         if created_for.is_none() {

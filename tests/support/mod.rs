@@ -98,7 +98,7 @@ impl OwnServer {
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        let _ = self.taxi(&["down"]).output();
+        let _ = self.taxi(&["down", "--force"]).output();
     }
 }
 
@@ -136,7 +136,7 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let home = open_tempdir().keep();
     let up = taxi(["up", "--output", "json"]).env("TAXI_HOME", home.join("home")).output().unwrap();
     let guard = Command::new("sh")
-        .args(["-c", "cat >/dev/null; \"$0\" down; rm -rf \"$1\"", TAXI])
+        .args(["-c", "cat >/dev/null; \"$0\" down --force; rm -rf \"$1\"", TAXI])
         .arg(&home)
         .env("TAXI_HOME", home.join("home"))
         .stdin(Stdio::piped())
