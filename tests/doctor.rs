@@ -201,3 +201,70 @@ fn the_embedded_server_is_checked_and_not_started() {
         assert!(level == "failed" && message.contains("cannot enter"), "{message}");
     }
 }
+
+#[test]
+fn the_programs_and_the_mirror_that_the_next_start_uses_are_checked() {
+    let server = OwnServer::new();
+    let source = testdata();
+    let args = ["doctor", "--output", "json", "--source", source.to_str().unwrap()];
+    let diagnose = |variables: &[(&str, &str)], code| {
+        let mut doctor = server.taxi(&args);
+        diagnosis(doctor.envs(variables.iter().copied()), code)
+    };
+    let (_, message) = check(&diagnose(&[], 0), "server programs");
+    assert!(message.starts_with("PostgreSQL ") && message.contains(" in /"), "{message}");
+
+    // the mirror is asked, and nothing is downloaded
+    let mirror = Server::new(|path| match path.ends_with(".tar.gz") {
+        true => Reply::ok(vec![0; 1000]),
+        false => Reply::status(404),
+    });
+    let download = |address: &str, code| {
+        diagnose(&[("TAXI_POSTGRES_BIN", "download"), ("TAXI_POSTGRES_MIRROR", address)], code)
+    };
+    let (level, message) = check(&download(&mirror.address, 0), "server programs");
+    assert!(level == "warning" && message.contains("the first load downloads http"), "{message}");
+    assert_eq!(mirror.requests().len(), 1);
+    let empty = Server::new(|_| Reply::status(404));
+    for (address, code, expected) in
+        [(empty.address.as_str(), 78, "404"), ("http://127.0.0.1:1", 69, "cannot reach")]
+    {
+        let (level, message) = check(&download(address, code), "server programs");
+        assert!(level == "failed" && message.contains(expected), "{message}");
+    }
+    assert!(!server.path().exists(), "the doctor has created something");
+
+    // a program that cannot be run, or not by the account of the server
+    let programs = crate::support::open_tempdir();
+    for name in ["postgres", "initdb", "pg_ctl"] {
+        let path = programs.path().join(name);
+        std::fs::write(&path, "#!/bin/sh\necho 'postgres (PostgreSQL) 16.2'\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let given = [("TAXI_POSTGRES_BIN", programs.path().to_str().unwrap())];
+    assert_eq!(check(&diagnose(&given, 0), "server programs").0, "ok");
+    let initdb = programs.path().join("initdb");
+    std::fs::set_permissions(&initdb, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (level, message) = check(&diagnose(&given, 78), "embedded server");
+    assert!(level == "failed" && message.contains("cannot run") && message.contains("/initdb"), "{message}");
+    if is_root() {
+        std::fs::set_permissions(&initdb, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(programs.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let (level, message) = check(&diagnose(&given, 78), "embedded server");
+        assert!(level == "failed" && message.contains("cannot run"), "{message}");
+    }
+}
+
+#[test]
+fn timeouts_that_taxi_does_not_turn_off_are_reported() {
+    let database = Database::new("doctor_timeouts");
+    database.sql("ALTER DATABASE doctor_timeouts SET statement_timeout = '3s'");
+    let source = testdata();
+    let args = ["--database-url", &database.url, "--source", source.to_str().unwrap()];
+    let found = diagnosis(&mut doctor(&args), 0);
+    assert!(!found["checks"].to_string().contains("statement_timeout"), "taxi turns it off: {found}");
+    let found = diagnosis(doctor(&args).env("PGOPTIONS", "-c statement_timeout=3s -c lock_timeout=1min"), 0);
+    let (level, message) = check(&found, "timeouts");
+    assert_eq!(level, "warning");
+    assert!(message.contains("lock_timeout = 1min, statement_timeout = 3s"), "{message}");
+}

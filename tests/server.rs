@@ -245,6 +245,124 @@ fn an_unprivileged_user_can_run_their_own_server() {
     assert_eq!(json(&run(&["down", "--output", "json"]))["state"], "stopped");
 }
 
+/// Returns a function that runs a copy of the program in `folder` as another user. The program must be where that
+/// user can run it.
+fn program_of_another_user(
+    folder: &std::path::Path,
+    uid: u32,
+) -> impl Fn(&[&str], &std::path::Path) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let program = folder.join("taxi");
+    std::fs::copy(crate::support::TAXI, &program).unwrap();
+    move |args, home| {
+        let mut command = Command::new(&program);
+        command.args(args).env("TAXI_HOME", home).env_remove("DATABASE_URL").current_dir("/");
+        command.uid(uid).gid(uid);
+        command
+    }
+}
+
+#[test]
+fn a_user_without_an_entry_in_the_user_database_is_told_what_initdb_needs() {
+    if !is_root() {
+        return skipped("only root can start a process of another user");
+    }
+    let folder = open_tempdir();
+    let run = program_of_another_user(folder.path(), 12_345);
+    let home = folder.path().join("theirs");
+    std::fs::create_dir(&home).unwrap();
+    nix::unistd::chown(&home, Some(12_345.into()), None).unwrap();
+    for command in ["up", "doctor"] {
+        let output = run(&[command], &home).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        for part in
+            ["the user with the id 12345 has no entry in the user database", "initdb", "--database-url"]
+        {
+            assert!(text.contains(part), "{command}: {text}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(home.join("cache")).unwrap().count(), 0, "something was downloaded");
+}
+
+#[test]
+fn a_directory_of_another_user_is_named_with_its_owner() {
+    if !is_root() {
+        return skipped("only root can start a process of another user");
+    }
+    let server = OwnServer::new();
+    up(&server);
+    let folder = open_tempdir();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let run = program_of_another_user(folder.path(), nobody.uid.as_raw());
+    for command in [&["up"][..], &["status"], &["down", "--force"], &["psql"], &["runs"]] {
+        let error = refusal(&run(command, &server.path()).output().unwrap(), 78);
+        let home = server.path();
+        let expected = format!("the directory {} belongs to the user root", home.display());
+        assert!(
+            error.contains(&expected) && error.contains("taxi runs as the user nobody"),
+            "{command:?}: {error}"
+        );
+        assert!(error.contains("run taxi as the user root, or set TAXI_HOME"), "{command:?}: {error}");
+    }
+    assert_eq!(server.status()["state"], "running");
+}
+
+#[test]
+fn a_home_whose_path_is_too_long_for_a_socket_works() {
+    let folder = open_tempdir();
+    let home = folder.path().join("a folder with a long name, ".replace(',', "").repeat(5)).join("home");
+    let run = |args: &[&str]| json(&taxi(args).env("TAXI_HOME", &home).output().unwrap());
+    let up = run(&["up", "--output", "json"]);
+    assert_eq!(connect(&up).value("SHOW unix_socket_directories"), "");
+    run(&["down", "--output", "json"]);
+}
+
+#[test]
+fn down_names_the_running_loads_and_ends_them_only_if_forced() {
+    let server = OwnServer::new();
+    let first = up(&server);
+    let database = connect(&first);
+    let file = crate::support::month::yellow(20_000);
+    let site = Server::new(move |_| Reply::ok(file.clone()).at_most(file.len() as u64 / 600));
+    let load = server
+        .taxi(&["load", "--taxi", "yellow", "--year", "2021", "--month", "1", "--source", &site.address])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let running = "SELECT run_id FROM taxi_etl.runs WHERE status = 'running'";
+    crate::support::wait_until("the load runs", || {
+        database.value("SELECT to_regclass('taxi_etl.ledger_version') IS NOT NULL") == "t"
+            && !database.sql(running).is_empty()
+    });
+    let run = database.value(running);
+    let down = server.taxi(&["down", "--output", "json"]).output().unwrap();
+    let error = refusal(&down, 75);
+    let expected = format!("yellow_tripdata_2021-01.csv (run {run}) on host ");
+    assert!(error.contains(&expected) && error.contains(&format!("(pid {})", load.id())), "{error}");
+    assert!(error.contains("use --force to end them"), "{error}");
+    assert_eq!(database.sql(running).len(), 1, "the load goes on");
+
+    json(&server.taxi(&["down", "--force", "--output", "json"]).output().unwrap());
+    let ended = load.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(69), "{}", String::from_utf8_lossy(&ended.stderr));
+    let database = connect(&up(&server));
+    let recorded = database.sql("SELECT status, error_kind FROM taxi_etl.runs");
+    assert_eq!(recorded, [["failed", "unreachable"]]);
+    // without a running load, and with a ledger that cannot be read
+    database.sql("TRUNCATE taxi_etl.ledger_version");
+    let error = refusal(&server.taxi(&["down"]).output().unwrap(), 78);
+    assert!(
+        error.contains("cannot check whether loads use the server") && error.contains("--force"),
+        "{error}"
+    );
+    assert_eq!(
+        json(&server.taxi(&["down", "--force", "--output", "json"]).output().unwrap())["state"],
+        "stopped"
+    );
+}
+
 #[test]
 fn a_strict_umask_does_not_lock_the_server_out() {
     let server = OwnServer::new();

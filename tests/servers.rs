@@ -130,6 +130,66 @@ fn a_value_that_taxi_never_writes_is_an_error_of_the_ledger() {
 }
 
 #[test]
+fn a_damaged_ledger_is_reported_with_what_is_wrong_with_which_table() {
+    let database = Database::new("damaged_ledger");
+    load(&database);
+    let source = testdata();
+    let source = source.to_str().unwrap();
+    let version = "UPDATE taxi_etl.ledger_version SET version =";
+    for (damage, expected, repair) in [
+        (
+            "DELETE FROM taxi_etl.ledger_version",
+            "taxi_etl.ledger_version has 0 rows; expected one row",
+            "INSERT INTO taxi_etl.ledger_version VALUES (6)",
+        ),
+        (
+            "INSERT INTO taxi_etl.ledger_version VALUES (7)",
+            "taxi_etl.ledger_version has 2 rows; expected one row",
+            "DELETE FROM taxi_etl.ledger_version WHERE version = 7",
+        ),
+        (
+            &format!("{version} 1"),
+            "taxi_etl.ledger_version contains the version 1, which has no such table",
+            &format!("{version} 6"),
+        ),
+        (
+            &format!("{version} -3"),
+            "taxi_etl.ledger_version contains the version -3",
+            &format!("{version} 6"),
+        ),
+        (
+            &format!("{version} 2"),
+            "the tables do not have the version 2 that taxi_etl.ledger_version contains",
+            &format!("{version} 6"),
+        ),
+        (
+            "DROP TABLE taxi_etl.runs CASCADE",
+            "the table taxi_etl.runs is missing, but taxi_etl.ledger_version exists",
+            "",
+        ),
+    ] {
+        database.sql(damage);
+        let load = database.load("yellow", 2021, 1, source).output().unwrap();
+        let runs = taxi(["runs"]).env("DATABASE_URL", &database.url).output().unwrap();
+        for output in [load, runs] {
+            let error = refusal(&output, 78);
+            assert!(error.contains("the ledger is damaged") && error.contains(expected), "{damage}: {error}");
+            assert!(error.contains("restore the schema taxi_etl from a backup"), "{damage}: {error}");
+        }
+        let doctor =
+            taxi(["doctor", "--source", source]).env("DATABASE_URL", &database.url).output().unwrap();
+        let text = String::from_utf8(doctor.stdout).unwrap();
+        // the doctor does not try the upgrade
+        let is_found = text.contains(expected) || expected.starts_with("the tables do not have");
+        assert!(is_found, "{damage}: {text}");
+        database.sql(repair);
+    }
+    // what the hint says
+    database.sql("ALTER SCHEMA taxi_etl RENAME TO taxi_etl_damaged");
+    assert_eq!(load(&database)["rows_matched"], 3001);
+}
+
+#[test]
 fn a_panic_ends_with_a_documented_exit_code() {
     use std::os::unix::process::CommandExt as _;
     if !is_root() {

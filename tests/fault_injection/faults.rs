@@ -25,16 +25,18 @@ pub(crate) enum Kind {
     DatabaseSilent,
     DiskFull,
     TwoAtOnce,
+    PoolerRestarted,
     ClockJumped,
     DownloadCut,
     DownloadStalled,
     FileChanged,
     SourceUnavailable,
     FileDamaged,
+    DatabaseTimeouts,
 }
 
 /// Every kind with its weight. Quick faults have larger weights than those that need a restart.
-pub(crate) const KINDS: [(Kind, u32); 15] = [
+pub(crate) const KINDS: [(Kind, u32); 17] = [
     (Kind::ClientKilled, 6),
     (Kind::ServerKilled, 2),
     (Kind::BackendKilled, 2),
@@ -44,12 +46,14 @@ pub(crate) const KINDS: [(Kind, u32); 15] = [
     (Kind::DatabaseSilent, 1),
     (Kind::DiskFull, 1),
     (Kind::TwoAtOnce, 3),
+    (Kind::PoolerRestarted, 2),
     (Kind::ClockJumped, 1),
     (Kind::DownloadCut, 4),
     (Kind::DownloadStalled, 1),
     (Kind::FileChanged, 2),
     (Kind::SourceUnavailable, 2),
     (Kind::FileDamaged, 2),
+    (Kind::DatabaseTimeouts, 1),
 ];
 
 /// The outcome of a load: its output, and whether it reports success.
@@ -147,6 +151,13 @@ pub(crate) fn inject(kind: Kind, bed: &TestBed, rng: &mut Rng) -> (Vec<LoadOutco
             }
             (vec![wait_for(first), wait_for(second)], format!("one of them possibly killed after {delay:?}"))
         }
+        Kind::PoolerRestarted => {
+            let mut pooler = bed.pooler.as_ref().unwrap().lock().unwrap();
+            let (load, delay) = (spawn(&pooler.url), bed.instant(rng));
+            std::thread::sleep(delay);
+            pooler.restart();
+            (vec![wait_for(load)], format!("after {delay:?}"))
+        }
         Kind::ClockJumped => {
             let (clock, delay) = (bed.temp.path().join("clock"), bed.instant(rng));
             let jump = ["-3600", "+3600", "-400d", "+400d"][rng.usize(..4)];
@@ -174,6 +185,19 @@ pub(crate) fn inject(kind: Kind, bed: &TestBed, rng: &mut Rng) -> (Vec<LoadOutco
             true => with_source(SourceFault::Damage(offset)),
             false => with_source(SourceFault::Shorten(offset)),
         },
+        Kind::DatabaseTimeouts => {
+            // while the source stalls, the transaction is idle and a COPY is in progress
+            let database = bed.database();
+            let set = |action: &str| {
+                for name in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+                    database.sql(&format!("ALTER DATABASE ny_taxi {}", action.replace("NAME", name)));
+                }
+            };
+            set("SET NAME = '1s'");
+            let result = with_source(SourceFault::Stall(offset));
+            set("RESET NAME");
+            result
+        }
     }
 }
 

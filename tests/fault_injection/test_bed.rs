@@ -10,6 +10,7 @@ use fastrand::Rng;
 
 use crate::support::http::{Reply, Request, Server};
 use crate::support::month::{gzip, yellow_csv};
+use crate::support::pooler::Pooler;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::{Database, OwnServer, SmallDisk, json};
 
@@ -48,6 +49,8 @@ pub(crate) struct TestBed {
     /// The same database, through the proxy.
     pub(crate) proxied_url: String,
     pub(crate) proxy: Proxy,
+    /// A pooler in session mode in front of the server, where PgBouncer is installed.
+    pub(crate) pooler: Option<Mutex<Pooler>>,
     source: Server,
     source_fault: Arc<Mutex<(SourceFault, usize)>>,
     pub(crate) file_bytes: usize,
@@ -101,6 +104,7 @@ impl TestBed {
             answer(*state, request, &old_file, &file)
         });
         let (proxy, proxied_url) = Proxy::in_front_of(&url);
+        let pooler = Pooler::start(&url, "pool_mode = session\ndefault_pool_size = 4").map(Mutex::new);
         let temp = tempfile::tempdir().unwrap();
         let (empty, partial, complete) = (Vec::new(), Vec::new(), Vec::new());
         let (load_duration, bytes) = (Duration::ZERO, (0, 0, 0));
@@ -110,6 +114,7 @@ impl TestBed {
             url,
             proxied_url,
             proxy,
+            pooler,
             source,
             source_fault,
             file_bytes,

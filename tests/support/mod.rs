@@ -4,6 +4,7 @@ pub(crate) mod flows;
 pub(crate) mod http;
 pub(crate) mod month;
 pub(crate) mod oracle;
+pub(crate) mod pooler;
 pub(crate) mod proxy;
 pub(crate) mod targets;
 pub(crate) mod terminal;
