@@ -84,8 +84,9 @@ fn a_pooler_that_does_not_keep_sessions_is_refused_at_once_and_left_as_it_was() 
             &["run", flow.to_str().unwrap()],
         ] {
             let output = taxi(command).env("DATABASE_URL", &pooler.url).output().unwrap();
-            let stderr = refusal(&output, 78) + &String::from_utf8_lossy(&output.stdout);
-            assert!(stderr.contains("transaction or statement mode"), "{mode}: {command:?}: {stderr}");
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(78), "{mode}: {command:?}: {text}");
+            assert!(text.contains("transaction or statement mode"), "{mode}: {command:?}: {text}");
         }
         let after = through(&pooler);
         assert_eq!(settings(&after), direct, "{mode}: a setting is left behind");

@@ -64,7 +64,7 @@ fn check(programs: &Path) {
     // a load that is killed, and the load after it
     let file = gzip(yellow_csv(20_000, "2022-04").as_bytes());
     let slow = file.clone();
-    let site = Server::new(move |_| Reply::ok(slow.clone()).at_most(slow.len() as u64 / 600));
+    let site = Server::new(move |_| Reply::ok(slow.clone()).at_most(slow.len() as u64 / 5));
     let mut killed = database.load("yellow", 2022, 4, &site.address);
     let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let copying =

@@ -1,7 +1,6 @@
--- Terminates the sessions of the loads that are recorded as running. Each load then records that it failed, with its
--- control connection.
+-- Terminates all other sessions of taxi in this database, and waits up to five seconds for each to end: the locks of
+-- their runs are then free.
 -- Locks nothing. May be run again.
-SELECT pg_terminate_backend(activity.pid)
-FROM taxi_etl.runs
-JOIN pg_stat_activity AS activity ON activity.pid = runs.server_pid
-WHERE runs.status = 'running' AND activity.datname = current_database()
+SELECT pg_terminate_backend(pid, 5000)
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'taxi-etl' AND pid <> pg_backend_pid()

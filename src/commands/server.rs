@@ -1,7 +1,5 @@
 //! `taxi up`, `taxi status`, `taxi down`: manual control of the embedded server.
 
-use std::time::{Duration, Instant};
-
 use tokio_postgres::Client;
 
 use crate::cli::DownArgs;
@@ -17,9 +15,6 @@ use crate::report::output::CommandOutput;
 
 /// How many runs an error names.
 const LISTED_RUNS: u32 = 20;
-/// How long runs that are ended may take to record it.
-const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
-const RECORD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Starts the server and returns its URL.
 pub(crate) async fn up(provisioner: &Provisioner, report: &dyn Report) -> Result<CommandOutput> {
@@ -48,7 +43,7 @@ pub(crate) async fn down(
                 let error = error.within("cannot check whether loads use the server");
                 return Err(error.hint("use --force to stop the server without this check"));
             }
-            (true, Ok((client, runs))) if !runs.is_empty() => end_runs(client).await?,
+            (true, Ok((client, runs))) if !runs.is_empty() => history::end_runs(&client).await?,
             // the server can be stopped even if its ledger cannot be read
             (true, _) => {}
         }
@@ -60,23 +55,9 @@ pub(crate) async fn down(
 async fn runs_in_progress(url: &DatabaseUrl) -> Result<(Client, Vec<RecordedRun>)> {
     let settings = Settings::parse(&format!("{}?sslmode=disable", url.expose()))?;
     let mut client = session::connect_again(&settings).await?;
-    let runs = session::while_answering(&settings, running(&mut client)).await?;
-    Ok((client, runs))
-}
-
-async fn running(client: &mut Client) -> Result<Vec<RecordedRun>> {
     let filter = Filter { status: Some(RunStatus::Running), limit: LISTED_RUNS, ..Filter::default() };
-    history::list(client, &filter).await
-}
-
-/// Ends the loads, and waits until they have recorded that they failed.
-async fn end_runs(mut client: Client) -> Result<()> {
-    history::end_runs(&client).await?;
-    let deadline = Instant::now() + RECORD_TIMEOUT;
-    while Instant::now() < deadline && !running(&mut client).await?.is_empty() {
-        tokio::time::sleep(RECORD_INTERVAL).await;
-    }
-    Ok(())
+    let runs = session::while_answering(&settings, history::list(&mut client, &filter)).await?;
+    Ok((client, runs))
 }
 
 fn in_use(runs: &[RecordedRun]) -> Error {

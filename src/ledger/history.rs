@@ -63,10 +63,11 @@ pub(crate) async fn mark_lost(client: &Client) -> Result<()> {
     marked.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
-/// Terminates the sessions of the running loads, which then record that they failed.
+/// Terminates the sessions of all runs, and marks the runs as lost.
 pub(crate) async fn end_runs(client: &Client) -> Result<()> {
     let ended = client.execute(sql!("ledger/end_runs.sql"), &[]).await;
-    ended.map(drop).map_err(|cause| failure::statement("cannot end the running loads", cause))
+    ended.map_err(|cause| failure::statement("cannot end the runs in progress", cause))?;
+    mark_lost(client).await
 }
 
 /// Clears `rows_in_period` of the table's other files if some of their rows matched: the target may have held
