@@ -173,3 +173,20 @@ fn four_loads_side_by_side_share_a_pool_of_three() {
     let result = json(&backfill.output().unwrap());
     assert_eq!((&result["files_loaded"], &result["rows_inserted"]), (&4.into(), &2000.into()));
 }
+
+#[test]
+fn a_role_that_may_open_one_connection_can_list_runs() {
+    let database = Database::new("one_connection");
+    json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
+    database.sql(
+        "DROP ROLE IF EXISTS one; CREATE ROLE one LOGIN PASSWORD 'one' CONNECTION LIMIT 1; \
+         GRANT USAGE ON SCHEMA taxi_etl TO one; GRANT SELECT ON ALL TABLES IN SCHEMA taxi_etl TO one",
+    );
+    let url = format!("postgresql://one:one@{}", database.url.split_once('@').unwrap().1);
+    let runs = json(&taxi(["runs", "--output", "json"]).env("DATABASE_URL", &url).output().unwrap());
+    assert!(runs.to_string().contains("yellow_tripdata_2021-01.csv"), "{runs}");
+    // a load needs two
+    let load = database.load("yellow", 2021, 1, "testdata").env("DATABASE_URL", &url).output().unwrap();
+    assert!(refusal(&load, 69).contains("too many connections"));
+    database.sql("DROP OWNED BY one; DROP ROLE one");
+}

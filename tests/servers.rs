@@ -163,6 +163,11 @@ fn a_damaged_ledger_is_reported_with_what_is_wrong_with_which_table() {
             &format!("{version} 6"),
         ),
         (
+            "ALTER TABLE taxi_etl.ledger_version ALTER version TYPE text",
+            "cannot read the version in taxi_etl.ledger_version",
+            "ALTER TABLE taxi_etl.ledger_version ALTER version TYPE integer USING version::integer",
+        ),
+        (
             "DROP TABLE taxi_etl.runs CASCADE",
             "the table taxi_etl.runs is missing, but taxi_etl.ledger_version exists",
             "",

@@ -75,21 +75,31 @@ pub(crate) async fn connect_two(settings: &Settings, report: &dyn Report) -> Res
 async fn try_connect(settings: &Settings, kind: SessionKind, patience: Duration) -> Result<Session> {
     let client = open_supported(settings).await?;
     let backend = pooler::first_answer(&client, settings, patience).await?;
-    // a second session, for the check only
-    let other = open_supported(settings).await?;
-    match pooler::first_answer(&other, settings, patience).await {
-        Ok(other_backend) => {
-            let checked = pooler::check((&client, &backend), (&other, &other_backend), settings);
-            while_answering(settings, checked).await?;
-        }
-        // the first session has kept its process while another one waits for a free one: session mode
-        Err(error) if error.detail() == Some(Detail::PoolExhausted) => {
-            pooler::first_answer(&client, settings, patience).await?;
-        }
-        Err(error) => return Err(error),
-    }
+    check_alone(&client, &backend, settings, patience).await?;
     while_answering(settings, prepare_opened(&client, kind, settings)).await?;
     Ok(Session { client, server_pid: backend.pid })
+}
+
+/// Checks a session with another one that is opened for the check only.
+async fn check_alone(
+    client: &Client,
+    backend: &Backend,
+    settings: &Settings,
+    patience: Duration,
+) -> Result<()> {
+    // a limit on connections may allow one session only, which then cannot be checked
+    let Ok(other) = open_supported(settings).await else { return Ok(()) };
+    match pooler::first_answer(&other, settings, patience).await {
+        Ok(other_backend) => {
+            let checked = pooler::check((client, backend), (&other, &other_backend), settings);
+            while_answering(settings, checked).await
+        }
+        // the session has kept its process while another one waits for a free one: session mode
+        Err(error) if error.detail() == Some(Detail::PoolExhausted) => {
+            pooler::first_answer(client, settings, patience).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Two sessions, which check each other.

@@ -132,17 +132,24 @@ async fn version(client: &impl GenericClient) -> Result<usize, Fault> {
         (false, false) => Ok(0),
         (true, false) => Ok(1),
         (false, true) => damaged("the table taxi_etl.runs is missing, but taxi_etl.ledger_version exists"),
-        (true, true) => match &client.query(sql!("ledger/read_version.sql"), &[]).await?[..] {
-            // the first version had no such table
-            [row] if row.get::<_, i32>(0) < 2 => damaged(&format!(
-                "the table taxi_etl.ledger_version contains the version {}, which has no such table",
-                row.get::<_, i32>(0)
-            )),
-            [row] => Ok(usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX)),
-            rows => damaged(&format!(
-                "the table taxi_etl.ledger_version has {} rows; expected one row with the version of the tables",
-                rows.len()
-            )),
-        },
+        (true, true) => {
+            let rows = client.query(sql!("ledger/read_version.sql"), &[]).await?;
+            let [row] = rows.as_slice() else {
+                return damaged(&format!(
+                    "the table taxi_etl.ledger_version has {} rows; expected one row with the version of the tables",
+                    rows.len()
+                ));
+            };
+            match row.try_get::<_, i32>(0) {
+                // the first version had no such table
+                Ok(version) if version < 2 => damaged(&format!(
+                    "the table taxi_etl.ledger_version contains the version {version}, which has no such table"
+                )),
+                Ok(version) => Ok(usize::try_from(version).unwrap_or(usize::MAX)),
+                Err(cause) => {
+                    damaged(&format!("cannot read the version in taxi_etl.ledger_version: {cause}"))
+                }
+            }
+        }
     }
 }
