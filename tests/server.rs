@@ -349,7 +349,14 @@ fn down_names_the_running_loads_and_ends_them_only_if_forced() {
     assert_eq!(ended.status.code(), Some(69), "{}", String::from_utf8_lossy(&ended.stderr));
     let database = connect(&up(&server));
     assert_eq!(database.value("SELECT status FROM taxi_etl.runs"), "lost");
-    // without a running load, and with a ledger that cannot be read
+    // without a running load, and with a ledger that another session has locked
+    let other = connect(&up(&server));
+    other.sql("BEGIN; LOCK TABLE taxi_etl.runs");
+    let error = refusal(&server.taxi(&["down"]).output().unwrap(), 75);
+    assert!(error.contains("the ledger has not answered for 5s") && error.contains("--force"), "{error}");
+    json(&server.taxi(&["down", "--force", "--output", "json"]).output().unwrap());
+    // with a ledger that cannot be read
+    let database = connect(&up(&server));
     database.sql("TRUNCATE taxi_etl.ledger_version");
     let error = refusal(&server.taxi(&["down"]).output().unwrap(), 78);
     assert!(

@@ -1,5 +1,8 @@
 //! `taxi up`, `taxi status`, `taxi down`: manual control of the embedded server.
 
+use std::future::Future;
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
 use crate::cli::DownArgs;
@@ -10,11 +13,13 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::RunStatus;
 use crate::ledger::history::{self, Filter, RecordedRun};
 use crate::provision::{Provisioner, ServerState, ServerStatus};
-use crate::report::Report;
 use crate::report::output::CommandOutput;
+use crate::report::{Report, failure};
 
 /// How many runs an error names.
 const LISTED_RUNS: u32 = 20;
+/// How long the ledger may take to answer.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Starts the server and returns its URL.
 pub(crate) async fn up(provisioner: &Provisioner, report: &dyn Report) -> Result<CommandOutput> {
@@ -43,7 +48,12 @@ pub(crate) async fn down(
                 let error = error.within("cannot check whether loads use the server");
                 return Err(error.hint("use --force to stop the server without this check"));
             }
-            (true, Ok((client, runs))) if !runs.is_empty() => history::end_runs(&client).await?,
+            (true, Ok((client, runs))) if !runs.is_empty() => {
+                if let Err(error) = in_time(history::end_runs(&client)).await {
+                    report
+                        .notice(&format!("the next load marks the runs as lost: {}", failure::line(&error)));
+                }
+            }
             // the server can be stopped even if its ledger cannot be read
             (true, _) => {}
         }
@@ -56,8 +66,15 @@ async fn runs_in_progress(url: &DatabaseUrl) -> Result<(Client, Vec<RecordedRun>
     let settings = Settings::parse(&format!("{}?sslmode=disable", url.expose()))?;
     let mut client = session::connect_again(&settings).await?;
     let filter = Filter { status: Some(RunStatus::Running), limit: LISTED_RUNS, ..Filter::default() };
-    let runs = session::while_answering(&settings, history::list(&mut client, &filter)).await?;
+    let runs = in_time(history::list(&mut client, &filter)).await?;
     Ok((client, runs))
+}
+
+/// Runs `work` on the ledger, which another session may have locked.
+async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(LEDGER_TIMEOUT, work).await.unwrap_or_else(|_elapsed| {
+        Err(Error::new(Kind::LockHeld, format!("the ledger has not answered for {LEDGER_TIMEOUT:?}")))
+    })
 }
 
 fn in_use(runs: &[RecordedRun]) -> Error {
