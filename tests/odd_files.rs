@@ -1,8 +1,10 @@
 //! Files that differ from the published form in ways that cannot lose or alter a row: they load as they are, or with
 //! the option that the error names.
 
-use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write};
-use crate::support::{Database, json, refusal};
+use crate::support::http::{Reply, Server};
+use crate::support::month::{YELLOW_HEADER, YELLOW_ROW, gzip, write, yellow_csv};
+use crate::support::targets::spawn;
+use crate::support::{Database, json, refusal, wait_until};
 
 const DATA: i32 = 65;
 
@@ -112,4 +114,24 @@ fn adding_a_column_waits_for_readers_up_to_the_lock_timeout() {
     assert!(error.contains("cannot add column \"note\" to table public.yellow_tripdata"), "{error}");
     reader.sql("COMMIT");
     json(&load(&database, &file, &["--new-columns", "add"]));
+}
+
+#[test]
+fn a_month_that_loads_while_a_column_is_added_gets_the_column_too() {
+    let database = Database::new("new_column_meanwhile");
+    let content = gzip(yellow_csv(30_000, "2021-01").as_bytes());
+    let server = Server::new(move |_| Reply::ok(content.clone()).at_most(200_000));
+    let slow = spawn(&mut database.load("yellow", 2021, 1, &server.address));
+    let is_copying = "SELECT count(*) > 0 FROM pg_stat_progress_copy WHERE datname = current_database()";
+    wait_until("the first month is copied", || database.value(is_copying) == "t");
+    let folder = tempfile::tempdir().unwrap();
+    let second = yellow_csv(1000, "2021-02")
+        .replacen("\r\n", ",fee\r\n", 1)
+        .replace(",11.8,2.5\r\n", ",11.8,2.5,7\r\n");
+    write(folder.path(), "yellow", "2021-02", &gzip(second.as_bytes()));
+    let mut add = database.load("yellow", 2021, 2, folder.path().to_str().unwrap());
+    json(&add.args(["--new-columns", "add"]).output().unwrap());
+    assert_eq!(database.value(is_copying), "t", "the first month is still copied");
+    json(&slow.wait_with_output().unwrap());
+    assert_eq!(database.value("SELECT count(*) || ' ' || count(fee) FROM yellow_tripdata"), "31000 1000");
 }

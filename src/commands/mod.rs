@@ -51,7 +51,8 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
     let on_screen = Arc::clone(&report);
     let interrupt = Interrupt::listen(move || on_screen.clear())?;
     let is_cancellable = matches!(cli.command, Command::Load(_) | Command::Backfill(_) | Command::Run(_));
-    let command = execute(cli.command, delivery, &interrupt, &report);
+    // in boxes here and in `month::run`: the compiler limits how deep futures may nest
+    let command = Box::pin(execute(cli.command, delivery, &interrupt, &report));
     let result = match is_cancellable {
         true => tokio::select! {
             // first: a command that ends because of the signal must not end before the user is told

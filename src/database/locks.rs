@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | the run's | from the beginning | shows that the run is alive; other runs mark a dead run as lost |
 //! | the month's | from the beginning | prevents two concurrent loads of one month into one table |
+//! | the table's columns | shared, from the inspection of the table to the commit | a load that adds a column waits for the others |
 //! | the table's | from the end of staging to the commit | lets only one load at a time add its rows, see [`crate::load`] |
 //!
 //! A load takes the locks in this order. While it holds the table's lock, it does not wait for another of
@@ -40,6 +41,8 @@ pub(crate) struct Lock {
     timeout: Duration,
     notice_delay: Duration,
     hint: &'static str,
+    /// The statement that takes the lock.
+    take: &'static str,
 }
 
 impl Lock {
@@ -51,6 +54,19 @@ impl Lock {
             timeout,
             notice_delay: MONTH_NOTICE_DELAY,
             hint: "use --lock-timeout to wait longer; it is safe to run the command again",
+            take: sql!("take_lock.sql"),
+        }
+    }
+
+    /// The lock on the columns of the table, which loads share. The load of a file with new columns takes it alone.
+    pub(crate) fn of_columns(table: &TableName, timeout: Duration) -> Self {
+        Self {
+            name: format!("taxi_etl: columns of {}", table.quoted()),
+            what: format!("the lock on the columns of {table}"),
+            timeout,
+            notice_delay: MONTH_NOTICE_DELAY,
+            hint: "use --lock-timeout to wait longer; it is safe to run the command again",
+            take: sql!("take_shared_lock.sql"),
         }
     }
 
@@ -62,7 +78,13 @@ impl Lock {
             timeout: TABLE_TIMEOUT,
             notice_delay: TABLE_NOTICE_DELAY,
             hint: "check whether that run is still making progress; it is safe to run the command again",
+            take: sql!("take_lock.sql"),
         }
+    }
+
+    /// The lock's name on the server.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -98,7 +120,7 @@ pub(crate) async fn take(
     set_timeout(transaction, lock.timeout, true).await?;
     let Lock { name, what, .. } = lock;
     let parameters: [&(dyn ToSql + Sync); 1] = [name];
-    let mut attempt = std::pin::pin!(transaction.execute(sql!("take_lock.sql"), &parameters));
+    let mut attempt = std::pin::pin!(transaction.execute(lock.take, &parameters));
     let result = match tokio::time::timeout(lock.notice_delay, &mut attempt).await {
         Ok(result) => result,
         Err(_elapsed) => {

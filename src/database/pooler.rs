@@ -17,7 +17,7 @@ use crate::report::Report;
 
 /// How long a session waits for its first answer before it is closed and opened again, and at most twice that. A
 /// load needs two sessions: runs that keep one while they wait for the second could wait for each other.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server process, by its id and its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +44,13 @@ pub(crate) async fn backend(client: &Client, settings: &Settings) -> Result<Back
     Ok(Backend { pid, started_at })
 }
 
-/// Waits at most `patience` for the first answer of a session.
+/// Waits at most `attempt_timeout` for the first answer of a session.
 pub(crate) async fn first_answer(
     client: &Client,
     settings: &Settings,
-    patience: Duration,
+    attempt_timeout: Duration,
 ) -> Result<Backend> {
-    match tokio::time::timeout(patience, backend(client, settings)).await {
+    match tokio::time::timeout(attempt_timeout, backend(client, settings)).await {
         Ok(answer) => answer,
         Err(_elapsed) => {
             let (address, waited) = (settings.address(), settings.idle_timeout());
@@ -84,10 +84,10 @@ impl<'a> PoolWait<'a> {
     }
 
     /// How long the next attempt may wait: a random time, so that runs that wait for each other do not stay in step.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn attempt_timeout(&self) -> Duration {
         let random = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-        let patience = PATIENCE + PATIENCE.mul_f64(random);
-        patience.min(self.deadline.saturating_duration_since(Instant::now()))
+        let attempt_timeout = ATTEMPT_TIMEOUT + ATTEMPT_TIMEOUT.mul_f64(random);
+        attempt_timeout.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Whether to try again after `error`. The first time, tells the user what the wait is for.

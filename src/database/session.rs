@@ -54,7 +54,7 @@ pub(crate) async fn connect_as(
 ) -> Result<Session> {
     let mut wait = PoolWait::new(settings, report);
     loop {
-        match try_connect(settings, kind, wait.patience()).await {
+        match try_connect(settings, kind, wait.attempt_timeout()).await {
             Err(error) if wait.goes_on_after(&error) => {}
             opened => return opened,
         }
@@ -65,17 +65,17 @@ pub(crate) async fn connect_as(
 pub(crate) async fn connect_two(settings: &Settings, report: &dyn Report) -> Result<[Session; 2]> {
     let mut wait = PoolWait::new(settings, report);
     loop {
-        match try_connect_two(settings, wait.patience()).await {
+        match try_connect_two(settings, wait.attempt_timeout()).await {
             Err(error) if wait.goes_on_after(&error) => {}
             opened => return opened,
         }
     }
 }
 
-async fn try_connect(settings: &Settings, kind: SessionKind, patience: Duration) -> Result<Session> {
+async fn try_connect(settings: &Settings, kind: SessionKind, attempt_timeout: Duration) -> Result<Session> {
     let client = open_supported(settings).await?;
-    let backend = pooler::first_answer(&client, settings, patience).await?;
-    check_alone(&client, &backend, settings, patience).await?;
+    let backend = pooler::first_answer(&client, settings, attempt_timeout).await?;
+    check_alone(&client, &backend, settings, attempt_timeout).await?;
     while_answering(settings, prepare_opened(&client, kind, settings)).await?;
     Ok(Session { client, server_pid: backend.pid })
 }
@@ -85,28 +85,28 @@ async fn check_alone(
     client: &Client,
     backend: &Backend,
     settings: &Settings,
-    patience: Duration,
+    attempt_timeout: Duration,
 ) -> Result<()> {
     // a limit on connections may allow one session only, which then cannot be checked
     let Ok(other) = open_supported(settings).await else { return Ok(()) };
-    match pooler::first_answer(&other, settings, patience).await {
+    match pooler::first_answer(&other, settings, attempt_timeout).await {
         Ok(other_backend) => {
             let checked = pooler::check((client, backend), (&other, &other_backend), settings);
             while_answering(settings, checked).await
         }
         // the session has kept its process while another one waits for a free one: session mode
         Err(error) if error.detail() == Some(Detail::PoolExhausted) => {
-            pooler::first_answer(client, settings, patience).await.map(drop)
+            pooler::first_answer(client, settings, attempt_timeout).await.map(drop)
         }
         Err(error) => Err(error),
     }
 }
 
 /// Two sessions, which check each other.
-async fn try_connect_two(settings: &Settings, patience: Duration) -> Result<[Session; 2]> {
+async fn try_connect_two(settings: &Settings, attempt_timeout: Duration) -> Result<[Session; 2]> {
     let (first, second) = (open_supported(settings).await?, open_supported(settings).await?);
-    let first_backend = pooler::first_answer(&first, settings, patience).await?;
-    let second_backend = pooler::first_answer(&second, settings, patience).await?;
+    let first_backend = pooler::first_answer(&first, settings, attempt_timeout).await?;
+    let second_backend = pooler::first_answer(&second, settings, attempt_timeout).await?;
     let prepared = async {
         pooler::check((&first, &first_backend), (&second, &second_backend), settings).await?;
         prepare_opened(&first, SessionKind::Own, settings).await?;

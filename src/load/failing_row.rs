@@ -8,31 +8,32 @@ use tokio_postgres::types::ToSql;
 
 use super::staging::{Staging, StagingTable};
 use super::transaction::Load;
-use crate::database::failure;
 use crate::database::statement::render;
+use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
 
 /// More than a page can hold: a row takes at least 28 bytes of the 8,192.
 const ROWS_PER_PAGE: u32 = 300;
 
-/// Returns `error` with the line of the first row that the target refuses. The transaction is back at the state before
-/// the rows were added.
-pub(super) async fn explain(load: &Load<'_>, staging: &Staging, error: Error) -> Result<Error> {
+/// Adds the line of the first row that the target refuses to `error`. The transaction is back at the state before the
+/// rows were added. If the search fails, the error stays as it is.
+pub(super) async fn explain(load: &Load<'_>, staging: &Staging, error: Error) -> Error {
+    match line(load, staging).await {
+        Ok(Some(line)) => error.within(format!("{}, line {line}: the row was refused", load.filename)),
+        Ok(None) | Err(_) => error,
+    }
+}
+
+async fn line(load: &Load<'_>, staging: &Staging) -> Result<Option<u64>> {
     load.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+    locks::set_timeout(load.transaction, load.lock_timeout, true).await?;
     // rows outside of the month first: their table is the one whose rows are inserted as here
     for table in staging.created().collect::<Vec<_>>().into_iter().rev() {
         if let Some(line) = find(load, table).await? {
-            let hint = error.advice().map(str::to_owned);
-            let error =
-                Error::new(error.kind(), format!("{}, line {line}: the row was refused", load.filename))
-                    .because(error);
-            return Ok(match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            });
+            return Ok(Some(line));
         }
     }
-    Ok(error)
+    Ok(None)
 }
 
 /// The line of the first refused row of a staging table, if there is one.

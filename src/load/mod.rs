@@ -48,7 +48,7 @@ pub(crate) async fn add(load: &Load<'_>, staging: &Staging, transformed: &Transf
     match added.await {
         Err(error) if error.detail() == Some(Detail::RefusedRow) => {
             load.execute("ROLLBACK TO SAVEPOINT add").await?;
-            Err(failing_row::explain(load, staging, error).await?)
+            Err(failing_row::explain(load, staging, error).await)
         }
         added => added,
     }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::database::identifier::{TableName, quote};
+use crate::database::failure;
+use crate::database::identifier::{TableName, literal, quote};
+use crate::database::locks::{self, Lock};
 use crate::database::statement::render;
-use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
 
 /// What to do with a column of the file that the table does not have.
@@ -21,12 +22,13 @@ pub(crate) enum NewColumns {
     Add,
 }
 
-/// Lock timeout of one attempt, and so the longest time that queries wait behind it.
-const ATTEMPT_LOCK_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long one attempt waits for the exclusive lock on the table, and so the longest time that queries wait behind it.
+const ATTEMPT_LOCK_TIMEOUT: &str = "1500ms";
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Adds columns with these names to the table, in lower case. The exclusive lock that this needs is requested for short
-/// times only, so that other queries can pass, until `lock_timeout` has passed.
+/// Adds columns with these names to the table, in lower case. Waits for the other loads into the table to end, and
+/// requests the exclusive lock on the table for short times only, so that other queries can pass, until `lock_timeout`
+/// has passed.
 ///
 /// The columns stay if the load fails later: they are empty then, and the next load fills them.
 pub(crate) async fn add(
@@ -39,16 +41,22 @@ pub(crate) async fn add(
         let text = "cannot add a column without a name to the table";
         return Err(Error::new(Kind::Data, text).hint("use --new-columns ignore to leave the column out"));
     }
-    let began = Instant::now();
+    let (began, lock) = (Instant::now(), Lock::of_columns(table, lock_timeout));
     for name in names {
         let column = quote(&name.to_lowercase());
-        let names = minijinja::context! { table => table.quoted(), column => &column };
+        let names = minijinja::context! {
+            table => table.quoted(),
+            column => &column,
+            lock => literal(lock.name()),
+            lock_timeout => ATTEMPT_LOCK_TIMEOUT,
+        };
         let add = render!("add_column.sql", &names)?;
-        locks::set_timeout(client, lock_timeout.min(ATTEMPT_LOCK_TIMEOUT), false).await?;
         loop {
+            let remaining = lock_timeout.saturating_sub(began.elapsed());
+            locks::set_timeout(client, remaining, false).await?;
             match client.batch_execute(&add).await {
                 Ok(()) => break,
-                Err(cause) if failure::is_lock_timeout(&cause) && began.elapsed() + PAUSE < lock_timeout => {
+                Err(cause) if failure::is_lock_timeout(&cause) && PAUSE < remaining => {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(cause) => {

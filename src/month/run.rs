@@ -195,6 +195,6 @@ impl MonthRun {
             tables::create(&mut sessions.load, &self.job.table, file).await?;
             self.run.phases.end(phase, "done");
         }
-        load::run(&self.job, sessions, &mut self.run, &self.options, &self.report).await
+        Box::pin(load::run(&self.job, sessions, &mut self.run, &self.options, &self.report)).await
     }
 }
