@@ -4,6 +4,7 @@
 
 mod options;
 pub(crate) mod run_id;
+mod server;
 pub mod usage;
 pub(crate) mod values;
 
@@ -21,9 +22,8 @@ use crate::month::options::IfLoaded;
 use run_id::RunIdPrefix;
 use values::{Day, First, Last, MonthOfYear, Pair};
 
-pub(crate) use options::{
-    DatabaseArgs, DeliveryArgs, FileArgs, HomeArgs, OrchestratorArgs, OutputArgs, RetryArgs, ServerArgs,
-};
+pub(crate) use options::{DatabaseArgs, DeliveryArgs, FileArgs, OrchestratorArgs, OutputArgs, RetryArgs};
+pub(crate) use server::{DownArgs, ManArgs, PsqlArgs, StatusArgs, UpArgs};
 
 /// Loads the NYC taxi files into PostgreSQL
 ///
@@ -44,17 +44,10 @@ impl Cli {
             // to parse again takes less than to build the help of every command each time
             let mut command = Self::command();
             command.build();
-            let matches = with_fixed_usage(command).try_get_matches_from(arguments)?;
+            let matches = usage::fix(command).try_get_matches_from(arguments)?;
             Self::from_arg_matches(&matches)
         })
     }
-}
-
-/// Fixes the usage lines. In errors, clap would otherwise list the options that environment variables set.
-fn with_fixed_usage(command: clap::Command) -> clap::Command {
-    let mut command = command.mut_subcommands(with_fixed_usage);
-    let usage = command.render_usage().to_string();
-    command.override_usage(usage.trim_start_matches("Usage: ").to_owned())
 }
 
 /// The subcommands.
@@ -67,7 +60,7 @@ pub(crate) enum Command {
         "taxi load --taxi yellow --year 2021 --month 1",
         "taxi load --taxi green --year 2019 --month 12 --database-url postgresql://localhost/trips",
         "taxi load --taxi yellow --month previous",
-    ]), override_usage = LOAD_USAGE)]
+    ]), override_usage = usage::LOAD)]
     Load(LoadArgs),
     /// Load the missing months of a range, or run a flow for the dates of a trigger
     ///
@@ -77,7 +70,7 @@ pub(crate) enum Command {
     #[command(after_long_help = examples(&[
         "taxi backfill --taxi all --from 2019-01 --to 2021-07",
         "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to 2020-12-31",
-    ]), override_usage = BACKFILL_USAGE)]
+    ]), override_usage = usage::BACKFILL)]
     Backfill(BackfillArgs),
     /// Run a flow
     ///
@@ -169,54 +162,6 @@ pub(crate) enum Command {
         "taxi man --dir ~/.local/share/man/man1",
     ]))]
     Man(ManArgs),
-}
-
-const LOAD_USAGE: &str = "taxi load [OPTIONS] --taxi <TAXI> --year <YEAR> --month <MONTH>
-       taxi load [OPTIONS] --taxi <TAXI> --month previous";
-const BACKFILL_USAGE: &str = "taxi backfill [OPTIONS] --taxi <TAXI> --from <MONTH> --to <MONTH>
-       taxi backfill [OPTIONS] <FLOW> --trigger <ID> --from <MONTH|DATE> --to <MONTH|DATE>";
-
-/// Arguments of `taxi up`.
-#[derive(Args, Debug)]
-pub(crate) struct UpArgs {
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-    /// Settings of the embedded server.
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-/// Arguments of `taxi status`.
-#[derive(Args, Debug)]
-pub(crate) struct StatusArgs {
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-    /// Where the embedded server is.
-    #[command(flatten)]
-    pub(crate) home: HomeArgs,
-}
-
-/// Arguments of `taxi psql`.
-#[derive(Args, Debug)]
-pub(crate) struct PsqlArgs {
-    /// Arguments for psql
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) args: Vec<OsString>,
-    /// Settings of the embedded server.
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-}
-
-/// Arguments of `taxi man`.
-#[derive(Args, Debug)]
-pub(crate) struct ManArgs {
-    /// Command whose page to print, like "load" or "runs show" [default: taxi itself]
-    pub(crate) command: Vec<String>,
-    /// Directory to write all pages to, which is created if it does not exist
-    #[arg(long, value_name = "DIR", conflicts_with = "command")]
-    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Arguments of `taxi load`.
@@ -512,20 +457,6 @@ pub(crate) struct DoctorArgs {
     /// How to print the result.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-}
-
-/// Arguments of `taxi down`.
-#[derive(Args, Debug)]
-pub(crate) struct DownArgs {
-    /// Stop the server even if loads or flows run, which then fail
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-    /// Where the embedded server is.
-    #[command(flatten)]
-    pub(crate) home: HomeArgs,
 }
 
 fn examples(commands: &[&str]) -> String {

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 
+/// How long a process that must end immediately still waits for its terminal.
+const BEFORE_EXIT_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Reports when a signal has arrived. Clones report the same signal.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(watch::Receiver<Option<Kind>>);
@@ -34,7 +37,13 @@ impl Interrupt {
             // a closed terminal can send SIGHUP twice
             signals.hangups = None;
             let second = signals.next().await;
-            before_exit();
+            let (done, is_done) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                before_exit();
+                let _ = done.send(());
+            });
+            // not longer: a terminal can be stopped, as after Ctrl-S
+            let _ = is_done.recv_timeout(BEFORE_EXIT_TIMEOUT);
             exit_immediately(second);
         });
         Ok(Self(receiver))

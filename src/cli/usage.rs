@@ -1,4 +1,5 @@
-//! Errors of the command line: how they are printed, and hints that turn a wrong form into the right one.
+//! Usage lines, and errors of the command line: how they are printed, and hints that turn a wrong form into the right
+//! one.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -7,6 +8,20 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::{Error, Kind};
 use crate::report::output::{CommandOutput, write_line};
+
+/// The forms of `taxi load`.
+pub(super) const LOAD: &str = "taxi load [OPTIONS] --taxi <TAXI> --year <YEAR> --month <MONTH>
+       taxi load [OPTIONS] --taxi <TAXI> --month previous";
+/// The forms of `taxi backfill`.
+pub(super) const BACKFILL: &str = "taxi backfill [OPTIONS] --taxi <TAXI> --from <MONTH> --to <MONTH>
+       taxi backfill [OPTIONS] <FLOW> --trigger <ID> --from <MONTH|DATE> --to <MONTH|DATE>";
+
+/// Fixes the usage lines. In errors, clap would otherwise list the options that environment variables set.
+pub(super) fn fix(command: clap::Command) -> clap::Command {
+    let mut command = command.mut_subcommands(fix);
+    let usage = command.render_usage().to_string();
+    command.override_usage(usage.trim_start_matches("Usage: ").to_owned())
+}
 
 /// Prints the error, or the help that was asked for, and returns the exit code. Although the arguments could not be
 /// parsed, `--output json` is recognized: then the error is also printed as JSON.
