@@ -57,8 +57,8 @@ fn bars_fit_the_terminal_and_leave_nothing_behind() {
     let site = slow_site(folder.path(), 1);
     for width in WIDTHS {
         let database = Database::new(&format!("bars_{width}"));
-        let mut command = backfill(&database, &site.address);
-        let mut terminal = Terminal::spawn(&mut command, width, [Some(Stdio::null()), None]);
+        let command = backfill(&database, &site.address);
+        let mut terminal = Terminal::spawn(&command, width, [Some(Stdio::null()), None]);
         let mut most = 0;
         terminal.watch(|rows| {
             most = most.max(check_drawn(rows));
@@ -84,8 +84,8 @@ fn ctrl_c_is_told_once_and_leaves_no_bars_behind() {
         let database = Database::new(&format!("ctrl_c_{width}"));
         let results = tempfile::NamedTempFile::new().unwrap();
         let stdout = Stdio::from(results.reopen().unwrap());
-        let mut command = backfill(&database, &site.address);
-        let mut terminal = Terminal::spawn(&mut command, width, [Some(stdout), None]);
+        let command = backfill(&database, &site.address);
+        let mut terminal = Terminal::spawn(&command, width, [Some(stdout), None]);
         terminal.watch(|rows| {
             check_drawn(rows);
             rows.iter().filter(|row| row.starts_with("yellow")).count() == 3
@@ -110,10 +110,11 @@ fn a_second_ctrl_c_leaves_no_bars_behind() {
     let folder = tempfile::tempdir().unwrap();
     let site = slow_site(folder.path(), 60);
     let database = Database::new("ctrl_c_twice");
-    let mut command = backfill(&database, &site.address);
-    let mut terminal = Terminal::spawn(&mut command, 80, [None, None]);
+    let command = backfill(&database, &site.address);
+    let mut terminal = Terminal::spawn(&command, 80, [None, None]);
     terminal.watch(|rows| check_drawn(rows) == 3);
     terminal.press_ctrl_c();
+    terminal.watch(|rows| rows.iter().any(|row| row.contains("cancelled by SIGINT")));
     terminal.press_ctrl_c();
     let (status, rows) = terminal.finish();
     assert_eq!(status.code(), Some(130), "{rows:?}");
@@ -153,7 +154,7 @@ fn tables_fit_a_terminal_and_are_whole_elsewhere() {
         for columns in [80, 200] {
             let mut command = taxi(args);
             command.env("DATABASE_URL", &database.url).env("TERM", "dumb");
-            let (_, rows) = Terminal::spawn(&mut command, columns, [None, Some(Stdio::null())]).finish();
+            let (_, rows) = Terminal::spawn(&command, columns, [None, Some(Stdio::null())]).finish();
             let wrapped = rows.iter().any(|row| row.chars().count() == usize::from(columns));
             assert!(!wrapped, "{args:?} does not fit {columns} columns:\n{}", rows.join("\n"));
         }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::pty::{Winsize, openpty};
@@ -10,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const ROWS: u16 = 60;
+const SETSID: &str = "/usr/bin/setsid";
 
 /// A program that runs on a terminal.
 pub(crate) struct Terminal {
@@ -19,19 +21,32 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts the program on a terminal of this width. Its stdout and its stderr are the terminal, if `None`.
-    pub(crate) fn spawn(command: &mut Command, columns: u16, streams: [Option<Stdio>; 2]) -> Self {
+    /// Starts taxi on a terminal of this width. Its stdout and its stderr are the terminal, if `None`.
+    pub(crate) fn spawn(taxi: &Command, columns: u16, streams: [Option<Stdio>; 2]) -> Self {
         let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
         let slave = |pty: &OwnedFd| Stdio::from(pty.try_clone().unwrap());
+        // the terminal sends a signal only to the session that it controls
+        let mut command = match Path::new(SETSID).exists() {
+            true => Command::new(SETSID),
+            false => Command::new("env"),
+        };
+        command
+            .args(Path::new(SETSID).exists().then_some("--ctty"))
+            .arg(taxi.get_program())
+            .args(taxi.get_args());
+        for (name, value) in taxi.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         let [stdout, stderr] = streams.map(|stream| stream.unwrap_or_else(|| slave(&pty.slave)));
         command.stdout(stdout).stderr(stderr);
         if command.get_envs().all(|(name, _)| name != "TERM") {
             command.env("TERM", "xterm");
         }
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        // the command keeps its copies of the terminal's end
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.stdin(slave(&pty.slave)).spawn().unwrap();
         let parser = vt100::Parser::new(ROWS.try_into().unwrap(), columns.try_into().unwrap(), 1000);
         Self { child, terminal: File::from(pty.master), parser }
     }
@@ -55,10 +70,13 @@ impl Terminal {
         }
     }
 
-    /// Presses Ctrl-C: the terminal echoes the key, and the program gets the signal.
+    /// Presses Ctrl-C: the terminal echoes the key, discards what it has not shown yet, and sends the signal. Without
+    /// setsid(1), only the signal is sent.
     pub(crate) fn press_ctrl_c(&mut self) {
-        self.terminal.write_all(b"\x03").unwrap();
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
+        match Path::new(SETSID).exists() {
+            true => self.terminal.write_all(b"\x03").unwrap(),
+            false => kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap(),
+        }
     }
 
     /// The rows of the screen, without the empty rows at the end.
