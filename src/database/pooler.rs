@@ -104,10 +104,10 @@ impl<'a> PoolWait<'a> {
 }
 
 /// Refuses a pooler that does not keep a session's process: compares the processes of two idle sessions, `first` and
-/// `second`, of which the first has run a statement in `backend`. Changes no setting.
+/// `second`, each with the process that ran its first statement. Changes no setting.
 ///
-/// A pooler hands out the process that became idle last, or first, or any: asking `first` twice and then in turns finds
-/// all of them.
+/// A pooler hands out the process that became idle last, or first, or any. So each session is asked again right after
+/// its own statement and right after one of the other session.
 pub(crate) async fn check(
     first: (&Client, &Backend),
     second: (&Client, &Backend),
