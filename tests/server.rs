@@ -324,7 +324,8 @@ fn down_names_the_running_loads_and_ends_them_only_if_forced() {
     let first = up(&server);
     let database = connect(&first);
     let file = crate::support::month::yellow(20_000);
-    let site = Server::new(move |_| Reply::ok(file.clone()).at_most(file.len() as u64 / 600));
+    // slow enough that the load runs when the server goes, and fast enough that it notices at once
+    let site = Server::new(move |_| Reply::ok(file.clone()).at_most(file.len() as u64 / 20));
     let load = server
         .taxi(&["load", "--taxi", "yellow", "--year", "2021", "--month", "1", "--source", &site.address])
         .stdout(Stdio::piped())
