@@ -180,6 +180,10 @@ impl Settings {
     #[must_use]
     pub(crate) fn with_password_command(mut self, command: Option<&PasswordCommand>) -> Self {
         self.password_command = command.filter(|command| !command.is_empty()).cloned();
+        if self.password_command.is_some() {
+            // it is about the password file, whose password is not used
+            self.advice = None;
+        }
         self
     }
 
