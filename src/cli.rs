@@ -206,7 +206,7 @@ pub(crate) struct FlowRunArgs {
     /// Maximum time to wait for another run or for a locked table: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout)]
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = options::LOAD)]
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
@@ -331,10 +331,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     /// Load files even if they are already loaded
-    #[arg(long)]
+    #[arg(long, help_heading = options::LOAD)]
     pub(crate) force: bool,
     /// What to do if the file has changed at the source since it was loaded
-    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION", help_heading = options::LOAD)]
     pub(crate) if_loaded: IfLoaded,
     /// What to do with unusual rows and columns.
     #[command(flatten)]
@@ -342,7 +342,7 @@ pub(crate) struct RunArgs {
     /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
     ///
     /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout)]
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = options::LOAD)]
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
@@ -399,13 +399,13 @@ impl RunsArgs {
 pub(crate) enum RunsCommand {
     /// Show one run: inputs, source, counts, phases, error, log
     ///
-    /// The beginning of an id is enough if only one run has it; otherwise, the command lists the runs that do.
+    /// The beginning or the end of an id is enough if only one run has it; otherwise, the command lists the runs that do.
     #[command(after_long_help = examples(&[
         "taxi runs show 01a1fccc-5c29",
         "taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c --output json",
     ]))]
     Show {
-        /// ID of the run, as "taxi runs" and "taxi load" print it, or the beginning of the ID
+        /// ID of the run, as "taxi runs" and "taxi load" print it, or the beginning or the end of the ID
         run_id: RunIdPrefix,
         /// The database.
         #[command(flatten)]

@@ -184,7 +184,9 @@ fn headers_that_do_not_match_the_table_are_refused() {
     refused_csv(
         &database,
         &csv(&computed),
-        &["line 1: unknown column \"unique_row_id\" at position 12 of the header"],
+        &[
+            "line 1: the column \"unique_row_id\" at position 12 of the header has the name of a column that taxi",
+        ],
     );
 }
 

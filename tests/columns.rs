@@ -297,3 +297,28 @@ fn relations_that_are_not_tables_are_refused_by_what_they_are() {
         "a foreign table",
     );
 }
+
+#[test]
+fn a_constraint_that_is_not_valid_yet_applies_to_new_rows() {
+    let database = Database::new("not_valid");
+    json(&load(&database, &two_rows(), &[]));
+    database.sql(
+        "DROP TABLE public_partitions.yellow_tripdata_2021_01; TRUNCATE taxi_etl.runs CASCADE; \
+         ALTER TABLE yellow_tripdata ADD CONSTRAINT paid CHECK (fare_amount >= 100) NOT VALID",
+    );
+    refused(&load(&database, &two_rows(), &[]), DATA, &["paid", "line 2: the row was refused"]);
+    let dear = two_rows().replace(",2,8,", ",2,108,");
+    assert_eq!(json(&load(&database, &dear, &[]))["rows_inserted"], 2);
+}
+
+#[test]
+fn a_row_that_the_target_holds_is_not_taken_for_the_refused_one() {
+    let database = Database::new("held_row");
+    database.sql(&format!("CREATE TABLE yellow_tripdata ({COLUMNS})"));
+    let cheap = two_rows().replace(",7,43,2,8,", ",7,43,2,-8,");
+    json(&load(&database, &cheap, &[]));
+    database.sql("ALTER TABLE yellow_tripdata ADD CONSTRAINT paid CHECK (fare_amount >= 0) NOT VALID");
+    let more = format!("{cheap}{}\r\n", YELLOW_ROW.replace(",142,43,2,8,", ",9,43,2,-7,"));
+    let error = refusal(&load(&database, &more, &["--force"]), DATA);
+    assert!(error.contains("paid") && !error.contains("line 3"), "{error}");
+}

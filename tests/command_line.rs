@@ -94,7 +94,8 @@ fn usage_lines_do_not_depend_on_the_environment() {
 #[test]
 fn each_command_has_the_options_that_it_uses_and_no_others() {
     const SERVER: [&str; 3] = ["home", "postgres-bin", "postgres-mirror"];
-    const DATABASE: [&str; 5] = ["database-url", "database-timeout", SERVER[0], SERVER[1], SERVER[2]];
+    const DATABASE: [&str; 6] =
+        ["database-url", "password-command", "database-timeout", SERVER[0], SERVER[1], SERVER[2]];
     let expected: [(&str, &[&[&str]]); 13] = [
         ("validate", &[&["output"]]),
         ("show", &[&["as", "output"]]),
@@ -105,7 +106,7 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
         ("doctor", &[&["taxi", "source", "output"], &DATABASE]),
         ("up", &[&["output"], &SERVER]),
         ("status", &[&["output", "home"]]),
-        ("down", &[&["output", "home"]]),
+        ("down", &[&["force", "output", "home"]]),
         ("psql", &[&SERVER]),
         ("completions", &[]),
         ("man", &[&["dir"]]),
@@ -273,6 +274,7 @@ fn the_unique_beginning_of_a_run_id_is_enough() {
     let show = |id: &str| taxi(["runs", "show", id]).env("DATABASE_URL", &database.url).output().unwrap();
     let alike = std::iter::zip(yellow.chars(), green.chars()).take_while(|(a, b)| a == b).count();
     for (id, file) in [(&yellow, "yellow_tripdata_2021-01.csv"), (&green, "green_tripdata_2020-03.csv")] {
+        assert!(String::from_utf8(show(&id[28..]).stdout).unwrap().contains(file), "{}", &id[28..]);
         for length in [alike + 1, 35, 36] {
             let shown = show(&id[..length]);
             assert!(String::from_utf8(shown.stdout).unwrap().contains(file), "{}", &id[..length]);
@@ -284,7 +286,7 @@ fn the_unique_beginning_of_a_run_id_is_enough() {
         assert!(error.contains(part), "no {part:?} in {error}");
     }
     let error = refusal(&show("abc"), 64);
-    assert!(error.contains("no run with an id that begins with abc"), "{error}");
+    assert!(error.contains("no run with an id that begins or ends with abc"), "{error}");
     assert!(error.contains("hint: use 'taxi runs' to list the runs"), "{error}");
 }
 

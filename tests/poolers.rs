@@ -132,17 +132,14 @@ fn a_load_says_that_it_waits_for_a_free_connection_of_the_pool() {
     others.iter().for_each(|other| _ = other.sql("SELECT 1"));
     let source = testdata();
     let source = source.to_str().unwrap();
-    let notice = "waiting for a free connection to the database at 127.0.0.1:";
+    let notice = "waiting for the database at 127.0.0.1:";
 
     let mut load = database.load("yellow", 2021, 1, source);
     let began = Instant::now();
     let limited = load.env("DATABASE_URL", &pooler.url).args(["--database-timeout", "6s"]).output().unwrap();
     let error = refusal(&limited, 69);
     assert!((6..12).contains(&began.elapsed().as_secs()), "after {:?}: {error}", began.elapsed());
-    assert!(
-        error.contains(notice) && error.contains("pool of a connection pooler may be exhausted"),
-        "{error}"
-    );
+    assert!(error.contains(notice) && error.contains("pool of a connection pooler is exhausted"), "{error}");
     assert!(error.contains("has not answered a session's first statement for 6s"), "{error}");
     assert!(error.contains("fewer --jobs, enlarge the pool"), "{error}");
 

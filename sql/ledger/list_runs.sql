@@ -1,5 +1,5 @@
--- Lists the latest runs, at most $4: only those of the taxi type $1, with the status $2 and with an id from $3 to $5,
--- where NULL means any. A run that is recorded as running is lost if its process is gone, even if no run has marked it
+-- Lists the latest runs, at most $4: only those of the taxi type $1, with the status $2 and with an id from $3 to $5 or
+-- one that ends with the digits $6, where NULL means any. A run that is recorded as running is lost if its process is gone, even if no run has marked it
 -- yet.
 -- Locks nothing. May be run again.
 WITH listed AS (
@@ -21,6 +21,6 @@ SELECT *
 FROM listed
 WHERE ($1::text IS NULL OR inputs ->> 'taxi' = $1)
     AND ($2::text IS NULL OR current_status = $2)
-    AND ($3::uuid IS NULL OR run_id BETWEEN $3 AND $5)
+    AND ($3::uuid IS NULL OR run_id BETWEEN $3 AND $5 OR replace(run_id::text, '-', '') LIKE '%' || $6)
 ORDER BY sequence DESC
 LIMIT $4

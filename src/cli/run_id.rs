@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// The ID of a run, or its beginning.
+/// The ID of a run, or its beginning or end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RunIdPrefix {
     text: String,
+    /// The digits in lower case, without hyphens.
+    pub(crate) digits: String,
     /// The lowest and the highest ID that begin like this.
     pub(crate) ids: (Uuid, Uuid),
 }
@@ -25,8 +27,8 @@ impl FromStr for RunIdPrefix {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const DIGITS: usize = 32;
-        let invalid = || "expected the id of a run or its beginning, such as 01a1fccc-5c29".to_owned();
-        let digits: String = text.chars().filter(|character| *character != '-').collect();
+        let invalid = || "expected the id of a run, or its beginning or end, such as 5245c82c".to_owned();
+        let digits = text.replace('-', "").to_lowercase();
         let is_hex = digits.chars().all(|digit| digit.is_ascii_hexdigit());
         if !is_hex || digits.is_empty() || digits.len() > DIGITS {
             return Err(invalid());
@@ -35,7 +37,8 @@ impl FromStr for RunIdPrefix {
             let id = format!("{digits}{}", fill.repeat(DIGITS - digits.len()));
             u128::from_str_radix(&id, 16).map(Uuid::from_u128).map_err(|_| invalid())
         };
-        Ok(Self { text: text.to_owned(), ids: (id("0")?, id("f")?) })
+        let ids = (id("0")?, id("f")?);
+        Ok(Self { text: text.to_owned(), digits, ids })
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn run(
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
     let options = settings::options(&args.run)?;
-    let plans = plans(&args)?;
+    let plans = plans(&args, report.as_ref())?;
     let database = settings::database(&args.run.database)?;
     if args.plan {
         let may_connect = database.is_some() || provisioner.status().await?.state != ServerState::Stopped;
@@ -64,8 +64,7 @@ pub(crate) async fn run(
 }
 
 /// The plans of the range, one taxi type after the other.
-fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
-    let usage = |text: String| Err(Error::new(Kind::Usage, text));
+fn plans(args: &BackfillArgs, report: &dyn Report) -> Result<Vec<Plan>> {
     let flow = Flow::builtin(plan::PIPELINE)?;
     let not_months = || Error::new(Kind::Usage, "--from and --to must be months like 2021-01, not dates");
     let check = |month| values::check_month(month).map_err(|text| Error::new(Kind::Usage, text));
@@ -94,13 +93,7 @@ fn plans(args: &BackfillArgs) -> Result<Vec<Plan>> {
     for taxi in flow.taxi_types(args.taxi.as_deref().unwrap_or_default()) {
         plans.extend(plan(taxi)?);
     }
-    match array_job::index(args.index)? {
-        None => Ok(plans),
-        Some(index) if index < plans.len() => Ok(vec![plans.swap_remove(index)]),
-        Some(index) => {
-            usage(format!("no month with the index {index}: the range has {} months", plans.len()))
-        }
-    }
+    array_job::select(args.index, plans, "month", report)
 }
 
 /// The result of a backfill.

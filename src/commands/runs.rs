@@ -41,7 +41,7 @@ pub(crate) async fn run(
     if let Some(RunsCommand::Show { run_id, database, .. }) = args.show {
         return show(&run_id, &database, provisioner, report).await;
     }
-    let filter = Filter { taxi: args.taxi, status: args.status, run_ids: None, limit: args.limit };
+    let filter = Filter { taxi: args.taxi, status: args.status, limit: args.limit, ..Filter::default() };
     let mut runs = match open(&args.database, provisioner, report).await? {
         Some((settings, mut client)) => {
             session::while_answering(&settings, history::list(&mut client, &filter)).await?
@@ -74,23 +74,13 @@ fn table_of(runs: &[RecordedRun]) -> String {
     if let Some(whole) = table::text_if_it_fits(Some(header), rows, &[4, 5, 6]) {
         return whole;
     }
-    let ids: Vec<String> = runs.iter().map(|run| run.run_id.to_string()).collect();
-    let length = distinct_length(&ids);
-    let rows = std::iter::zip(runs, &ids).map(|(run, id)| {
+    let rows = runs.iter().map(|run| {
+        // the end is random, and the beginning is the time: ids of the same moment begin alike
+        let id = run.run_id.simple().to_string().split_off(24);
         let started = run.started_at.to_zoned(TimeZone::system()).strftime("%m-%d %H:%M").to_string();
-        [started, id[..length].to_owned(), run.status.clone(), name(run), figure(run, "rows_inserted")]
+        [started, id, run.status.clone(), name(run), figure(run, "rows_inserted")]
     });
     table::text(Some(["started", "run", "", "file or flow", "inserted"]), rows, &[4])
-}
-
-/// The number of characters after which no two of the ids are alike, at least 8.
-fn distinct_length(ids: &[String]) -> usize {
-    let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    let alike =
-        |pair: &[&str]| std::iter::zip(pair[0].bytes(), pair[1].bytes()).take_while(|(a, b)| a == b).count();
-    let longest = sorted.windows(2).map(alike).max().unwrap_or_default();
-    (longest + 1).clamp(8, 36)
 }
 
 async fn show(
@@ -99,9 +89,10 @@ async fn show(
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<CommandOutput> {
-    let filter = Filter { run_ids: Some(prefix.ids), limit: CANDIDATES_SHOWN, ..Filter::default() };
+    let (run_ids, id_end) = (Some(prefix.ids), Some(prefix.digits.clone()));
+    let filter = Filter { run_ids, id_end, limit: CANDIDATES_SHOWN, ..Filter::default() };
     let unknown = || {
-        let id = if prefix.is_whole() { "with the id" } else { "with an id that begins with" };
+        let id = if prefix.is_whole() { "with the id" } else { "with an id that begins or ends with" };
         Error::new(Kind::Usage, format!("no run {id} {prefix} in the ledger"))
             .hint("use 'taxi runs' to list the runs")
     };
@@ -127,7 +118,7 @@ fn ambiguous(prefix: &RunIdPrefix, runs: &[RecordedRun]) -> Error {
         format!("\n  {}  {}  {}  {name}", run.run_id, local(run.started_at), run.status)
     };
     let candidates: String = runs.iter().map(candidate).collect();
-    Error::new(Kind::Usage, format!("several runs have an id that begins with {prefix}:{candidates}"))
+    Error::new(Kind::Usage, format!("several runs have an id that begins or ends with {prefix}:{candidates}"))
         .hint("add more characters of the id")
 }
 

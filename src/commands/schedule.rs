@@ -56,7 +56,7 @@ pub(crate) async fn run(
         return Err(Error::new(Kind::Usage, text));
     }
     let flow = Arc::new(Flow::read(path)?);
-    let requests = requests(args, path, &flow)?;
+    let requests = requests(args, path, &flow, report.as_ref())?;
     if args.plan {
         let dates = requests.iter().filter_map(|request| request.trigger_date.as_ref()).map(dates::text);
         let planned = Planned { status: "planned", dates: dates.collect() };
@@ -70,7 +70,7 @@ pub(crate) async fn run(
     summarize(results, interrupt.raised())
 }
 
-fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Request>> {
+fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Report) -> Result<Vec<Request>> {
     let usage = |text: String| Error::new(Kind::Usage, text);
     let id = args.trigger.as_deref().unwrap_or_default();
     let trigger = flow.trigger(id)?;
@@ -130,7 +130,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
         secrets: Secrets::from_environment(),
     };
     let dates = trigger.dates_from(&start).take_while(|date| *date <= end);
-    let mut requests: Vec<Request> = dates.map(request).collect();
+    let requests: Vec<Request> = dates.map(request).collect();
     if requests.is_empty() {
         return Err(usage(format!(
             "the trigger {id} has no dates from {} to {}",
@@ -138,13 +138,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>) -> Result<Vec<Re
             dates::text(&end)
         )));
     }
-    match array_job::index(args.index)? {
-        None => Ok(requests),
-        Some(index) if index < requests.len() => Ok(vec![requests.swap_remove(index)]),
-        Some(index) => {
-            Err(usage(format!("no date with the index {index}: the range has {} dates", requests.len())))
-        }
-    }
+    array_job::select(args.index, requests, "date", report)
 }
 
 fn summarize(results: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) -> Result<CommandOutput> {

@@ -142,9 +142,10 @@ fn violates_partition_bounds(cause: &Cause) -> bool {
     cause.as_db_error().is_some_and(|error| error.code().code() == "23514" && error.constraint().is_none())
 }
 
-/// Whether the server refused a row: a constraint, a type, a trigger's exception, or no partition for it.
+/// Whether the server refused a row because of its values: a constraint, a type, a trigger's exception, or no partition for
+/// it. The error of a unique index names the values itself.
 fn refuses_a_row(cause: &Cause) -> bool {
-    sqlstate(cause).is_some_and(|state| matches!(&state[..2], "22" | "23" | "P0"))
+    sqlstate(cause).is_some_and(|state| state != "23505" && matches!(&state[..2], "22" | "23" | "P0"))
 }
 
 /// The statement that adds a default partition to the table that has no partition for a row.

@@ -3,6 +3,7 @@
 //! In: a command line, split into words as a shell splits it, but run without a shell. Out: the first line of its
 //! output. The output appears in no message.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::process::Stdio;
 use std::str::FromStr;
@@ -22,7 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A command that prints the password. Clones share the last password.
 #[derive(Clone)]
 pub(crate) struct PasswordCommand {
-    words: Vec<String>,
+    /// The program and its arguments; `None` if the text cannot be split.
+    words: Option<Vec<String>>,
     last: Arc<Mutex<Option<LastPassword>>>,
 }
 
@@ -34,7 +36,7 @@ struct LastPassword {
 impl PasswordCommand {
     /// Whether the command is empty, as from a variable that is set but empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.words.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// Returns the password. Runs the command unless it has printed a password within `max_age`. Concurrent calls
@@ -50,7 +52,11 @@ impl PasswordCommand {
     }
 
     async fn run(&self) -> Result<String> {
-        let [program, arguments @ ..] = self.words.as_slice() else { return Ok(String::new()) };
+        let words = self.words.as_deref().ok_or_else(|| {
+            let text = "the password command has a quotation mark that is not closed";
+            Error::new(Kind::Configuration, text).hint("check --password-command or TAXI_PASSWORD_COMMAND")
+        })?;
+        let [program, arguments @ ..] = words else { return Ok(String::new()) };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         let failed = |reason: String| {
@@ -89,11 +95,11 @@ impl PasswordCommand {
 }
 
 impl FromStr for PasswordCommand {
-    type Err = String;
+    // the text is checked when it is used: an error of the command line would print it, with the secrets that it may hold
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let words = shlex::split(text).ok_or("a quotation mark is not closed")?;
-        Ok(Self { words, last: Arc::default() })
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self { words: shlex::split(text), last: Arc::default() })
     }
 }
 
@@ -107,7 +113,7 @@ impl Eq for PasswordCommand {}
 
 impl fmt::Debug for PasswordCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PasswordCommand").field(&self.words).finish()
+        f.write_str("PasswordCommand(******)")
     }
 }
 
@@ -117,12 +123,10 @@ mod tests {
 
     #[test]
     fn a_command_is_split_as_a_shell_splits_it() {
-        let words = |text: &str| text.parse::<PasswordCommand>().map(|command| command.words);
-        assert_eq!(
-            words("vault read -field=password 'a b'").unwrap(),
-            ["vault", "read", "-field=password", "a b"]
-        );
-        assert_eq!(words("  ").unwrap(), Vec::<String>::new());
-        assert!(words("aws 'rds").is_err());
+        let words = |text: &str| text.parse::<PasswordCommand>().unwrap().words;
+        let expected = ["vault", "read", "-field=password", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(words("vault read -field=password 'a b'"), Some(expected));
+        assert_eq!(words("  "), Some(Vec::new()));
+        assert_eq!(words("aws 'rds"), None);
     }
 }

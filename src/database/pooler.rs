@@ -15,8 +15,9 @@ use super::statement::sql;
 use crate::error::{Detail, Error, Kind, Result};
 use crate::report::Report;
 
-/// How long a session waits for its first answer before it is closed and opened again, and at most twice that. A
-/// load needs two sessions: runs that keep one while they wait for the second could wait for each other.
+/// How long a session waits at first for its first answer before it is closed and opened again, and at most twice that. A
+/// load needs two sessions: runs that keep one while they wait for the second could wait for each other. Each attempt
+/// waits twice as long as the one before, because the server may only be slow.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server process, by its id and its start.
@@ -58,7 +59,7 @@ pub(crate) async fn first_answer(
                 "the database at {address} has not answered a session's first statement for {waited:?}"
             );
             Err(Error::new(Kind::Unreachable, text)
-                .because("the pool of a connection pooler may be exhausted")
+                .because("the server is slow, or the pool of a connection pooler is exhausted")
                 .with_detail(Detail::PoolExhausted)
                 .hint(
                     "use fewer --jobs, enlarge the pool (PgBouncer: default_pool_size), or use --database-timeout to wait longer",
@@ -73,29 +74,30 @@ pub(crate) struct PoolWait<'a> {
     settings: &'a Settings,
     report: &'a dyn Report,
     deadline: Instant,
-    is_reported: bool,
+    attempts: u32,
 }
 
 impl<'a> PoolWait<'a> {
     /// Starts the wait.
     pub(crate) fn new(settings: &'a Settings, report: &'a dyn Report) -> Self {
         let deadline = Instant::now() + settings.idle_timeout();
-        Self { settings, report, deadline, is_reported: false }
+        Self { settings, report, deadline, attempts: 0 }
     }
 
     /// How long the next attempt may wait: a random time, so that runs that wait for each other do not stay in step.
     pub(crate) fn attempt_timeout(&self) -> Duration {
         let random = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-        let attempt_timeout = ATTEMPT_TIMEOUT + ATTEMPT_TIMEOUT.mul_f64(random);
+        let attempt_timeout = ATTEMPT_TIMEOUT.mul_f64((1.0 + random) * f64::from(self.attempts).exp2());
         attempt_timeout.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Whether to try again after `error`. The first time, tells the user what the wait is for.
     pub(crate) fn goes_on_after(&mut self, error: &Error) -> bool {
         let goes_on = error.detail() == Some(Detail::PoolExhausted) && Instant::now() < self.deadline;
-        if goes_on && !std::mem::replace(&mut self.is_reported, true) {
+        self.attempts += 1;
+        if goes_on && self.attempts == 1 {
             self.report.notice(&format!(
-                "waiting for a free connection to the database at {}: the pool of a connection pooler may be exhausted",
+                "waiting for the database at {}: the server is slow, or the pool of a connection pooler is exhausted",
                 self.settings.address()
             ));
         }
@@ -117,17 +119,17 @@ pub(crate) async fn check(
     for (client, expected) in [second, first, first, second] {
         keeps = keeps && backend(client, settings).await? == *expected;
     }
-    if keeps {
-        return Ok(());
-    }
+    if keeps { Ok(()) } else { Err(refuse(settings)) }
+}
+
+/// The error for a pooler that does not keep a session's process.
+pub(crate) fn refuse(settings: &Settings) -> Error {
     let text = format!(
         "the database at {} is behind a connection pooler in transaction or statement mode",
         settings.address()
     );
-    Err(Error::new(Kind::Configuration, text)
+    Error::new(Kind::Configuration, text)
         .because("the pooler does not keep a session's server process between transactions")
         .with_detail(Detail::Pooler)
-        .hint(
-            "connect to the server itself, or to the pooler in session mode (PgBouncer: pool_mode=session)",
-        ))
+        .hint("connect to the server itself, or to the pooler in session mode (PgBouncer: pool_mode=session)")
 }

@@ -94,9 +94,12 @@ async fn check_alone(
             let checked = pooler::check((client, backend), (&other, &other_backend), settings);
             while_answering(settings, checked).await
         }
-        // the session has kept its process while another one waits for a free one: session mode
+        // in session mode, the session keeps its process while another one waits for a free one
         Err(error) if error.detail() == Some(Detail::PoolExhausted) => {
-            pooler::first_answer(client, settings, attempt_timeout).await.map(drop)
+            match pooler::first_answer(client, settings, attempt_timeout).await? == *backend {
+                true => Ok(()),
+                false => Err(pooler::refuse(settings)),
+            }
         }
         Err(error) => Err(error),
     }

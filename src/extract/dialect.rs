@@ -90,6 +90,11 @@ impl Dialect {
         self.line_end
     }
 
+    /// Whether the file ends with a line end.
+    pub(crate) fn ends_with_line_end(&self) -> bool {
+        self.position == self.line_start
+    }
+
     /// Scans the next chunk of the file.
     pub(crate) fn check(&mut self, chunk: &[u8]) -> Result<(), DialectError> {
         let mut rest = chunk;

@@ -115,7 +115,13 @@ impl Output<'_> {
             self.write_members(input)
         } else {
             let _ = self.facts.is_uncompressed.set(());
-            self.write(&mut input, true)?;
+            if !self.write(&mut input, true)? {
+                return Ok(());
+            }
+            if !self.dialect.ends_with_line_end() {
+                let text = format!("{} is not compressed and has no line end at its end", self.address);
+                return Err(Error::new(Kind::Data, text).hint("the file may be truncated: download it again"));
+            }
             self.finish()
         }
     }

@@ -15,6 +15,9 @@ use super::dialect::LineEnd;
 use super::gunzip::{Csv, Facts};
 use crate::error::{Error, Kind, Result};
 
+/// The maximum number of columns of a table in PostgreSQL.
+const COLUMNS_LIMIT: usize = 1600;
+
 type ByteStream = std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// Reads records from a channel of CSV bytes.
@@ -38,7 +41,7 @@ impl Records {
         Self { reader, address, facts: csv.facts }
     }
 
-    /// Reads the header. Refuses a file without a header.
+    /// Reads the header. Refuses a file without a header, or with more columns than a table can have.
     pub async fn header(&mut self) -> Result<ByteRecord> {
         let mut header = ByteRecord::new();
         if !self.read(&mut header).await? {
@@ -46,6 +49,14 @@ impl Records {
                 Kind::Data,
                 format!("{} has no header: the decompressed file is empty", self.address),
             ));
+        }
+        if header.len() > COLUMNS_LIMIT {
+            let text = format!(
+                "{}, line 1: the header has {} columns; expected at most {COLUMNS_LIMIT}",
+                self.address,
+                header.len()
+            );
+            return Err(Error::new(Kind::Data, text));
         }
         Ok(header)
     }

@@ -224,6 +224,8 @@ pub(crate) struct Filter {
     pub(crate) status: Option<RunStatus>,
     /// Only runs with an id from the first to the second.
     pub(crate) run_ids: Option<(Uuid, Uuid)>,
+    /// The last digits of an id; used only with `run_ids`.
+    pub(crate) id_end: Option<String>,
     /// The maximum number of runs.
     pub(crate) limit: u32,
 }
@@ -248,8 +250,9 @@ pub(crate) async fn list(client: &mut Client, filter: &Filter) -> Result<Vec<Rec
     }
     let (status, limit) = (filter.status.map(RunStatus::name), i64::from(filter.limit));
     let (first, last) = filter.run_ids.unzip();
-    let rows =
-        client.query(sql!("ledger/list_runs.sql"), &[&filter.taxi, &status, &first, &limit, &last]).await;
+    let rows = client
+        .query(sql!("ledger/list_runs.sql"), &[&filter.taxi, &status, &first, &limit, &last, &filter.id_end])
+        .await;
     rows.map_err(read_error)?.iter().map(recorded).collect()
 }
 

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Attaches the staging table as the month's partition, and merges the out-of-period rows.
 pub(crate) async fn add(load: &Load<'_>, staging: &Staging, transformed: &Transformed) -> Result<Added> {
-    let attach = Attach { load, names: load.names_with(&staging.main.name) };
+    let attach = Attach { load, names: names_with_all_columns(load, &staging.main).await? };
     attach.complete(&staging.main).await?;
     let (rows_deleted, was_loaded) = load.begin_to_add().await?;
     // before the merge, so that the file's own out-of-period rows cannot match
@@ -46,6 +46,15 @@ pub(crate) async fn add(load: &Load<'_>, staging: &Staging, transformed: &Transf
         rows_deleted,
         rows_in_period: Some(transformed.rows_in_period - rows_matched + attached.rows_of_file_moved),
     })
+}
+
+/// The names for the statements, with all columns of the staging table that can be filled: those of the target, which
+/// cannot change since the staging table was created like it.
+async fn names_with_all_columns(load: &Load<'_>, staging: &StagingTable) -> Result<minijinja::Value> {
+    let listed = load.transaction.query_one(sql!("list_columns.sql"), &[&staging.name.quoted()]).await;
+    let failed = |cause| failure::statement(format!("cannot read the columns of {}", staging.name), cause);
+    let all_columns: String = listed.map_err(failed)?.get(0);
+    Ok(minijinja::context! { all_columns, ..load.names_with(&staging.name) })
 }
 
 /// The operation that attaches a staging table as a partition.
@@ -71,8 +80,8 @@ impl Attach<'_> {
         let (table, staging) = (self.load.table.quoted(), staging.name.quoted());
         for list in [sql!("list_checks.sql"), sql!("list_indexes.sql")] {
             let listed = self.load.transaction.query(list, &[&table, &staging]).await;
-            for statement in listed.map_err(failed)? {
-                self.load.transaction.batch_execute(statement.get(0)).await.map_err(failed)?;
+            for statement in listed.map_err(failed)?.iter().filter_map(|row| row.get::<_, Option<&str>>(0)) {
+                self.load.transaction.batch_execute(statement).await.map_err(failed)?;
             }
         }
         Ok(())

@@ -49,8 +49,8 @@ impl TableColumns {
             Some(_) => {}
         }
         let columns = Self { table: table.clone(), columns: rows.iter().map(TableColumn::of).collect() };
-        columns.require(&computed.key_column, "text", is_key_type)?;
-        columns.require(&computed.filename_column, "text", is_text)?;
+        columns.require(&computed.key_column, "text", holds_names)?;
+        columns.require(&computed.filename_column, "text", holds_names)?;
         columns.require(&period.time_column, "timestamp", is_time)?;
         let in_key =
             |column: &&TableColumn| computed.key_of.iter().any(|name| column.name.eq_ignore_ascii_case(name));
@@ -109,11 +109,6 @@ impl TableColumns {
         self.columns.len()
     }
 
-    /// The names of all columns, as a statement's column list.
-    pub(crate) fn list(&self) -> String {
-        self.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
-    }
-
     /// The header's columns that the table does not have, with their spelling in the header.
     pub(crate) fn unknown(&self, header: &ByteRecord) -> Vec<String> {
         let is_known = |name: &str| self.columns.iter().any(|column| column.name.to_lowercase() == name);
@@ -122,9 +117,9 @@ impl TableColumns {
         unknown.map(|(_, cell)| String::from_utf8_lossy(cell.trim_ascii()).into_owned()).collect()
     }
 
-    fn require(&self, name: &str, type_name: &str, fits: fn(ColumnType) -> bool) -> Result<()> {
+    fn require(&self, name: &str, type_name: &str, fits: fn(&TableColumn) -> bool) -> Result<()> {
         let column = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        if column.and_then(|column| column.column_type).is_some_and(fits) {
+        if column.is_some_and(fits) {
             return Ok(());
         }
         let text = format!(
@@ -178,19 +173,18 @@ impl TableColumn {
     }
 }
 
-fn is_text(column_type: ColumnType) -> bool {
-    matches!(column_type, ColumnType::Text | ColumnType::LimitedText(_))
-}
-
-fn is_key_type(column_type: ColumnType) -> bool {
-    match column_type {
-        ColumnType::LimitedText(limit) => limit as usize >= KEY_LENGTH,
-        other => other == ColumnType::Text,
+/// Whether the column holds row keys and file names unchanged. `char(n)` does not: it pads them with blanks.
+fn holds_names(column: &TableColumn) -> bool {
+    match column.column_type {
+        Some(ColumnType::LimitedText(limit)) => {
+            limit as usize >= KEY_LENGTH && !column.type_name.starts_with("character(")
+        }
+        other => other == Some(ColumnType::Text),
     }
 }
 
-fn is_time(column_type: ColumnType) -> bool {
-    matches!(column_type, ColumnType::Timestamp | ColumnType::TimestampTz)
+fn is_time(column: &TableColumn) -> bool {
+    matches!(column.column_type, Some(ColumnType::Timestamp | ColumnType::TimestampTz))
 }
 
 /// Formats the names as a statement's column list, each name after `prefix`.

@@ -2,7 +2,7 @@
 //! the staged rows violates a constraint or makes a trigger fail.
 //!
 //! The rows are inserted again in ever smaller parts, and each part is rolled back: first half of the table's pages,
-//! then half of that half, and so on down to one row. All parts together are one more insert of the whole file.
+//! then half of that half, and so on down to one row. All parts together are two more inserts of the whole file.
 
 use tokio_postgres::types::ToSql;
 
@@ -28,7 +28,8 @@ async fn line(load: &Load<'_>, staging: &Staging) -> Result<Option<u64>> {
     load.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
     locks::set_timeout(load.transaction, load.lock_timeout, true).await?;
     // rows outside of the month first: their table is the one whose rows are inserted as here
-    for table in staging.created().collect::<Vec<_>>().into_iter().rev() {
+    let with_lines = staging.created().filter(|table| table.lines.of(0).is_some());
+    for table in with_lines.collect::<Vec<_>>().into_iter().rev() {
         if let Some(line) = find(load, table).await? {
             return Ok(Some(line));
         }
@@ -60,6 +61,13 @@ async fn find(load: &Load<'_>, table: &StagingTable) -> Result<Option<u64>> {
             true => first = middle,
             false => end = middle,
         }
+    }
+    // MERGE skips a row that the target holds, so that another row was refused
+    let row = render!("is_held.sql", &search.names)?;
+    let held = load.transaction.query_one(&row, &[&text((page, first))]).await;
+    let failed = |cause| failure::statement("cannot search the target for the refused row", cause);
+    if held.map_err(failed)?.get(0) {
+        return Ok(None);
     }
     let count = render!("count_rows_before.sql", &search.names)?;
     let rows_before = search.count(&count, &[&text((page, first))]).await?;

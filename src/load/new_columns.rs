@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use super::tables::NAME_LIMIT_BYTES;
 use crate::database::failure;
 use crate::database::identifier::{TableName, literal, quote};
 use crate::database::locks::{self, Lock};
@@ -37,8 +38,9 @@ pub(crate) async fn add(
     names: &[String],
     lock_timeout: Duration,
 ) -> Result<()> {
-    if names.iter().any(String::is_empty) {
-        let text = "cannot add a column without a name to the table";
+    let is_invalid = |name: &&String| name.is_empty() || name.len() > NAME_LIMIT_BYTES || name.contains('\0');
+    if let Some(name) = names.iter().find(is_invalid) {
+        let text = format!("cannot add a column with the name {name:?} to table {table}");
         return Err(Error::new(Kind::Data, text).hint("use --new-columns ignore to leave the column out"));
     }
     let (began, lock) = (Instant::now(), Lock::of_columns(table, lock_timeout));

@@ -41,7 +41,14 @@ pub(crate) async fn handle(
     {
         _ if repeated == 0 => {}
         OnRepeatedKey::KeepAll => {}
-        OnRepeatedKey::KeepFirst => delete_repeated(load, staging, &keys).await?,
+        OnRepeatedKey::KeepFirst => {
+            delete_repeated(load, staging, &keys).await?;
+            // a row without a time can have the key of a row of the month, in the other staging table
+            let left = count(load, staging, &keys).await?;
+            if left > 0 {
+                return Err(refuse(load, staging, &keys, left).await?);
+            }
+        }
         OnRepeatedKey::Fail => return Err(refuse(load, staging, &keys, repeated).await?),
     }
     Ok(repeated)

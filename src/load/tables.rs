@@ -11,7 +11,7 @@ use crate::database::statement::{self, render, sql};
 use crate::error::{Error, Kind, Result};
 
 /// PostgreSQL truncates longer names, and two truncated names could be the same.
-const NAME_LIMIT_BYTES: usize = 63;
+pub(super) const NAME_LIMIT_BYTES: usize = 63;
 /// Length of the longest suffix that a partition's name adds to the table's name: `_default`, `_2021_01`.
 const SUFFIX_BYTES: usize = 8;
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::job::Job;
 use super::options::Options;
+use crate::database::locks::{self, Lock};
 use crate::error::{Error, Kind, Result};
 use crate::extract::download::{self, Downloaded};
 use crate::extract::gunzip;
@@ -19,7 +20,8 @@ use crate::load::new_columns::{self, NewColumns};
 use crate::load::transaction::Load;
 use crate::report::phase::Progress;
 use crate::transform::batch::{self, Batch, Transformed};
-use crate::transform::row::{HeaderError, Layout, RowEncoder};
+use crate::transform::row::{Column, HeaderError, Layout, RowEncoder};
+use crate::transform::value::ColumnType;
 
 /// The running stages of a file.
 pub(super) struct Stages {
@@ -41,10 +43,16 @@ pub(super) async fn start(
     progress: &Progress,
 ) -> Result<Stages> {
     let address = body.address.clone();
+    let has_length = body.description.length_bytes.is_some();
     let (download, compressed) = download::start(body, Arc::clone(&progress.bytes));
     let csv = gunzip::start(compressed, address.clone(), options.blank_lines);
     let mut records = Records::new(csv, address.clone());
     let header = records.header().await?;
+    if records.is_uncompressed() && !has_length {
+        let text = format!("{address} is not compressed, and the source does not announce its length");
+        return Err(Error::new(Kind::Data, text)
+            .hint("compress the file with gzip: otherwise, a truncated download cannot be recognized"));
+    }
     if records.is_uncompressed() {
         load.report.notice(&format!("{address} is not compressed"));
     }
@@ -55,7 +63,7 @@ pub(super) async fn start(
         load.report
             .notice(&format!("the file does not have the columns {names} of {}: they are NULL", job.table));
     }
-    load.names = job.names_with_columns(&filled.columns, &table.list());
+    load.names = job.names_with_columns(&filled.columns);
     let encoder = encoder(job, options, filled, &header)
         .map_err(|error| refuse_header(&error, format!("{address}, line 1: {error}")))?;
     let (transform, batches) =
@@ -63,27 +71,53 @@ pub(super) async fn start(
     Ok(Stages { download, transform, batches })
 }
 
-/// Reads the columns of the table, and does with new columns of the file what the options say.
+/// Reads the columns of the table, and does with new columns of the file what the options say. Afterwards, no other load
+/// can add columns.
 async fn match_columns(
     job: &Job,
     options: &Options,
     load: &Load<'_>,
     header: &ByteRecord,
 ) -> Result<TableColumns> {
-    let table = TableColumns::read(load.control, &job.table, &job.computed, &job.period).await?;
-    let new = table.unknown(header);
-    if new.is_empty() || options.new_columns == NewColumns::Refuse {
-        return Ok(table);
-    }
+    let read = || TableColumns::read(load.control, &job.table, &job.computed, &job.period);
+    let new = read().await?.unknown(header);
     let names = new.join(", ");
-    if options.new_columns == NewColumns::Ignore {
-        load.report
-            .notice(&format!("left out columns of the file that {} does not have: {names}", job.table));
-        return Ok(table);
+    match options.new_columns {
+        _ if new.is_empty() => {}
+        NewColumns::Refuse => {}
+        NewColumns::Ignore => {
+            let table = &job.table;
+            load.report.notice(&format!("left out columns of the file that {table} does not have: {names}"));
+        }
+        NewColumns::Add => {
+            check_before_adding(job, options, load, header, &new).await?;
+            new_columns::add(load.control, &job.table, &new, options.lock_timeout).await?;
+            load.report.notice(&format!("added columns to {}: {names}", job.table));
+        }
     }
-    new_columns::add(load.control, &job.table, &new, options.lock_timeout).await?;
-    load.report.notice(&format!("added columns to {}: {names}", job.table));
-    TableColumns::read(load.control, &job.table, &job.computed, &job.period).await
+    let lock = Lock::of_columns(&job.table, options.lock_timeout);
+    locks::take(load.transaction, load.control, &lock, load.report).await?;
+    read().await
+}
+
+/// Refuses what the load of the file would refuse after the columns were added: they stay in the table.
+async fn check_before_adding(
+    job: &Job,
+    options: &Options,
+    load: &Load<'_>,
+    header: &ByteRecord,
+    new: &[String],
+) -> Result<()> {
+    let table = TableColumns::read(load.control, &job.table, &job.computed, &job.period).await?;
+    let mut filled =
+        table.filled_from(header, &job.computed, &job.period, !load.target.triggers.is_empty())?;
+    let added =
+        |name: &String| Column { name: name.to_lowercase(), column_type: ColumnType::Text, not_null: false };
+    filled.columns.extend(new.iter().map(added));
+    let address = job.source.address();
+    encoder(job, options, filled, header)
+        .map(drop)
+        .map_err(|error| Error::new(Kind::Data, format!("{address}, line 1: {error}")))
 }
 
 fn encoder(
@@ -106,6 +140,6 @@ fn refuse_header(error: &HeaderError, text: String) -> Error {
         HeaderError::Unknown { .. } => refused.hint(
             "use --new-columns ignore to leave such columns out, or --new-columns add to add them to the table",
         ),
-        HeaderError::Repeated { .. } | HeaderError::NoSuchKeyColumn(_) => refused,
+        HeaderError::Computed { .. } | HeaderError::Repeated { .. } | HeaderError::NoSuchKeyColumn(_) => refused,
     }
 }

@@ -40,13 +40,12 @@ impl Job {
         }
     }
 
-    /// Returns the quoted names with those of the `columns` to fill and the list of `all_columns`.
-    pub(crate) fn names_with_columns(&self, columns: &[Column], all_columns: &str) -> minijinja::Value {
+    /// Returns the quoted names with those of the `columns` to fill.
+    pub(crate) fn names_with_columns(&self, columns: &[Column]) -> minijinja::Value {
         minijinja::context! {
             columns => column_list(columns, ""),
             file_columns => column_list(&without_filename(columns, &self.computed), ""),
             staged_columns => column_list(columns, "staged."),
-            all_columns,
             ..self.names()
         }
     }

@@ -2,6 +2,7 @@
 //! variable. Each task loads the month with its number.
 
 use crate::error::{Error, Kind, Result};
+use crate::report::Report;
 
 /// The variables that hold the number of the task: of Kubernetes, Slurm, AWS Batch and Google Cloud Run.
 const VARIABLES: [&str; 4] =
@@ -10,22 +11,41 @@ const CLOUD_RUN_INDEX: &str = "CLOUD_RUN_TASK_INDEX";
 /// Cloud Run numbers the task of every job, also if it is the only one.
 const CLOUD_RUN_COUNT: &str = "CLOUD_RUN_TASK_COUNT";
 
-/// Returns the number of the task: of `--index`, else of the scheduler's variable. `None` means the whole range.
-pub(crate) fn index(option: Option<usize>) -> Result<Option<usize>> {
-    match option {
-        Some(index) => Ok(Some(index)),
-        None => of_variables(|name| std::env::var(name).ok()),
+/// Selects the item of this task: the one with the number of `--index`, else of the scheduler's variable, which the
+/// `report` then names. Without a number, returns all `items`. They are `what`: months or dates.
+pub(crate) fn select<T>(
+    option: Option<usize>,
+    mut items: Vec<T>,
+    what: &str,
+    report: &dyn Report,
+) -> Result<Vec<T>> {
+    let (index, variable) = match option {
+        Some(index) => (index, None),
+        None => match of_variables(|name| std::env::var(name).ok())? {
+            Some((index, name)) => (index, Some(name)),
+            None => return Ok(items),
+        },
+    };
+    let count = items.len();
+    if index >= count {
+        let text = format!("no {what} with the index {index}: the range has {count} {what}s");
+        return Err(Error::new(Kind::Usage, text));
     }
+    if let Some(name) = variable {
+        report.notice(&format!("{name}={index} selects 1 of {count} {what}s, counted from 0"));
+    }
+    Ok(vec![items.swap_remove(index)])
 }
 
-fn of_variables(read: impl Fn(&str) -> Option<String>) -> Result<Option<usize>> {
+/// The number of the task, and the variable that holds it.
+fn of_variables(read: impl Fn(&str) -> Option<String>) -> Result<Option<(usize, &'static str)>> {
     let is_only_task = read(CLOUD_RUN_COUNT).is_some_and(|count| count.trim() == "1");
     let counts = |name: &&str| *name != CLOUD_RUN_INDEX || !is_only_task;
-    let value = |name| read(name).filter(|value| !value.is_empty()).map(|value| (name, value));
-    let found: Vec<(&str, String)> = VARIABLES.into_iter().filter(counts).filter_map(value).collect();
+    let value = |name: &'static str| read(name).filter(|value| !value.is_empty()).map(|value| (name, value));
+    let found: Vec<(&'static str, String)> = VARIABLES.into_iter().filter(counts).filter_map(value).collect();
     match &found[..] {
         [] => Ok(None),
-        [(name, value)] => value.trim().parse().map(Some).map_err(|_| {
+        [(name, value)] => value.trim().parse().map(|index| Some((index, *name))).map_err(|_| {
             let reason =
                 format!("invalid value {value:?} of {name}: expected a whole number, counted from 0");
             Error::new(Kind::Usage, reason)
@@ -47,6 +67,7 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         })
+        .map(|found| found.map(|(index, _)| index))
     }
 
     #[test]

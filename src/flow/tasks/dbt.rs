@@ -7,6 +7,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::database::password::MAX_AGE;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
+use crate::flow::context::RunContext;
+use crate::flow::context::databases::keep_password;
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::tasks::shell::{Script, TaskRunner, fill_all, fill_entries};
@@ -37,6 +39,13 @@ properties! {
     }
 }
 
+/// The settings with the password of the password command, which is masked in the log and the record of the run.
+async fn authenticated(settings: &Settings, context: &RunContext) -> Result<Settings> {
+    let settings = settings.authenticated(MAX_AGE).await?;
+    keep_password(&settings, &context.secrets);
+    Ok(settings)
+}
+
 impl DbtCli {
     /// Runs the commands. dbt writes its target and log files to a temporary directory, not to the project.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
@@ -45,12 +54,12 @@ impl DbtCli {
             Some(template) => {
                 let text = run.fill(template)?;
                 match context.databases.given() {
-                    Some(given) => redirect(&text, &given.authenticated(MAX_AGE).await?)?,
+                    Some(given) => redirect(&text, &authenticated(given, context).await?)?,
                     None => text,
                 }
             }
             None => {
-                let output = output(&context.databases.main()?.authenticated(MAX_AGE).await?)?;
+                let output = output(&authenticated(context.databases.main()?, context).await?)?;
                 let profile = json!({ "target": "taxi", "outputs": { "taxi": output } });
                 json!({ "taxi": profile }).to_string()
             }
