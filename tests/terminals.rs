@@ -3,11 +3,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{gzip, write, yellow_csv};
 use crate::support::terminal::Terminal;
-use crate::support::{Database, json, taxi, testdata};
+use crate::support::{Database, OwnServer, json, taxi, testdata};
 
 const WIDTHS: [u16; 3] = [40, 80, 120];
 
@@ -24,9 +27,9 @@ fn slow_site(folder: &Path, seconds: u64) -> Server {
     })
 }
 
-fn backfill(database: &Database, source: &str) -> Command {
+fn backfill(source: &str) -> Command {
     let mut command = taxi(["backfill", "--taxi", "yellow", "--from", "2021-01", "--to", "2021-04"]);
-    command.args(["--jobs", "3", "--source", source]).env("DATABASE_URL", &database.url);
+    command.args(["--jobs", "3", "--source", source]);
     command
 }
 
@@ -57,7 +60,8 @@ fn bars_fit_the_terminal_and_leave_nothing_behind() {
     let site = slow_site(folder.path(), 1);
     for width in WIDTHS {
         let database = Database::new(&format!("bars_{width}"));
-        let command = backfill(&database, &site.address);
+        let mut command = backfill(&site.address);
+        command.env("DATABASE_URL", &database.url);
         let mut terminal = Terminal::spawn(&command, width, [Some(Stdio::null()), None]);
         let mut most = 0;
         terminal.watch(|rows| {
@@ -84,7 +88,8 @@ fn ctrl_c_is_told_once_and_leaves_no_bars_behind() {
         let database = Database::new(&format!("ctrl_c_{width}"));
         let results = tempfile::NamedTempFile::new().unwrap();
         let stdout = Stdio::from(results.reopen().unwrap());
-        let command = backfill(&database, &site.address);
+        let mut command = backfill(&site.address);
+        command.env("DATABASE_URL", &database.url);
         let mut terminal = Terminal::spawn(&command, width, [Some(stdout), None]);
         terminal.watch(|rows| {
             check_drawn(rows);
@@ -106,26 +111,38 @@ fn ctrl_c_is_told_once_and_leaves_no_bars_behind() {
 }
 
 #[test]
-fn a_second_ctrl_c_leaves_no_bars_behind() {
+fn a_second_interrupt_leaves_no_bars_behind() {
     let folder = tempfile::tempdir().unwrap();
     let site = slow_site(folder.path(), 60);
-    let database = Database::new("ctrl_c_twice");
-    let command = backfill(&database, &site.address);
+    let server = OwnServer::new();
+    let url = json(&server.taxi(&["up", "--output", "json"]).output().unwrap())["database_url"].clone();
+    let mut command = backfill(&site.address);
+    command.env("DATABASE_URL", url.as_str().unwrap());
     let mut terminal = Terminal::spawn(&command, 80, [None, None]);
     terminal.watch(|rows| check_drawn(rows) == 3);
-    terminal.press_ctrl_c();
-    terminal.watch(|rows| rows.iter().any(|row| row.contains("cancelled by SIGINT")));
-    terminal.press_ctrl_c();
+    // a server that does not answer: the first Ctrl-C does not end the command yet
+    let frozen = server.processes();
+    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    let began = Instant::now();
+    terminal.interrupt();
+    terminal
+        .watch(|rows| check_drawn(rows) == 0 && rows.iter().any(|row| row.contains("cancelled by SIGINT")));
+    assert!(terminal.rows().iter().any(|row| is_drawn(row)), "the bar of the range is still drawn");
+    terminal.interrupt();
     let (status, rows) = terminal.finish();
+    let took = began.elapsed();
+    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
     assert_eq!(status.code(), Some(130), "{rows:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(!rows.iter().any(|row| is_drawn(row)), "remains of bars:\n{}", rows.join("\n"));
 }
 
 #[test]
 fn a_dumb_terminal_gets_plain_lines() {
     let database = Database::new("dumb_terminal");
-    let mut command = backfill(&database, testdata().to_str().unwrap());
-    let mut terminal = Terminal::spawn(command.env("TERM", "dumb"), 80, [Some(Stdio::null()), None]);
+    let mut command = backfill(testdata().to_str().unwrap());
+    command.env("DATABASE_URL", &database.url).env("TERM", "dumb");
+    let mut terminal = Terminal::spawn(&command, 80, [Some(Stdio::null()), None]);
     let mut is_plain = true;
     terminal.watch(|rows| {
         is_plain &= rows.iter().all(|row| !is_drawn(row));

@@ -75,8 +75,13 @@ impl Terminal {
     pub(crate) fn press_ctrl_c(&mut self) {
         match Path::new(SETSID).exists() {
             true => self.terminal.write_all(b"\x03").unwrap(),
-            false => kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap(),
+            false => self.interrupt(),
         }
+    }
+
+    /// Sends the signal of Ctrl-C without the key, so that the terminal discards nothing.
+    pub(crate) fn interrupt(&self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
     }
 
     /// The rows of the screen, without the empty rows at the end.
