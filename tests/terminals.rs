@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::http::{Reply, Server};
 use crate::support::month::{gzip, write, yellow_csv};
@@ -110,6 +111,17 @@ fn ctrl_c_is_told_once_and_leaves_no_bars_behind() {
     }
 }
 
+/// Lets frozen processes run again, even if the test fails.
+struct Thaw(Vec<Pid>);
+
+impl Drop for Thaw {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = kill(*pid, Signal::SIGCONT);
+        }
+    }
+}
+
 #[test]
 fn a_second_interrupt_leaves_no_bars_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -123,15 +135,17 @@ fn a_second_interrupt_leaves_no_bars_behind() {
     // a server that does not answer: the first Ctrl-C does not end the command yet
     let frozen = server.processes();
     frozen.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    let thaw = Thaw(frozen);
     let began = Instant::now();
     terminal.interrupt();
-    terminal
-        .watch(|rows| check_drawn(rows) == 0 && rows.iter().any(|row| row.contains("cancelled by SIGINT")));
-    assert!(terminal.rows().iter().any(|row| is_drawn(row)), "the bar of the range is still drawn");
+    terminal.watch(|rows| {
+        let is_told = rows.iter().any(|row| row.contains("cancelled by SIGINT"));
+        is_told && check_drawn(rows) == 0 && rows.iter().any(|row| is_drawn(row))
+    });
     terminal.interrupt();
     let (status, rows) = terminal.finish();
     let took = began.elapsed();
-    frozen.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
+    drop(thaw);
     assert_eq!(status.code(), Some(130), "{rows:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(!rows.iter().any(|row| is_drawn(row)), "remains of bars:\n{}", rows.join("\n"));

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -52,10 +53,12 @@ impl Terminal {
     }
 
     /// Reads what the program writes, and shows the screen after each whole frame or line to `look`, until it says that
-    /// it has seen enough or the program ends.
+    /// it has seen enough or the program ends. Panics after 40 seconds.
     pub(crate) fn watch(&mut self, mut look: impl FnMut(&[String]) -> bool) {
         let mut buffer = [0; 1 << 16];
+        let deadline = Instant::now() + Duration::from_secs(40);
         loop {
+            assert!(Instant::now() < deadline, "timed out:\n{}", self.rows().join("\n"));
             match self.terminal.read(&mut buffer) {
                 // the other end is closed
                 Ok(0) | Err(_) => return,
