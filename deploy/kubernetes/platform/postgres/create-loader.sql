@@ -4,5 +4,5 @@
 \getenv loader LOADER_USER
 \getenv password LOADER_PASSWORD
 CREATE ROLE :"loader" LOGIN PASSWORD :'password';
-CREATE DATABASE taxi OWNER :"loader";
-REVOKE ALL ON DATABASE taxi FROM PUBLIC;
+CREATE DATABASE ny_taxi OWNER :"loader";
+REVOKE ALL ON DATABASE ny_taxi FROM PUBLIC;
