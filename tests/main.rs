@@ -31,6 +31,8 @@ mod growth;
 mod history;
 mod hostile_text;
 mod kills;
+mod kubernetes;
+mod kubernetes_jobs;
 mod loads;
 mod locks;
 mod odd_files;

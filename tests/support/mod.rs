@@ -2,6 +2,7 @@
 
 pub(crate) mod flows;
 pub(crate) mod http;
+pub(crate) mod kubernetes;
 pub(crate) mod month;
 pub(crate) mod oracle;
 pub(crate) mod pooler;
