@@ -32,12 +32,10 @@ impl Cluster {
         let address = up["database_url"].as_str().unwrap().split_once('@').unwrap().1;
         let (host, port) = address.split_once('/').unwrap().0.split_once(':').unwrap();
 
-        // the embedded server begins with a database of this name, the image does not
-        let sql = ["psql", "-XqAt", "-d", "postgres", "-v", "ON_ERROR_STOP=1"];
-        let dropped = server.taxi(&[&sql[..], &["-c", "DROP DATABASE ny_taxi"]].concat()).output().unwrap();
-        assert!(dropped.status.success(), "{}", String::from_utf8_lossy(&dropped.stderr));
+        // taxi creates a database of this name, the image does not
         let script = manifests().join(SCRIPT);
-        let mut prepare = server.taxi(&[&sql[..], &["-f", script.to_str().unwrap()]].concat());
+        let sql = ["psql", "-Xq", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", "DROP DATABASE ny_taxi", "-f"];
+        let mut prepare = server.taxi(&[&sql[..], &[script.to_str().unwrap()]].concat());
         let platform = tools.objects("prod", "platform");
         // the rendered script is this file
         let scripts = &find(&platform, "ConfigMap", "")["data"];
@@ -176,7 +174,7 @@ fn the_jobs_check_and_load_with_the_rights_that_they_have_in_a_cluster() {
     let later = |arg: &str| arg.replace("2019-01", "2020-03");
     let first = json(&cluster.command(cron, &source, later).output().unwrap());
     assert_eq!(first["files_loaded"], 2, "{first}");
-    assert_eq!(cluster.value("SELECT count(*) FROM green_tripdata") , "187");
+    assert_eq!(cluster.value("SELECT count(*) FROM green_tripdata"), "2001");
     let second = cluster.command(cron, &source, later).output().unwrap();
     assert_eq!(json(&second)["files_loaded"], 0);
     let printed = String::from_utf8([second.stdout, second.stderr].concat()).unwrap();
