@@ -3,6 +3,7 @@
 //! The first paragraph of a doc comment is what `-h` prints; `--help` prints all of it.
 
 mod options;
+mod retention;
 pub(crate) mod run_id;
 mod server;
 pub mod usage;
@@ -23,6 +24,7 @@ use run_id::RunIdPrefix;
 use values::{Day, First, Last, MonthOfYear, Pair};
 
 pub(crate) use options::{DatabaseArgs, DeliveryArgs, FileArgs, OrchestratorArgs, OutputArgs, RetryArgs};
+pub(crate) use retention::{BackupArgs, DropArgs, PruneArgs, RestoreArgs};
 pub(crate) use server::{DownArgs, ManArgs, PsqlArgs, StatusArgs, UpArgs};
 
 /// Loads the NYC taxi files into PostgreSQL
@@ -143,6 +145,35 @@ pub(crate) enum Command {
         "taxi psql -- --help",
     ]))]
     Psql(PsqlArgs),
+    /// Remove loaded months from the target
+    ///
+    /// The command lists the rows that go and asks first. The rows go by their file, whatever their time; rows of other
+    /// files stay. A later load or backfill loads the months again.
+    #[command(after_long_help = examples(&[
+        "taxi drop --taxi yellow --year 2019 --month 3",
+        "taxi drop --taxi yellow --year 2019 --plan",
+        "taxi drop --taxi green --year 2019 --yes",
+    ]))]
+    Drop(DropArgs),
+    /// Back up the database: the target, the run history, and everything else in it
+    ///
+    /// A backup is a directory with a dump of pg_dump and a manifest, which has the number of rows and a digest of each
+    /// loaded file. Loads that add a new month wait until the backup ends.
+    #[command(after_long_help = examples(&[
+        "taxi backup",
+        "taxi backup --keep 7 --verify",
+        "taxi backup --to /srv/backups --database-url postgresql://localhost/trips",
+    ]))]
+    Backup(BackupArgs),
+    /// Restore a backup, all or nothing
+    ///
+    /// The backup is restored into a new database beside the old one and compared with its manifest. Then the new
+    /// database takes the name of the old one. The role needs the privilege CREATEDB.
+    #[command(after_long_help = examples(&[
+        "taxi restore /srv/backups/ny_taxi-20260102T030405Z",
+        "taxi restore --force /srv/backups/trips-20260102T030405Z --database-url postgresql://localhost/trips",
+    ]))]
+    Restore(RestoreArgs),
     /// Print a script that completes taxi's commands and options in a shell
     #[command(after_long_help = examples(&[
         "taxi completions bash > ~/.local/share/bash-completion/completions/taxi",
@@ -381,6 +412,7 @@ impl RunsArgs {
     pub(crate) fn database(&self) -> &DatabaseArgs {
         match &self.show {
             Some(RunsCommand::Show { database, .. }) => database,
+            Some(RunsCommand::Prune(args)) => &args.database,
             None => &self.database,
         }
     }
@@ -389,6 +421,7 @@ impl RunsArgs {
     pub(crate) fn output(&self) -> &OutputArgs {
         match &self.show {
             Some(RunsCommand::Show { output, .. }) => output,
+            Some(RunsCommand::Prune(args)) => &args.output,
             None => &self.output,
         }
     }
@@ -414,6 +447,15 @@ pub(crate) enum RunsCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Delete old runs from the run history
+    ///
+    /// The run that says that a file is loaded stays, and so do runs in progress. With a run go its task runs and its
+    /// rejected rows.
+    #[command(after_long_help = examples(&[
+        "taxi runs prune --older-than 90d",
+        "taxi runs prune --older-than 1y --keep-last 1000 --plan",
+    ]))]
+    Prune(PruneArgs),
 }
 
 /// Arguments of `taxi verify`.

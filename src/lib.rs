@@ -10,6 +10,7 @@
 //! Two modules use these stages: [`month`] loads one month, or many in a backfill; [`flow`] runs the flows that people
 //! write in Kestra's syntax. [`commands`] implements the subcommands, and [`ledger`] records every run.
 
+pub(crate) mod backup;
 pub mod cli;
 pub mod commands;
 pub mod database;

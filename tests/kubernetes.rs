@@ -218,8 +218,9 @@ fn sops_opens_the_example_secrets_with_their_key_alone() {
 #[test]
 fn objects_have_the_recommended_labels_and_the_namespace_of_their_environment() {
     let Some(tools) = Tools::find() else { return };
-    let version =
-        |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/version"].as_str().map(str::to_owned);
+    let version = |object: &Value| {
+        object["metadata"]["labels"]["app.kubernetes.io/version"].as_str().map(str::to_owned)
+    };
     for (environment, object) in tools.all_objects() {
         let name = format!("{environment} {} {}", object["kind"], object["metadata"]["name"]);
         let namespace = format!("taxi-{environment}");
@@ -274,7 +275,10 @@ fn the_policies_connect_the_jobs_with_the_server_and_nothing_else() {
     assert!(matches(&of_jobs["egress"][1]["to"][0]["podSelector"], server_labels));
     // so do the Service and the PodDisruptionBudget
     assert!(matches(&server["selector"], server_labels));
-    assert!(matches(&find(&platform, "PodDisruptionBudget", "taxi-target")["spec"]["selector"], server_labels));
+    assert!(matches(
+        &find(&platform, "PodDisruptionBudget", "taxi-target")["spec"]["selector"],
+        server_labels
+    ));
     let service = find(&platform, "Service", "taxi-target");
     assert!(matches(&json!({ "matchLabels": service["spec"]["selector"] }), server_labels));
     assert_eq!(server["serviceName"], service["metadata"]["name"]);
@@ -342,7 +346,8 @@ fn cloudnative_pg_replaces_the_server_under_the_same_name() {
     assert_eq!(initdb["owner"], tools.secret(user));
     // the jobs' policy lets them reach the instances
     let labels = &cluster["inheritedMetadata"]["labels"];
-    let reached = &find(&jobs, "NetworkPolicy", "taxi")["spec"]["egress"][1]["to"][0]["podSelector"]["matchLabels"];
+    let reached =
+        &find(&jobs, "NetworkPolicy", "taxi")["spec"]["egress"][1]["to"][0]["podSelector"]["matchLabels"];
     assert!(reached.as_object().unwrap().iter().all(|(name, value)| labels[name] == *value));
     // backups are taken, archived and kept
     let backup = &find(&objects, "ScheduledBackup", "taxi-target")["spec"];
@@ -356,9 +361,8 @@ fn cloudnative_pg_replaces_the_server_under_the_same_name() {
 
 /// Returns the folders that Argo CD and Flux keep in sync.
 fn synced_folders() -> Vec<String> {
-    let read = |name: &str| {
-        documents(&std::fs::read_to_string(manifests().join("gitops").join(name)).unwrap())
-    };
+    let read =
+        |name: &str| documents(&std::fs::read_to_string(manifests().join("gitops").join(name)).unwrap());
     let mut folders = Vec::new();
     let [set] = &read("argo-cd/application-set.yaml")[..] else { panic!("one ApplicationSet") };
     let lists = &set["spec"]["generators"][0]["matrix"]["generators"];
@@ -376,7 +380,10 @@ fn synced_folders() -> Vec<String> {
             let spec = &kustomization["spec"];
             let source = spec["sourceRef"]["name"].as_str().unwrap();
             find(&repositories, "GitRepository", source);
-            assert_eq!(spec["path"].as_str().unwrap().contains("/secrets/"), spec.get("decryption").is_some());
+            assert_eq!(
+                spec["path"].as_str().unwrap().contains("/secrets/"),
+                spec.get("decryption").is_some()
+            );
             folders.push(spec["path"].as_str().unwrap().strip_prefix("./").unwrap().to_owned());
         }
     }

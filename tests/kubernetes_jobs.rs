@@ -34,7 +34,8 @@ impl Cluster {
 
         // taxi creates a database of this name, the image does not
         let script = manifests().join(SCRIPT);
-        let sql = ["psql", "-Xq", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", "DROP DATABASE ny_taxi", "-f"];
+        let sql =
+            ["psql", "-Xq", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", "DROP DATABASE ny_taxi", "-f"];
         let mut prepare = server.taxi(&[&sql[..], &[script.to_str().unwrap()]].concat());
         let platform = tools.objects("prod", "platform");
         // the rendered script is this file
@@ -206,7 +207,8 @@ fn the_exit_codes_of_the_jobs_are_those_of_their_policies() {
 fn the_commands_of_the_readme_name_overlays_that_render() {
     let Some(tools) = Tools::find() else { return };
     let readme = std::fs::read_to_string(manifests().join("README.md")).unwrap();
-    let folders = readme.lines().filter_map(|line| line.split_once("kubectl apply -k ").map(|(_, rest)| rest));
+    let folders =
+        readme.lines().filter_map(|line| line.split_once("kubectl apply -k ").map(|(_, rest)| rest));
     let folders: Vec<&str> = folders.map(|rest| rest.split_whitespace().next().unwrap()).collect();
     assert!(folders.len() >= 3, "{folders:?}");
     for folder in folders {

@@ -1,6 +1,6 @@
 -- Lists the latest runs, at most $4: only those of the taxi type $1, with the status $2 and with an id from $3 to $5 or
--- one that ends with the digits $6, where NULL means any. A run that is recorded as running is lost if its process is gone, even if no run has marked it
--- yet.
+-- one that ends with the digits $6, where NULL means any. A run that is recorded as running is lost if its process is
+-- gone, even if no run has marked it yet. A load is dropped if the rows of its file were dropped since.
 -- Locks nothing. May be run again.
 WITH listed AS (
     SELECT
@@ -13,6 +13,7 @@ WITH listed AS (
                     AND (classid::bigint << 32) | objid::bigint
                         = hashtextextended(replace(run_id::text, '-', ''), 0)
             ) THEN 'lost'
+            WHEN dropped_at IS NOT NULL THEN 'dropped'
             ELSE status
         END AS current_status
     FROM taxi_etl.runs

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ToSpan as _, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, ToSpan as _, Zoned};
 
 use crate::flow::expression::dates;
 use crate::flow::model::flow::Flow;
@@ -51,6 +51,32 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration =
         text.parse().map_err(|_| "expected a time such as 90s or 5m".to_owned())?;
     duration.try_into().map_err(|_| "the time must not be negative".to_owned())
+}
+
+/// An age on the command line, such as `90d` or `6mo`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Age(Span);
+
+impl Age {
+    /// The time that is this long ago.
+    pub(crate) fn before_now(self) -> crate::error::Result<Timestamp> {
+        let then = Zoned::now().checked_sub(self.0).map_err(|cause| {
+            let text = "--older-than is too long";
+            crate::error::Error::new(crate::error::Kind::Usage, text).because(cause)
+        })?;
+        Ok(then.timestamp())
+    }
+}
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<Span>() {
+            Ok(span) if !span.is_negative() => Ok(Self(span)),
+            _ => Err("expected an age such as 90d, 12w, 6mo or 1y".to_owned()),
+        }
+    }
 }
 
 /// A parser of taxi types: those that the built-in flow supports, in upper or lower case.

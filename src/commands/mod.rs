@@ -1,11 +1,15 @@
 //! The subcommands. Each one resolves its settings, calls the stages and returns the command output.
 
 mod backfill;
+mod backup;
 mod doctor;
+mod drop;
 mod flows;
 mod load;
 mod manual;
+mod prune;
 mod psql;
+mod restore;
 mod run;
 mod runs;
 mod schedule;
@@ -95,6 +99,9 @@ async fn execute(
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(args) => interrupt.or(server::down(&args, &provisioner, report_ref)).await,
         Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
+        Command::Drop(args) => drop::run(&args, &provisioner, interrupt, report).await,
+        Command::Backup(args) => backup::run(&args, &provisioner, interrupt, report_ref).await,
+        Command::Restore(args) => restore::run(&args, &provisioner, interrupt, report_ref).await,
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man(args) => manual::man(&args),
     }
@@ -111,6 +118,9 @@ fn provisioner(command: &Command) -> Provisioner {
         Command::Doctor(args) => Some(&args.database.server),
         Command::Up(args) => Some(&args.server),
         Command::Psql(args) => Some(&args.server),
+        Command::Drop(args) => Some(&args.database.server),
+        Command::Backup(args) => Some(&args.database.server),
+        Command::Restore(args) => Some(&args.database.server),
         _ => None,
     };
     let home = match command {

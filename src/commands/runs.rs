@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::{settings, target};
+use super::{prune, settings, target};
 use crate::cli::run_id::RunIdPrefix;
 use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
 use crate::database::session;
@@ -40,6 +40,9 @@ pub(crate) async fn run(
 ) -> Result<CommandOutput> {
     if let Some(RunsCommand::Show { run_id, database, .. }) = args.show {
         return show(&run_id, &database, provisioner, report).await;
+    }
+    if let Some(RunsCommand::Prune(args)) = &args.show {
+        return prune::run(args, provisioner, report).await;
     }
     let filter = Filter { taxi: args.taxi, status: args.status, limit: args.limit, ..Filter::default() };
     let mut runs = match open(&args.database, provisioner, report).await? {
@@ -159,6 +162,7 @@ fn text(run: &RecordedRun) -> String {
     fact("length", run.source_length_bytes.map(|length| HumanBytes(length.unsigned_abs()).to_string()));
     fact("sha256", run.sha256.clone());
     let process = |host: &String| format!("{host}, pid {}", run.pid.unwrap_or_default());
+    fact("dropped", run.dropped_at.map(local));
     fact("host", run.host.as_ref().map(process));
     fact("version", Some(run.tool_version.clone()));
     fact("started", Some(local(run.started_at)));

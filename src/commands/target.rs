@@ -1,6 +1,8 @@
 //! The database that a command uses: the database in its settings, or the embedded server, which is started
 //! first.
 
+use std::path::PathBuf;
+
 use tokio_postgres::Client;
 
 use crate::database::session;
@@ -40,4 +42,19 @@ pub(crate) async fn open_read_only(
     };
     let client = session::connect(&settings, report).await?;
     Ok(Some((settings, client)))
+}
+
+/// Returns the database, with the directory of the server's programs if it is on the embedded server, which is started.
+pub(crate) async fn server(
+    database: Option<Settings>,
+    provisioner: &Provisioner,
+    report: &dyn Report,
+) -> Result<(Settings, Option<PathBuf>)> {
+    match database {
+        Some(settings) => Ok((settings, None)),
+        None => {
+            let settings = provisioner.bring_up(report).await?;
+            Ok((settings, Some(provisioner.up(report).await?.binaries.dir)))
+        }
+    }
 }

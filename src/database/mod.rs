@@ -4,6 +4,7 @@ pub(crate) mod environment;
 pub(crate) mod failure;
 pub(crate) mod handshake;
 pub mod identifier;
+pub(crate) mod libpq;
 pub(crate) mod locks;
 pub(crate) mod parameters;
 pub(crate) mod password;

@@ -202,6 +202,18 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The name of the database.
+    pub(crate) fn database(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
+    }
+
+    /// The same settings for another database of the server.
+    #[must_use]
+    pub(crate) fn with_database(mut self, name: &str) -> Self {
+        self.config.dbname(name);
+        self
+    }
+
     /// A hint to show if authentication fails.
     pub(crate) fn advice(&self) -> Option<&str> {
         self.advice.as_deref()

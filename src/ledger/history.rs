@@ -92,6 +92,19 @@ pub(crate) struct LedgerCounts {
     pub(crate) rows_staged: u64,
     /// How many of these rows, dated in the file's own month, the target held after that load, if known.
     pub(crate) rows_in_period: Option<u64>,
+    /// Whether the rows were dropped since.
+    pub(crate) is_dropped: bool,
+}
+
+/// Records that the rows of the file were dropped from the table.
+pub(crate) async fn mark_dropped(
+    client: &impl GenericClient,
+    table: &TableName,
+    filename: &str,
+) -> Result<()> {
+    let marked = client.execute(sql!("ledger/mark_dropped.sql"), &[&table.to_string(), &filename]).await;
+    let what = "cannot mark the file as dropped in taxi_etl.runs";
+    marked.map(drop).map_err(|cause| failure::statement(what, cause))
 }
 
 /// Returns the row counts of these files in the table, by name, without files that were never loaded.
@@ -112,6 +125,7 @@ pub(crate) async fn counts(
         rows_read: unsigned(row, 1).unwrap_or_default(),
         rows_staged: unsigned(row, 2).unwrap_or_default(),
         rows_in_period: unsigned(row, 3),
+        is_dropped: row.get(4),
     };
     Ok(rows.iter().map(|row| (row.get(0), known(row))).collect())
 }
@@ -171,6 +185,9 @@ pub(crate) struct RecordedRun {
     pub(crate) started_at: Timestamp,
     /// When the run ended.
     pub(crate) finished_at: Option<Timestamp>,
+    /// When the rows of the file were dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped_at: Option<Timestamp>,
     /// The version of taxi that ran.
     pub(crate) tool_version: String,
     /// The rejected rows; empty in a list of runs.
@@ -312,6 +329,7 @@ fn recorded(row: &Row) -> Result<RecordedRun> {
         pid: get(row, "pid")?,
         started_at: get(row, "started_at")?,
         finished_at: get(row, "finished_at")?,
+        dropped_at: get(row, "dropped_at")?,
         tool_version: get(row, "tool_version")?,
         part_of: get(row, "part_of")?,
         labels: get(row, "labels")?,

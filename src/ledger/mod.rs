@@ -7,6 +7,7 @@
 //! released the killed run's advisory lock.
 
 pub(crate) mod history;
+pub(crate) mod prune;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod schema;
@@ -32,6 +33,9 @@ pub(crate) enum RunStatus {
     Cancelled,
     /// The process ended without recording a result; a load changed nothing.
     Lost,
+    /// The load succeeded, and the rows of its file were dropped since. The table has the status `succeeded` and the
+    /// time in `dropped_at`.
+    Dropped,
     /// The run was not started, or the task's condition was false. The ledger has it for task runs only.
     #[value(skip)]
     Skipped,
@@ -47,6 +51,7 @@ impl RunStatus {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Lost => "lost",
+            Self::Dropped => "dropped",
             Self::Skipped => "skipped",
         }
     }

@@ -9,13 +9,14 @@ use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
 
 /// The migrations in `sql/ledger/`, each from one version to the next. The first creates the tables.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     sql!("ledger/1_runs.sql"),
     sql!("ledger/2_history.sql"),
     sql!("ledger/3_tasks.sql"),
     sql!("ledger/4_rejects.sql"),
     sql!("ledger/5_partitions.sql"),
     sql!("ledger/6_keys.sql"),
+    sql!("ledger/7_drops.sql"),
 ];
 
 /// How long an upgrade waits for running loads.
@@ -42,6 +43,11 @@ pub(crate) async fn state(client: &Client) -> Result<SchemaState> {
         version if version > MIGRATIONS.len() => SchemaState::Newer,
         _ => SchemaState::Current,
     })
+}
+
+/// The version of the tables, 0 if they do not exist. Fails if the tables contradict each other.
+pub(crate) async fn applied_version(client: &Client) -> Result<usize> {
+    version(client).await.map_err(read_error)
 }
 
 /// Creates or upgrades the tables. If the tables have this program's version, the function changes nothing and needs

@@ -1,7 +1,7 @@
 //! Reads the target's columns from the database's catalog, and finds those that a file fills.
 
 use csv_async::ByteRecord;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::database::failure;
 use crate::database::identifier::{TableName, quote};
@@ -185,6 +185,13 @@ fn holds_names(column: &TableColumn) -> bool {
 
 fn is_time(column: &TableColumn) -> bool {
     matches!(column.column_type, Some(ColumnType::Timestamp | ColumnType::TimestampTz))
+}
+
+/// The columns of a table that can be filled, as a statement's column list.
+pub(crate) async fn fillable(client: &impl GenericClient, table: &TableName) -> Result<String> {
+    let listed = client.query_one(sql!("list_columns.sql"), &[&table.quoted()]).await;
+    let failed = |cause| failure::statement(format!("cannot read the columns of table {table}"), cause);
+    Ok(listed.map_err(failed)?.get(0))
 }
 
 /// Formats the names as a statement's column list, each name after `prefix`.

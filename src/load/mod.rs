@@ -17,6 +17,7 @@
 pub(crate) mod attach;
 pub(crate) mod columns;
 pub(crate) mod copy;
+pub(crate) mod exclusive;
 mod failing_row;
 mod merge;
 pub(crate) mod new_columns;

@@ -10,6 +10,7 @@
 pub(crate) mod backfill;
 pub(crate) mod calendar;
 pub(crate) mod decision;
+pub(crate) mod drop;
 mod file;
 pub(crate) mod job;
 pub(crate) mod load;

@@ -45,6 +45,8 @@ pub(crate) enum Verdict {
     Differs,
     /// The loaded file does not have the published number of rows.
     NotAsPublished,
+    /// The file was loaded, and its rows were dropped on purpose.
+    Dropped,
     /// There are no counts to compare with.
     Unknown,
 }
@@ -57,6 +59,7 @@ impl Verdict {
             Self::NotLoaded => "✗ not loaded",
             Self::Differs => "✗ differs from the ledger",
             Self::NotAsPublished => "✗ differs from the published count",
+            Self::Dropped => "dropped",
             Self::Unknown => "? no counts",
         }
     }
@@ -77,6 +80,9 @@ impl Verdict {
                 None => Self::Unknown,
             };
         };
+        if ledger.is_dropped {
+            return if in_target == 0 { Self::Dropped } else { Self::Differs };
+        }
         // a row whose key the target already holds under another file's name is not stored under this name
         let as_loaded = in_target == ledger.rows_staged
             || in_target < ledger.rows_staged && ledger.rows_in_period == Some(in_period);
@@ -107,7 +113,7 @@ pub(crate) async fn check(client: &mut Client, jobs: &[&Job]) -> Result<Vec<Veri
             filename: job.filename.clone(),
             table: job.table.to_string(),
             rows_in_target: in_target,
-            rows_in_ledger: ledger.map(|known| known.rows_staged),
+            rows_in_ledger: ledger.filter(|known| !known.is_dropped).map(|known| known.rows_staged),
             rows_rejected: ledger.map_or(0, |known| known.rows_read - known.rows_staged),
             rows_published: job.published_rows,
             verdict: Verdict::of(in_target, in_period, ledger, job.published_rows),
@@ -133,8 +139,9 @@ mod tests {
     #[test]
     fn the_verdict_compares_all_three_counts() {
         let known = |rows_read, rows_staged, rows_in_period| {
-            Some(LedgerCounts { rows_read, rows_staged, rows_in_period })
+            Some(LedgerCounts { rows_read, rows_staged, rows_in_period, is_dropped: false })
         };
+        let dropped = known(10, 10, Some(10)).map(|counts| LedgerCounts { is_dropped: true, ..counts });
         let loaded = |rows, in_period| known(rows, rows, Some(in_period));
         for (in_target, in_period, ledger, published, verdict) in [
             (10, 10, loaded(10, 10), Some(10), Verdict::Agrees),
@@ -153,6 +160,8 @@ mod tests {
             (8, 8, known(10, 9, Some(9)), Some(10), Verdict::Differs),
             (10, 10, None, Some(10), Verdict::Agrees),
             (9, 9, None, Some(10), Verdict::NotAsPublished),
+            (0, 0, dropped, Some(10), Verdict::Dropped),
+            (10, 10, dropped, Some(10), Verdict::Differs),
             (0, 0, None, Some(10), Verdict::NotLoaded),
             (0, 0, None, None, Verdict::Unknown),
             (5, 5, None, None, Verdict::Unknown),

@@ -74,6 +74,9 @@ impl Delivery {
             Command::Up(args) => plain(&args.output),
             Command::Status(args) => plain(&args.output),
             Command::Down(args) => plain(&args.output),
+            Command::Drop(args) => plain(&args.output),
+            Command::Backup(args) => plain(&args.output),
+            Command::Restore(args) => plain(&args.output),
             Command::Psql(_) | Command::Completions { .. } | Command::Man(_) => plain(&OutputArgs::default()),
         }
     }

@@ -116,6 +116,13 @@ impl Places {
         installed.filter_map(|dir| Binaries::inspect(&dir).ok()).filter(fits).max_by_key(|found| found.major)
     }
 
+    /// All directories that may hold programs of PostgreSQL: the distributions', the one that `pg_config` names, and the
+    /// search path. The search path is last, because Debian has scripts there that choose a version themselves.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        let installed = self.patterns.iter().flat_map(|pattern| expand(pattern));
+        installed.chain(self.named_by_pg_config()).chain(std::env::split_paths(&self.search_path)).collect()
+    }
+
     fn named_by_pg_config(&self) -> Option<PathBuf> {
         let program = std::env::split_paths(&self.search_path)
             .map(|dir| dir.join("pg_config"))

@@ -130,6 +130,11 @@ impl Home {
         self.path.join("cache")
     }
 
+    /// The directory of the backups.
+    pub(crate) fn backups(&self) -> PathBuf {
+        self.path.join("backups")
+    }
+
     /// The path of the directory itself.
     pub(crate) fn path(&self) -> &Path {
         &self.path

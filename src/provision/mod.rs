@@ -7,6 +7,7 @@
 //!   server.conf       the server's configuration, rewritten at each start
 //!   data/ log/ run/   the server's data directory, log and socket
 //!   cache/            downloaded server binaries
+//!   backups/          backups of taxi backup, unless they go elsewhere
 //!   lock              held while the server is started or stopped
 //! ```
 
