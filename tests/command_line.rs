@@ -65,7 +65,7 @@ fn help_has_examples_headings_and_possible_values() {
     }
     assert!(help.contains("[possible values: yellow, green]"), "{help}");
     assert!(stdout(&mut taxi(["verify", "-h"])).contains("[possible values: yellow, green, all]"));
-    assert!(stdout(&mut taxi(["runs", "show", "--help"])).contains("beginning of an id is enough"));
+    assert!(stdout(&mut taxi(["runs", "show", "--help"])).contains("end of an id is enough"));
 }
 
 #[test]

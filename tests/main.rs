@@ -12,6 +12,7 @@
 )]
 
 mod backfill;
+mod backup;
 mod bad_input;
 mod columns;
 mod command_line;
@@ -19,6 +20,7 @@ mod connections;
 mod dbt;
 mod doctor;
 mod downloads;
+mod drop;
 mod fault_injection;
 mod flow_diagnostics;
 mod flow_downloads;
@@ -40,9 +42,12 @@ mod orchestrators;
 mod partitions;
 mod passwords;
 mod poolers;
+mod prune;
 mod readme;
+mod recovery;
 mod rejects;
 mod reports;
+mod restore;
 mod row_keys;
 mod secrets;
 mod server;

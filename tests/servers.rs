@@ -81,6 +81,7 @@ fn a_publication_of_all_tables_does_not_prevent_a_load() {
         "UPDATE taxi_etl.ledger_version SET version = 5; \
          ALTER TABLE taxi_etl.ledger_version DROP CONSTRAINT ledger_version_pkey; \
          ALTER TABLE taxi_etl.rejects DROP COLUMN reject_id; \
+         ALTER TABLE taxi_etl.runs DROP COLUMN dropped_at; \
          UPDATE taxi_etl.runs SET target_table = 'yellow_tripdata'",
     );
     assert_eq!(load(&database)["status"], "skipped", "the upgraded ledger still knows the file");
@@ -140,27 +141,27 @@ fn a_damaged_ledger_is_reported_with_what_is_wrong_with_which_table() {
         (
             "DELETE FROM taxi_etl.ledger_version",
             "taxi_etl.ledger_version has 0 rows; expected one row",
-            "INSERT INTO taxi_etl.ledger_version VALUES (6)",
+            "INSERT INTO taxi_etl.ledger_version VALUES (7)",
         ),
         (
-            "INSERT INTO taxi_etl.ledger_version VALUES (7)",
+            "INSERT INTO taxi_etl.ledger_version VALUES (8)",
             "taxi_etl.ledger_version has 2 rows; expected one row",
-            "DELETE FROM taxi_etl.ledger_version WHERE version = 7",
+            "DELETE FROM taxi_etl.ledger_version WHERE version = 8",
         ),
         (
             &format!("{version} 1"),
             "taxi_etl.ledger_version contains the version 1, which has no such table",
-            &format!("{version} 6"),
+            &format!("{version} 7"),
         ),
         (
             &format!("{version} -3"),
             "taxi_etl.ledger_version contains the version -3",
-            &format!("{version} 6"),
+            &format!("{version} 7"),
         ),
         (
             &format!("{version} 2"),
             "the tables do not have the version 2 that taxi_etl.ledger_version contains",
-            &format!("{version} 6"),
+            &format!("{version} 7"),
         ),
         (
             "ALTER TABLE taxi_etl.ledger_version ALTER version TYPE text",

@@ -99,9 +99,10 @@ async fn execute(
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(args) => interrupt.or(server::down(&args, &provisioner, report_ref)).await,
         Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
-        Command::Drop(args) => drop::run(&args, &provisioner, interrupt, report).await,
-        Command::Backup(args) => backup::run(&args, &provisioner, interrupt, report_ref).await,
-        Command::Restore(args) => restore::run(&args, &provisioner, interrupt, report_ref).await,
+        // boxed, because the type of all commands together would be too deep for the compiler
+        Command::Drop(args) => Box::pin(drop::run(&args, &provisioner, interrupt, report)).await,
+        Command::Backup(args) => Box::pin(backup::run(&args, &provisioner, interrupt, report_ref)).await,
+        Command::Restore(args) => Box::pin(restore::run(&args, &provisioner, interrupt, report_ref)).await,
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man(args) => manual::man(&args),
     }

@@ -1,5 +1,6 @@
 //! The shared server, a database for each test, the program, and files to load.
 
+pub(crate) mod backups;
 pub(crate) mod flows;
 pub(crate) mod http;
 pub(crate) mod kubernetes;

@@ -73,6 +73,11 @@ impl Terminal {
         }
     }
 
+    /// Types a line.
+    pub(crate) fn type_line(&mut self, line: &str) {
+        self.terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
     /// Presses Ctrl-C: the terminal echoes the key, discards what it has not shown yet, and sends the signal. Without
     /// setsid(1), only the signal is sent.
     pub(crate) fn press_ctrl_c(&mut self) {

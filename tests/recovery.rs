@@ -1,0 +1,1 @@
+//! Recovery to a point in time, as docs/backup.md describes it.
