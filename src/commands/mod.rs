@@ -55,8 +55,8 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
     let on_screen = Arc::clone(&report);
     let interrupt = Interrupt::listen(move || on_screen.clear())?;
     let is_cancellable = matches!(cli.command, Command::Load(_) | Command::Backfill(_) | Command::Run(_));
-    // in boxes here and in `month::run`: the compiler limits how deep futures may nest
-    let command = Box::pin(execute(cli.command, delivery, &interrupt, &report));
+    // in boxes here and in `month::run`: the compiler limits how deep the types of futures may nest
+    let command = execute(cli.command, delivery, &interrupt, &report).boxed_local();
     let result = match is_cancellable {
         true => tokio::select! {
             // first: a command that ends because of the signal must not end before the user is told
@@ -99,10 +99,9 @@ async fn execute(
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(args) => interrupt.or(server::down(&args, &provisioner, report_ref)).await,
         Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
-        // boxed, because the type of all commands together would be too deep for the compiler
-        Command::Drop(args) => Box::pin(drop::run(&args, &provisioner, interrupt, report)).await,
-        Command::Backup(args) => Box::pin(backup::run(&args, &provisioner, interrupt, report_ref)).await,
-        Command::Restore(args) => Box::pin(restore::run(&args, &provisioner, interrupt, report_ref)).await,
+        Command::Drop(args) => drop::run(&args, &provisioner, interrupt, report).await,
+        Command::Backup(args) => backup::run(&args, &provisioner, interrupt, report_ref).boxed_local().await,
+        Command::Restore(args) => restore::run(&args, &provisioner, interrupt, report_ref).boxed_local().await,
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man(args) => manual::man(&args),
     }
