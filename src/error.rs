@@ -116,7 +116,7 @@ impl Kind {
             Self::Usage => "invalid command line: an argument, or a combination of arguments",
             Self::Data => "invalid data: the file is damaged, or a row does not fit the table",
             Self::NotPublished => "the source does not have the month",
-            Self::Mismatch => "verify found missing or extra rows",
+            Self::Mismatch => "verify, backup or restore found missing or extra rows",
             Self::Unreachable => "the source or the database is unreachable or disconnected",
             Self::Internal => "a bug in taxi",
             Self::TaskFailed => "a task of a flow failed",

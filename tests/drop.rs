@@ -53,7 +53,7 @@ fn the_partition_goes_and_rows_of_other_files_in_it_stay() {
     let dropped = check_january(
         &database,
         source,
-        Some(&["yellow_tripdata_2021_02 2040", "yellow_tripdata_default 20"]),
+        Some(&["yellow_tripdata_2021_02 2000", "yellow_tripdata_default 20"]),
     );
     let file = &dropped["files"][0];
     assert_eq!(file["dropped_partition"], "public_partitions.yellow_tripdata_2021_01");

@@ -7,8 +7,8 @@ use std::process::Command;
 use nix::unistd::User;
 
 use crate::support::http::Server;
-use crate::support::targets::write_month;
 use crate::support::month::yellow_csv;
+use crate::support::targets::write_month;
 use crate::support::{TAXI, is_root, open_tempdir, skipped};
 
 const DOCS: &str = include_str!("../docs/backup.md");
@@ -18,7 +18,8 @@ fn programs() -> Option<PathBuf> {
     let installed = glob::glob("/usr/lib/postgresql/*/bin").unwrap().flatten();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = installed.chain(std::env::split_paths(&path));
-    places.find(|dir| ["initdb", "pg_ctl", "pg_basebackup", "psql"].iter().all(|name| dir.join(name).is_file()))
+    places
+        .find(|dir| ["initdb", "pg_ctl", "pg_basebackup", "psql"].iter().all(|name| dir.join(name).is_file()))
 }
 
 /// A folder with a server of its own, which is stopped at the end.
@@ -44,7 +45,9 @@ impl Drill {
         command.env("PGUSER", "drill").env("PGDATABASE", "postgres").env("USER", user);
         command.env("PGHOST", self.folder.path()).env("PGPORT", self.port.to_string());
         command.env("TAXI_SOURCE", &self.source).env("HOME", self.folder.path());
-        for (name, dir) in [("PGDATA", "data"), ("ARCHIVE", "archive"), ("BASE", "base"), ("RESTORED", "restored")] {
+        for (name, dir) in
+            [("PGDATA", "data"), ("ARCHIVE", "archive"), ("BASE", "base"), ("RESTORED", "restored")]
+        {
             command.env(name, self.path(dir));
         }
         if is_root() {
@@ -53,7 +56,9 @@ impl Drill {
         }
         let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
         // files, because the server inherits the streams and outlives the script
-        command.stdout(std::fs::File::create(&stdout).unwrap()).stderr(std::fs::File::create(&stderr).unwrap());
+        command
+            .stdout(std::fs::File::create(&stdout).unwrap())
+            .stderr(std::fs::File::create(&stderr).unwrap());
         let status = command.status().unwrap();
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         assert!(status.success(), "{script}\n{}\n{}", read(&stdout), read(&stderr));

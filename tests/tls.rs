@@ -9,6 +9,7 @@ use std::process::Command;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
+use crate::support::backups::has_pg_dump;
 use crate::support::{OwnServer, json, refusal, taxi};
 
 /// A certificate authority.
@@ -190,11 +191,29 @@ fn every_sslmode_works_as_in_libpq() {
     fs::write(own.join("root.crt"), &authority.pem).unwrap();
     let from_home = secure.ask(home.path(), "host=localhost user=certified sslmode=verify-full");
     assert_eq!(answer(&mut { from_home })["name"], "certified");
+    programs_connect_with_the_same_settings(
+        &secure,
+        &[format!("host=localhost {as_secret} sslmode=verify-full sslrootcert={trusted_ca}"), named.clone()],
+    );
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let error = refusal(&secure.ask(home.path(), &named).output().unwrap(), 78);
     assert!(error.contains("other users can access the key") && error.contains("chmod 600"), "{error}");
 
     settings_come_from_the_sources_of_libpq(&secure);
+}
+
+/// Backs up with connections that work only with their TLS settings.
+fn programs_connect_with_the_same_settings(secure: &Secure, connections: &[String]) {
+    if !has_pg_dump() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for parameters in connections {
+        let mut command = taxi(["backup", "--output", "json", "--to"]);
+        command.arg(folder.path()).env("HOME", folder.path());
+        command.env("DATABASE_URL", format!("port={} dbname=ny_taxi {parameters}", secure.port));
+        assert_eq!(json(&command.output().unwrap())["status"], "backed_up", "{parameters}");
+    }
 }
 
 fn settings_come_from_the_sources_of_libpq(secure: &Secure) {

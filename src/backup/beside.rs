@@ -1,5 +1,7 @@
 //! A new database beside an existing one, on the same server. While it is used, no other process uses its name.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -15,6 +17,10 @@ use crate::report::Report;
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 /// PostgreSQL truncates longer names.
 const NAME_LIMIT_BYTES: usize = 63;
+
+/// How long sessions may take to end.
+const ENDING: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the new database is for, which its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,21 +184,32 @@ impl Beside {
         // the failed transaction is still open
         let rolled_back = self.maintenance.batch_execute("ROLLBACK").await;
         rolled_back.map_err(|cause| failure::statement("cannot end the transaction", cause))?;
-        Err(self.in_use(false).await?.because(cause))
+        let users = self.users(false).await?;
+        Err(self.in_use(&users).because(cause))
     }
 
-    /// The error for a database that sessions use: of taxi only, or any.
-    async fn in_use(&self, of_taxi: bool) -> Result<Error> {
-        let users = self.users(of_taxi).await?.join(", ");
+    /// The error for a database that these sessions use.
+    fn in_use(&self, users: &[String]) -> Error {
+        let users =
+            if users.is_empty() { "a session that has just ended".to_owned() } else { users.join(", ") };
         let text = format!("the database {} is in use by {users}", self.database);
-        Ok(Error::new(Kind::LockHeld, text).hint(
+        Error::new(Kind::LockHeld, text).hint(
             "wait until the loads have ended, and end other sessions; --force ends the sessions of other programs",
-        ))
+        )
     }
 
-    /// Refuses an existing database that other commands of taxi use.
+    /// Refuses an existing database that other commands of taxi use. Waits for sessions that are ending, as those of this
+    /// command are.
     pub(crate) async fn refuse_if_used_by_taxi(&self) -> Result<()> {
-        if self.users(true).await?.is_empty() { Ok(()) } else { Err(self.in_use(true).await?) }
+        let deadline = Instant::now() + ENDING;
+        loop {
+            let users = self.users(true).await?;
+            match users.is_empty() {
+                true => return Ok(()),
+                false if Instant::now() > deadline => return Err(self.in_use(&users)),
+                false => tokio::time::sleep(POLL_INTERVAL).await,
+            }
+        }
     }
 
     async fn users(&self, of_taxi: bool) -> Result<Vec<String>> {

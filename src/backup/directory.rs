@@ -3,8 +3,8 @@
 //! A backup is written under an unfinished name and renamed at the end. What a killed process has left is removed by the
 //! next backup.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -58,7 +58,9 @@ impl Directory {
     /// Creates the directory of a new backup, which is removed unless the backup is finished.
     pub(crate) fn begin(&self, database: &str) -> Result<tempfile::TempDir> {
         let prefix = format!(".{}-", label(database));
-        let begun = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempdir_in(&self.path);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(UNFINISHED).permissions(Permissions::from_mode(PRIVATE));
+        let begun = builder.tempdir_in(&self.path);
         begun.map_err(|cause| Error::file("create a directory in", &self.path, cause))
     }
 

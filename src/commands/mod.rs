@@ -101,7 +101,9 @@ async fn execute(
         Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
         Command::Drop(args) => drop::run(&args, &provisioner, interrupt, report).await,
         Command::Backup(args) => backup::run(&args, &provisioner, interrupt, report_ref).boxed_local().await,
-        Command::Restore(args) => restore::run(&args, &provisioner, interrupt, report_ref).boxed_local().await,
+        Command::Restore(args) => {
+            restore::run(&args, &provisioner, interrupt, report_ref).boxed_local().await
+        }
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man(args) => manual::man(&args),
     }
