@@ -96,7 +96,7 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
     const SERVER: [&str; 3] = ["home", "postgres-bin", "postgres-mirror"];
     const DATABASE: [&str; 6] =
         ["database-url", "password-command", "database-timeout", SERVER[0], SERVER[1], SERVER[2]];
-    let expected: [(&str, &[&[&str]]); 13] = [
+    let expected: [(&str, &[&[&str]]); 16] = [
         ("validate", &[&["output"]]),
         ("show", &[&["as", "output"]]),
         ("triggers", &[&["count", "output"]]),
@@ -108,6 +108,9 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
         ("status", &[&["output", "home"]]),
         ("down", &[&["force", "output", "home"]]),
         ("psql", &[&SERVER]),
+        ("drop", &[&["taxi", "year", "month", "yes", "plan", "lock-timeout", "output"], &DATABASE]),
+        ("backup", &[&["to", "keep", "verify", "jobs", "output"], &DATABASE]),
+        ("restore", &[&["force", "no-owner", "jobs", "output"], &DATABASE]),
         ("completions", &[]),
         ("man", &[&["dir"]]),
     ];
