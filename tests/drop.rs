@@ -214,3 +214,22 @@ fn a_drop_creates_no_embedded_server() {
     assert_eq!(json(&server.taxi(&args).output().unwrap())["status"], "nothing");
     assert!(!server.path().exists());
 }
+
+#[test]
+fn a_cancelled_drop_removes_nothing() {
+    let database = Database::new("drop_cancelled");
+    json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
+    let reader = Database::connect(database.url.clone(), String::new());
+    reader.sql("BEGIN; SELECT count(*) FROM yellow_tripdata");
+    let dropping = spawn(&mut drop_months(&database, &["--month", "1", "--yes"]));
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%DETACH PARTITION%' AND wait_event_type = 'Lock' \
+                   AND datname = current_database()";
+    wait_until("the drop waits", || database.value(waiting) != "0");
+    let pid = nix::unistd::Pid::from_raw(dropping.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    refusal(&dropping.wait_with_output().unwrap(), 143);
+    reader.sql("COMMIT");
+    assert_eq!(partitions(&database), ["yellow_tripdata_2021_01 3000", "yellow_tripdata_default 1"]);
+    let dropped = "SELECT count(*) FROM taxi_etl.runs WHERE dropped_at IS NOT NULL";
+    assert_eq!(database.value(dropped), "0");
+}
