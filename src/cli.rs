@@ -25,7 +25,7 @@ use values::{Day, First, Last, MonthOfYear, Pair};
 
 pub(crate) use options::{DatabaseArgs, DeliveryArgs, FileArgs, OrchestratorArgs, OutputArgs, RetryArgs};
 pub(crate) use retention::{BackupArgs, DropArgs, PruneArgs, RestoreArgs};
-pub(crate) use server::{DownArgs, ManArgs, PsqlArgs, StatusArgs, UpArgs};
+pub(crate) use server::{DownArgs, LogsArgs, ManArgs, PsqlArgs, StatusArgs, UpArgs, UpgradeArgs};
 
 /// Loads the NYC taxi files into PostgreSQL
 ///
@@ -102,7 +102,7 @@ pub(crate) enum Command {
     /// List the recorded runs, or show one run
     #[command(after_long_help = examples(&[
         "taxi runs --taxi yellow --status failed",
-        "taxi runs show 01a1fccc-5c29",
+        "taxi runs show 5245c82c",
     ]))]
     Runs(RunsArgs),
     /// Compare the rows of each file in the target with the ledger and with the published counts
@@ -134,6 +134,22 @@ pub(crate) enum Command {
     /// While loads or flows run, the command names them and ends with exit code 75, unless --force is given.
     #[command(after_long_help = examples(&["taxi down", "taxi down --force"]))]
     Down(DownArgs),
+    /// Move the embedded server to a newer major version of PostgreSQL
+    ///
+    /// The command copies the data with pg_upgrade, compares the row counts of all tables, and keeps the old data
+    /// directory beside the new one. If anything fails, the server stays as it was. The programs of both versions must
+    /// be installed. While loads or flows run, the command names them and ends with exit code 75.
+    #[command(after_long_help = examples(&[
+        "taxi upgrade",
+        "taxi upgrade --to 18 --postgres-bin /usr/lib/postgresql/18/bin",
+    ]))]
+    Upgrade(UpgradeArgs),
+    /// Print the log of the embedded server
+    ///
+    /// The server may be running or stopped. With --follow, the command continues to print until Ctrl-C ends it,
+    /// and the exit code is then 0.
+    #[command(after_long_help = examples(&["taxi logs", "taxi logs --lines 20 --follow"]))]
+    Logs(LogsArgs),
     /// Open psql on the embedded server, which is started first if it is not running
     ///
     /// All arguments from the first one that is not an option of taxi go to psql. After "--", all arguments go to
@@ -434,12 +450,16 @@ pub(crate) enum RunsCommand {
     ///
     /// The beginning or the end of an id is enough if only one run has it; otherwise, the command lists the runs that do.
     #[command(after_long_help = examples(&[
-        "taxi runs show 01a1fccc-5c29",
+        "taxi runs show 5245c82c",
         "taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c --output json",
+        "taxi runs show 5245c82c --follow",
     ]))]
     Show {
         /// ID of the run, as "taxi runs" and "taxi load" print it, or the beginning or the end of the ID
         run_id: RunIdPrefix,
+        /// Wait until the run has ended, and print its phases and tasks to stderr as the ledger records them
+        #[arg(long, short)]
+        follow: bool,
         /// The database.
         #[command(flatten)]
         database: DatabaseArgs,

@@ -174,7 +174,7 @@ fn a_data_directory_of_another_major_version_is_refused_and_kept() {
     std::fs::create_dir_all(&data).unwrap();
     std::fs::write(data.join("PG_VERSION"), "14\n").unwrap();
     let error = refusal(&server.taxi(&["up"]).output().unwrap(), 78);
-    assert!(error.contains("was created by PostgreSQL 14") && error.contains("pg_upgrade"), "{error}");
+    assert!(error.contains("was created by PostgreSQL 14") && error.contains("'taxi upgrade'"), "{error}");
     assert_eq!(std::fs::read_to_string(data.join("PG_VERSION")).unwrap(), "14\n");
 }
 

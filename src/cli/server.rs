@@ -43,6 +43,34 @@ pub(crate) struct DownArgs {
     pub(crate) home: HomeArgs,
 }
 
+/// Arguments of `taxi upgrade`.
+#[derive(Args, Debug)]
+pub(crate) struct UpgradeArgs {
+    /// Major version to upgrade to, like 18 [default: the newest that is installed]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<u32>,
+    /// How to print the result.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Settings of the embedded server. The binaries are those of the new version.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Arguments of `taxi logs`.
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// Continue to print what the server writes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Number of lines to print from the end of the log
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) lines: u64,
+    /// Where the embedded server is.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+}
+
 /// Arguments of `taxi psql`.
 #[derive(Args, Debug)]
 pub(crate) struct PsqlArgs {

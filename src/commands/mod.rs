@@ -5,7 +5,9 @@ mod backup;
 mod doctor;
 mod drop;
 mod flows;
+mod follow;
 mod load;
+mod logs;
 mod manual;
 mod prune;
 mod psql;
@@ -16,6 +18,7 @@ mod schedule;
 mod server;
 mod settings;
 mod target;
+mod upgrade;
 mod verify;
 
 use std::panic::AssertUnwindSafe;
@@ -54,7 +57,10 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
     let report = delivery.report();
     let on_screen = Arc::clone(&report);
     let interrupt = Interrupt::listen(move || on_screen.clear())?;
-    let is_cancellable = matches!(cli.command, Command::Load(_) | Command::Backfill(_) | Command::Run(_));
+    let is_cancellable = matches!(
+        cli.command,
+        Command::Load(_) | Command::Backfill(_) | Command::Run(_) | Command::Upgrade(_)
+    );
     // in boxes here and in `month::run`: the compiler limits how deep the types of futures may nest
     let command = execute(cli.command, delivery, &interrupt, &report).boxed_local();
     let result = match is_cancellable {
@@ -98,6 +104,8 @@ async fn execute(
         Command::Up(_) => interrupt.or(server::up(&provisioner, report_ref)).await,
         Command::Status(_) => interrupt.or(server::status(&provisioner)).await,
         Command::Down(args) => interrupt.or(server::down(&args, &provisioner, report_ref)).await,
+        Command::Upgrade(args) => upgrade::run(&args, &provisioner, interrupt, report_ref).await,
+        Command::Logs(args) => logs::run(&args, &provisioner, interrupt).await,
         Command::Psql(args) => interrupt.or(psql::run(&args.args, &provisioner, report_ref)).await,
         Command::Drop(args) => drop::run(&args, &provisioner, interrupt, report).await,
         Command::Backup(args) => backup::run(&args, &provisioner, interrupt, report_ref).boxed_local().await,
@@ -119,6 +127,7 @@ fn provisioner(command: &Command) -> Provisioner {
         Command::Verify(args) => Some(&args.database.server),
         Command::Doctor(args) => Some(&args.database.server),
         Command::Up(args) => Some(&args.server),
+        Command::Upgrade(args) => Some(&args.server),
         Command::Psql(args) => Some(&args.server),
         Command::Drop(args) => Some(&args.database.server),
         Command::Backup(args) => Some(&args.database.server),
@@ -128,6 +137,7 @@ fn provisioner(command: &Command) -> Provisioner {
     let home = match command {
         Command::Status(args) => args.home.home.clone(),
         Command::Down(args) => args.home.home.clone(),
+        Command::Logs(args) => args.home.home.clone(),
         _ => server.and_then(|server| server.home.home.clone()),
     };
     Provisioner {

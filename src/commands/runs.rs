@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::{prune, settings, target};
+use super::{follow, prune, settings, target};
 use crate::cli::run_id::RunIdPrefix;
 use crate::cli::{DatabaseArgs, RunsArgs, RunsCommand};
 use crate::database::session;
@@ -38,8 +38,8 @@ pub(crate) async fn run(
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<CommandOutput> {
-    if let Some(RunsCommand::Show { run_id, database, .. }) = args.show {
-        return show(&run_id, &database, provisioner, report).await;
+    if let Some(RunsCommand::Show { run_id, follow, database, .. }) = args.show {
+        return show(&run_id, follow, &database, provisioner, report).await;
     }
     if let Some(RunsCommand::Prune(args)) = &args.show {
         return prune::run(args, provisioner, report).await;
@@ -88,6 +88,7 @@ fn table_of(runs: &[RecordedRun]) -> String {
 
 async fn show(
     prefix: &RunIdPrefix,
+    follow: bool,
     database: &DatabaseArgs,
     provisioner: &Provisioner,
     report: &dyn Report,
@@ -111,7 +112,11 @@ async fn show(
         run.rejects = rejects::list(&client, run.run_id).await?;
         Ok(run)
     };
-    CommandOutput::new(&session::while_answering(&settings, reading).await?, text)
+    let mut run = session::while_answering(&settings, reading).await?;
+    if follow {
+        run = follow::to_the_end(run, &settings, &mut client, report).await?;
+    }
+    CommandOutput::new(&run, text)
 }
 
 /// The error for a beginning of an id that several runs have. It lists them.

@@ -42,12 +42,7 @@ pub(crate) async fn down(
 ) -> Result<CommandOutput> {
     if let Some(url) = provisioner.status().await?.database_url {
         match (args.force, runs_in_progress(&url).await) {
-            (false, Ok((_, runs))) if runs.is_empty() => {}
-            (false, Ok((_, runs))) => return Err(in_use(&runs)),
-            (false, Err(error)) => {
-                let error = error.within("cannot check whether loads use the server");
-                return Err(error.hint("use --force to stop the server without this check"));
-            }
+            (false, runs) => refuse(runs, "--force")?,
             (true, Ok((client, runs))) if !runs.is_empty() => {
                 if let Err(error) = in_time(history::end_runs(&client)).await {
                     report
@@ -59,6 +54,26 @@ pub(crate) async fn down(
         }
     }
     CommandOutput::new(&provisioner.down(report).await?, text)
+}
+
+/// Returns an error if runs use the server, or if that cannot be checked.
+pub(crate) async fn refuse_runs(provisioner: &Provisioner) -> Result<()> {
+    match provisioner.status().await?.database_url {
+        Some(url) => refuse(runs_in_progress(&url).await, "'taxi down --force'"),
+        None => Ok(()),
+    }
+}
+
+/// The error if there are runs, or if they cannot be read. `force` is what ends them.
+fn refuse(runs: Result<(Client, Vec<RecordedRun>)>, force: &str) -> Result<()> {
+    match runs {
+        Ok((_, runs)) if runs.is_empty() => Ok(()),
+        Ok((_, runs)) => Err(in_use(&runs, force)),
+        Err(error) => {
+            let error = error.within("cannot check whether loads use the server");
+            Err(error.hint(format!("use {force} to stop the server without this check")))
+        }
+    }
 }
 
 /// The runs that use the server, and a session on it.
@@ -77,7 +92,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     })
 }
 
-fn in_use(runs: &[RecordedRun]) -> Error {
+fn in_use(runs: &[RecordedRun], force: &str) -> Error {
     let described = runs.iter().map(|run| {
         let what = run.filename.as_ref().unwrap_or(&run.pipeline);
         let (host, pid) = (run.host.as_deref().unwrap_or_default(), run.pid.unwrap_or_default());
@@ -85,11 +100,14 @@ fn in_use(runs: &[RecordedRun]) -> Error {
     });
     let described: Vec<String> = described.collect();
     Error::new(Kind::LockHeld, "the embedded server is in use by runs").because(described.join("\n  ")).hint(
-        "wait until they have ended, or use --force to end them: the next load loads their months again",
+        format!(
+            "wait until they have ended, or use {force} to end them: the next load loads their months again"
+        ),
     )
 }
 
-fn text(status: &ServerStatus) -> String {
+/// The state as text.
+pub(crate) fn text(status: &ServerStatus) -> String {
     let state = match status.state {
         ServerState::Running => "running",
         ServerState::Starting => "starting",

@@ -94,6 +94,11 @@ impl Run {
         self.record(client, RunStatus::Running, None, None).await.map(drop)
     }
 
+    /// Records the phases and the log so far, for those who follow the run. A load does so at each of its few phases.
+    pub(crate) async fn record_progress(&self, client: &impl GenericClient) -> Result<()> {
+        self.record(client, RunStatus::Running, None, None).await.map(drop)
+    }
+
     /// Records the success, in the caller's transaction.
     pub(crate) async fn record_success(
         &self,

@@ -110,6 +110,7 @@ impl Steps<'_> {
         };
         let staged = self.stream(&mut load, body).await?;
         let phase = self.report.begin(Phase::Commit, None);
+        self.run.record_progress(load.control).await?;
         let counts = self.add(&load, staged).await?;
         self.run.committing.store(true, Ordering::Relaxed);
         transaction.commit().await.map_err(|cause| {
@@ -189,6 +190,7 @@ impl Steps<'_> {
         let job = self.job;
         let progress = Progress { total_bytes: body.description.length_bytes, ..Progress::default() };
         let phase = self.report.begin(Phase::Load, Some(&progress));
+        self.run.record_progress(load.control).await?;
         let expected = [job.sha256.clone(), body.description.sha256.clone()];
         let stages = file::start(job, self.options, load, body, &progress).await?;
         let mut staging = Staging::new(&load.target.route, self.run.id);
@@ -211,6 +213,7 @@ impl Steps<'_> {
             load.report.notice(&format!("left out empty cells after the last column, in {rows} rows"));
         }
         let phase = self.report.begin(Phase::CountDuplicates, None);
+        self.run.record_progress(load.control).await?;
         let rows_staged = staging.rows();
         let candidates = std::mem::take(&mut transformed.duplicates);
         let action = self.options.on_repeated_key;

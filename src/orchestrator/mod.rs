@@ -77,7 +77,10 @@ impl Delivery {
             Command::Drop(args) => plain(&args.output),
             Command::Backup(args) => plain(&args.output),
             Command::Restore(args) => plain(&args.output),
-            Command::Psql(_) | Command::Completions { .. } | Command::Man(_) => plain(&OutputArgs::default()),
+            Command::Upgrade(args) => plain(&args.output),
+            Command::Logs(_) | Command::Psql(_) | Command::Completions { .. } | Command::Man(_) => {
+                plain(&OutputArgs::default())
+            }
         }
     }
 

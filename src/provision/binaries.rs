@@ -123,6 +123,15 @@ impl Places {
         installed.chain(self.named_by_pg_config()).chain(std::env::split_paths(&self.search_path)).collect()
     }
 
+    /// Finds the newest server whose version `fits`.
+    pub(crate) fn newest(&self, fits: impl Fn(u32) -> bool) -> Option<Binaries> {
+        let on_path = std::env::split_paths(&self.search_path).filter_map(server_directory);
+        let installed = self.patterns.iter().flat_map(|pattern| expand(pattern));
+        let candidates = on_path.chain(self.named_by_pg_config()).chain(installed);
+        let found = candidates.filter_map(|dir| Binaries::inspect(&dir).ok());
+        found.filter(|found| fits(found.major)).max_by_key(|found| found.major)
+    }
+
     fn named_by_pg_config(&self) -> Option<PathBuf> {
         let program = std::env::split_paths(&self.search_path)
             .map(|dir| dir.join("pg_config"))

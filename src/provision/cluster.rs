@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::account::Account;
-use super::binaries::{Binaries, Choice};
+use super::binaries::{Binaries, Choice, Places};
 use super::connection::Credentials;
 use super::home::Home;
 use crate::error::{Error, Kind, Result};
@@ -42,18 +42,35 @@ pub(crate) fn other_major(home: &Home, major: u32, choice: &Choice) -> Error {
         Choice::Download => "the build to download has another version".to_owned(),
     };
     let text = format!("the data directory {} was created by PostgreSQL {major}; {reason}", data.display());
+    let newer = match choice {
+        Choice::Directory(dir) => Binaries::inspect(dir).ok().map(|found| found.major),
+        Choice::Search => Places::of_this_machine().newest(|found| found > major).map(|found| found.major),
+        Choice::Download => None,
+    };
+    let upgrade = match newer.filter(|newer| *newer > major) {
+        Some(newer) => format!("use 'taxi upgrade' to move the data to PostgreSQL {newer}"),
+        None => "use 'taxi upgrade' to move the data to a newer version".to_owned(),
+    };
     Error::new(Kind::Configuration, text).hint(format!(
-        "install PostgreSQL {major} again and set TAXI_POSTGRES_BIN to its bin directory, upgrade the data \
-         directory with pg_upgrade, or set TAXI_HOME to a new directory"
+        "install PostgreSQL {major} again and set TAXI_POSTGRES_BIN to its bin directory; with both versions installed, \
+         {upgrade}; or set TAXI_HOME to a new directory"
     ))
 }
 
-/// Creates the data directory, completely or not at all.
+/// The programs that last ran the data directory, according to the server's own notes.
+pub(crate) fn last_programs(home: &Home) -> Option<Binaries> {
+    let options = std::fs::read_to_string(home.data().join("postmaster.opts")).ok()?;
+    let (program, _) = options.split_once(" \"")?;
+    Binaries::inspect(Path::new(program).parent()?).ok()
+}
+
+/// Creates the data directory, completely or not at all. `settings` are further arguments of `initdb`.
 pub(crate) async fn create(
     home: &Home,
     account: &Account,
     binaries: &Binaries,
     connection: &Credentials,
+    settings: &[String],
 ) -> Result<()> {
     let unfinished = home.unfinished_data();
     if unfinished.exists() {
@@ -77,6 +94,7 @@ pub(crate) async fn create(
         "--locale",
         "C",
     ]);
+    initdb.args(settings);
     let created = output(initdb, &binaries.program("initdb")).await?;
     std::fs::remove_file(&password).map_err(|cause| Error::file("remove", &password, cause))?;
     check("initdb failed", &unfinished, &created)?;
@@ -115,7 +133,7 @@ fn write_password(path: &Path, account: &Account, connection: &Credentials) -> R
 }
 
 /// Returns an error if a program failed, with the last three lines of its output.
-fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
+pub(crate) fn check(what: &str, path: &Path, output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }

@@ -95,6 +95,16 @@ impl Home {
         self.path.join("data.unfinished")
     }
 
+    /// The home of the new server during an upgrade.
+    pub(crate) fn upgrade(&self) -> Self {
+        Self { path: self.path.join("upgrade") }
+    }
+
+    /// Where an upgrade keeps the data directory of the major version `major`.
+    pub(crate) fn kept_data(&self, major: u32) -> PathBuf {
+        self.path.join(format!("data.{major}"))
+    }
+
     /// The directory of the Unix socket.
     pub(crate) fn run(&self) -> PathBuf {
         self.path.join("run")

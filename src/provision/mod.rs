@@ -8,6 +8,7 @@
 //!   data/ log/ run/   the server's data directory, log and socket
 //!   cache/            downloaded server binaries
 //!   backups/          backups of taxi backup, unless they go elsewhere
+//!   upgrade/          a new data directory during an upgrade, see [`upgrade`]
 //!   lock              held while the server is started or stopped
 //! ```
 
@@ -18,6 +19,8 @@ pub(crate) mod connection;
 pub(crate) mod download;
 pub(crate) mod home;
 pub(crate) mod server;
+pub(crate) mod server_log;
+pub(crate) mod upgrade;
 
 use std::path::PathBuf;
 
@@ -91,6 +94,7 @@ impl Provisioner {
         let account = account::Account::for_server(&home.data())?;
         home.create(&account)?;
         let _lock = home.lock(report).await?;
+        upgrade::recover(&home, report).await?;
         let created_for = cluster::major_version(&home)?;
         if created_for.is_none() {
             account.check_entry()?;
@@ -98,7 +102,7 @@ impl Provisioner {
         let binaries = self.find_binaries(&home, created_for, report).await?;
         let mut connection = Credentials::load_or_create(&home)?;
         if created_for.is_none() {
-            cluster::create(&home, &account, &binaries, &connection).await?;
+            cluster::create(&home, &account, &binaries, &connection, &[]).await?;
         }
         let server = Server { home: &home, account: &account, binaries: &binaries };
         let started = server.start(&mut connection, report).await?;
@@ -134,7 +138,11 @@ impl Provisioner {
         let home = Home::resolve(self.home.as_deref())?;
         let major = cluster::major_version(&home)?;
         let mut status = ServerStatus {
-            state: if major.is_some() { ServerState::Stopped } else { ServerState::Absent },
+            // an upgrade may have been interrupted between its two renames: the next start completes it
+            state: match major {
+                None if !upgrade::is_interrupted(&home) => ServerState::Absent,
+                _ => ServerState::Stopped,
+            },
             database_url: None,
             version: major.map(|major| major.to_string()),
             data_dir: home.data(),
@@ -167,7 +175,8 @@ impl Provisioner {
         self.status().await
     }
 
-    /// The installed server programs, of version `major` if it is given; `None` if there are none.
+    /// The installed server programs, of version `major` if it is given, also where only the last start knows them;
+    /// `None` if there are none.
     pub(crate) fn installed(&self, major: Option<u32>) -> Result<Option<Binaries>> {
         let found = match &self.binaries {
             Choice::Directory(dir) => Some(Binaries::inspect(dir).map_err(|reason| {
@@ -175,7 +184,10 @@ impl Provisioner {
                     .because(reason)
                     .hint("set --postgres-bin (or TAXI_POSTGRES_BIN) to the directory of postgres, initdb and pg_ctl")
             })?),
-            Choice::Search => Places::of_this_machine().find(major),
+            Choice::Search => match Places::of_this_machine().find(major) {
+                None => cluster::last_programs(&Home::resolve(self.home.as_deref())?),
+                found => found,
+            },
             Choice::Download => None,
         };
         Ok(found.filter(|found| major.is_none_or(|major| found.major == major)))

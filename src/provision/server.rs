@@ -36,7 +36,7 @@ const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Operating systems limit the length of a socket's path (108 bytes, 104 on macOS). If the directory is longer
 /// than this, the server has no socket.
-const SOCKET_DIRECTORY_LIMIT_BYTES: usize = 80;
+pub(crate) const SOCKET_DIRECTORY_LIMIT_BYTES: usize = 80;
 
 /// The server of a home directory.
 pub(crate) struct Server<'a> {
@@ -120,7 +120,8 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn write_settings(&self, connection: &Credentials) -> Result<()> {
+    /// Writes the server's configuration file.
+    pub(crate) fn write_settings(&self, connection: &Credentials) -> Result<()> {
         let run = self.home.run();
         let run = run.to_string_lossy();
         let socket_directory = if run.len() > SOCKET_DIRECTORY_LIMIT_BYTES { "" } else { &run };
@@ -184,7 +185,7 @@ pub(crate) fn is_locked(home: &Home) -> bool {
 }
 
 /// Takes the lock that a server holds while it lives. Returns `None` if another process holds it.
-fn try_lock(home: &Home) -> Result<Option<File>> {
+pub(crate) fn try_lock(home: &Home) -> Result<Option<File>> {
     let path = home.server_lock();
     let failed = |cause| Error::file("lock", &path, cause);
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
@@ -204,17 +205,23 @@ pub(crate) fn postmaster(data: &Path) -> Option<Pid> {
     let number: i32 = text.lines().next()?.trim().parse().ok()?;
     // zero and negative numbers mean process groups, or a server in single-user mode
     let pid = (number > 0).then(|| Pid::from_raw(number))?;
-    // a process that this user may not signal is not our server
-    kill(pid, None).ok()?;
+    works_in(pid, data).then_some(pid)
+}
+
+/// Whether a process exists and has this working directory.
+pub(crate) fn works_in(pid: Pid, directory: &Path) -> bool {
+    // a process that this user may not signal is not one of ours
+    if kill(pid, None).is_err() {
+        return false;
+    }
     match std::fs::read_link(format!("/proc/{pid}/cwd")) {
-        Ok(directory) => (Some(directory) == data.canonicalize().ok()).then_some(pid),
-        Err(_) if Path::new("/proc/self/cwd").exists() => None,
-        // without /proc, as on macOS, the command line contains the data directory
+        Ok(current) => Some(current) == directory.canonicalize().ok(),
+        Err(_) if Path::new("/proc/self/cwd").exists() => false,
+        // without /proc, as on macOS, the command line contains the directory
         Err(_) => {
-            let output =
-                Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output().ok()?;
-            let command = String::from_utf8_lossy(&output.stdout).into_owned();
-            command.contains(data.to_str()?).then_some(pid)
+            let output = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
+            let command = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            std::iter::zip(command, directory.to_str()).any(|(command, path)| command.contains(path))
         }
     }
 }
