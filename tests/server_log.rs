@@ -74,7 +74,7 @@ fn the_log_is_followed_across_truncation_and_rotation_until_ctrl_c() {
         let mut log = std::fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
         writeln!(log, "{text}").unwrap();
     };
-    let mut follower = Follower::start(&server);
+    let follower = Follower::start(&server);
     append("first");
     follower.wait_for("first");
 

@@ -291,7 +291,9 @@ fn a_full_disk_leaves_the_old_data_usable() {
     let _ = fill(free());
     let ended = upgrade.wait_with_output().unwrap();
     std::fs::remove_file(&filler).unwrap();
-    assert_eq!(ended.status.code(), Some(74), "{}", stderr.join().unwrap());
+    let stderr = stderr.join().unwrap();
+    assert_eq!(ended.status.code(), Some(74), "{stderr}");
+    assert!(stderr.contains("the data stays with PostgreSQL 15"), "{stderr}");
     old.up();
     old.check_unchanged(15);
 }

@@ -95,6 +95,7 @@ impl Provisioner {
         home.create(&account)?;
         let _lock = home.lock(report).await?;
         upgrade::recover(&home, report).await?;
+        let account = account::Account::for_server(&home.data())?;
         let created_for = cluster::major_version(&home)?;
         if created_for.is_none() {
             account.check_entry()?;

@@ -19,6 +19,8 @@ use crate::provision::server::{self, SOCKET_DIRECTORY_LIMIT_BYTES};
 
 /// How many lines of the reason an error shows.
 const REASON_LINES: usize = 12;
+/// A server needs at least one segment of its log of changes (WAL).
+const FULL_DISK_BYTES: u64 = 16 << 20;
 
 impl Upgrade {
     /// Checks whether the upgrade is possible, or upgrades. Only this process, `pg_upgrade` and its servers use the
@@ -97,7 +99,13 @@ impl Upgrade {
             .collect();
         let reason = lines[lines.len().saturating_sub(REASON_LINES)..].join("\n  ");
         let what = if check { "pg_upgrade --check" } else { "pg_upgrade" };
-        let error = Error::new(cluster::kind_of(&text), format!("{what} failed ({})", output.status));
+        // a program may be unable to say so: its log is on the same disk
+        let is_full = super::free_space(self.home.path()).is_ok_and(|free| free < FULL_DISK_BYTES);
+        let (kind, full) = match is_full {
+            true => (Kind::Io, ", and the disk is full"),
+            false => (cluster::kind_of(&text), ""),
+        };
+        let error = Error::new(kind, format!("{what} failed ({}){full}", output.status));
         // the logs of an earlier failure are replaced
         _ = std::fs::remove_dir_all(&kept);
         match std::fs::rename(&written, &kept) {
