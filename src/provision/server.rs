@@ -216,8 +216,13 @@ pub(crate) fn works_in(pid: Pid, directory: &Path) -> bool {
     }
     match std::fs::read_link(format!("/proc/{pid}/cwd")) {
         Ok(current) => Some(current) == directory.canonicalize().ok(),
-        Err(_) if Path::new("/proc/self/cwd").exists() => false,
-        // without /proc, as on macOS, the command line contains the directory
+        // in a container, root may not follow the link of another user's process; the command line contains the
+        // directory too
+        Err(_) if Path::new("/proc/self/cwd").exists() => {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            directory.to_str().is_some_and(|directory| String::from_utf8_lossy(&command).contains(directory))
+        }
+        // the same without /proc, as on macOS
         Err(_) => {
             let output = Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()]).output();
             let command = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
