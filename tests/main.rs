@@ -17,6 +17,7 @@ mod bad_input;
 mod columns;
 mod command_line;
 mod connections;
+mod containers;
 mod dbt;
 mod doctor;
 mod downloads;
