@@ -96,7 +96,7 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
     const SERVER: [&str; 3] = ["home", "postgres-bin", "postgres-mirror"];
     const DATABASE: [&str; 6] =
         ["database-url", "password-command", "database-timeout", SERVER[0], SERVER[1], SERVER[2]];
-    let expected: [(&str, &[&[&str]]); 16] = [
+    let expected: [(&str, &[&[&str]]); 18] = [
         ("validate", &[&["output"]]),
         ("show", &[&["as", "output"]]),
         ("triggers", &[&["count", "output"]]),
@@ -106,7 +106,9 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
         ("doctor", &[&["taxi", "source", "output"], &DATABASE]),
         ("up", &[&["output"], &SERVER]),
         ("status", &[&["output", "home"]]),
-        ("down", &[&["force", "output", "home"]]),
+        ("down", &[&["output", "home", "force"]]),
+        ("upgrade", &[&["to", "output"], &SERVER]),
+        ("logs", &[&["follow", "lines", "home"]]),
         ("psql", &[&SERVER]),
         ("drop", &[&["taxi", "year", "month", "yes", "plan", "lock-timeout", "output"], &DATABASE]),
         ("backup", &[&["to", "keep", "verify", "jobs", "output"], &DATABASE]),
@@ -179,7 +181,7 @@ fn wrong_forms_are_answered_with_the_right_form() {
             "use --year to verify a year, and --month to verify one of its months",
         ),
         ("runs show yellow", "use 'taxi runs' to list the ids"),
-        ("lod --taxi yellow", "a similar subcommand exists: 'load'"),
+        ("laod --taxi yellow", "a similar subcommand exists: 'load'"),
     ];
     for (line, hint) in cases {
         let args = line.split(' ');
