@@ -1,5 +1,8 @@
 //! `taxi`: parses the arguments, runs the command, prints an error, and returns the exit code.
 
+// the futures of all commands nest within one another, and the compiler computes their layout in one query
+#![recursion_limit = "256"]
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
