@@ -218,7 +218,7 @@ fn the_stack_checks_its_target_before_a_job_loads_and_keeps_its_data_when_the_ta
     let load = [&load[..], &["--taxi", "yellow", "--year", "2021", "--month", "1"]].concat();
 
     text(stack.run(&["up", "--detach", "--wait"]));
-    let checks = text(stack.run(&["logs", "--no-log-prefix", "doctor"]));
+    let checks = text(stack.run(&["run", "--rm", "-T", "doctor"]));
     assert!(checks.contains("authentication: taxi can connect to the database ny_taxi"), "{checks}");
     assert_eq!(json(&stack.run(&load))["rows_inserted"], 3001);
     text(stack.run(&["up", "--detach", "--wait", "metadata"]));
