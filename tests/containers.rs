@@ -17,7 +17,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const DOCKER: &str = "/usr/bin/docker";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Docker's daemon with the image of taxi. It has its own folder and socket, and changes no firewall.
+/// Docker's daemon with the image of taxi. It has its own folder and socket.
 struct Docker {
     folder: PathBuf,
     /// Ends the daemon when its stdin closes, which happens however this process ends.
@@ -30,7 +30,7 @@ static DOCKER_DAEMON: LazyLock<Option<Docker>> = LazyLock::new(|| {
         return None;
     }
     let folder = open_tempdir().keep();
-    let script = "dockerd --default-ulimit nofile=1024:1024 --bridge none --iptables=false --ip6tables=false \
+    let script = "dockerd --default-ulimit nofile=1024:1024 --bridge none \
         --data-root \"$0/data\" --exec-root \"$0/exec\" --pidfile \"$0/pid\" -H \"unix://$0/docker.sock\" \
         >\"$0/log\" 2>&1 & daemon=$!; cat >/dev/null; kill $daemon; wait $daemon; rm -rf \"$0\"";
     let mut guard = Command::new("sh");
