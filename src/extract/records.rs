@@ -79,9 +79,11 @@ impl Records {
         let (start, next) = (record.position().map_or(0, Position::line), self.reader.position().line());
         let is_counted = self.facts.line_end() == Some(LineEnd::Lf);
         let line = next - u64::from(is_counted);
-        // all but a few records begin on the line that their position says, or on the next one
-        let breaks =
-            if line <= start { 0 } else { memchr::memchr_iter(b'\n', record.as_slice()).count() as u64 };
+        // all but a few records take one line, and then have no line breaks to count
+        let breaks = match next - start {
+            0 | 1 => 0,
+            _ => memchr::memchr_iter(b'\n', record.as_slice()).count() as u64,
+        };
         // at the end of a file without a last line end, the parser has counted none
         (line - breaks).max(start)
     }
