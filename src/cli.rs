@@ -2,29 +2,32 @@
 //!
 //! The first paragraph of a doc comment is what `-h` prints; `--help` prints all of it.
 
+mod flows;
 mod options;
 mod retention;
 pub(crate) mod run_id;
+mod runs;
 mod server;
 pub mod usage;
 pub(crate) mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Kind;
 use crate::http::SourceUrl;
-use crate::ledger::RunStatus;
 use crate::month::options::IfLoaded;
 
-use run_id::RunIdPrefix;
-use values::{Day, First, Last, MonthOfYear, Pair};
+use values::{First, Last, MonthOfYear, Pair};
 
-pub(crate) use options::{DatabaseArgs, DeliveryArgs, FileArgs, OrchestratorArgs, OutputArgs, RetryArgs};
-pub(crate) use retention::{BackupArgs, DropArgs, PruneArgs, RestoreArgs};
+pub(crate) use flows::{FlowRunArgs, ShowArgs, TriggersArgs, ValidateArgs, View};
+pub(crate) use options::{
+    DatabaseArgs, DeliveryArgs, FileArgs, LockArgs, OrchestratorArgs, OutputArgs, RetryArgs, YearArgs,
+};
+pub(crate) use retention::{BackupArgs, DropArgs, RestoreArgs};
+pub(crate) use runs::{PruneArgs, RunsArgs, RunsCommand};
 pub(crate) use server::{DownArgs, LogsArgs, ManArgs, PsqlArgs, StatusArgs, UpArgs, UpgradeArgs};
 
 /// Loads the NYC taxi files into PostgreSQL
@@ -43,7 +46,7 @@ impl Cli {
     /// Parses the arguments of the process, the first of which is the program's name.
     pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments).or_else(|_| {
-            // to parse again takes less than to build the help of every command each time
+            // only after an error: building the help of every command takes longer than parsing again
             let mut command = Self::command();
             command.build();
             let matches = usage::fix(command).try_get_matches_from(arguments)?;
@@ -228,88 +231,6 @@ pub(crate) struct LoadArgs {
     pub(crate) run: RunArgs,
 }
 
-/// Arguments of `taxi run`.
-#[derive(Args, Debug)]
-pub(crate) struct FlowRunArgs {
-    /// File of the flow
-    pub(crate) flow: PathBuf,
-    /// Input of the flow; repeat the option for each input
-    #[arg(long = "input", short, value_name = "NAME=VALUE")]
-    pub(crate) inputs: Vec<Pair>,
-    /// Label of the run; repeat the option for each label
-    #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub(crate) labels: Vec<Pair>,
-    /// Run the flow as this trigger does: with its inputs, for its latest date
-    ///
-    /// Inputs given with --input replace those of the trigger, and --trigger-date replaces the date.
-    #[arg(long, value_name = "ID")]
-    pub(crate) trigger: Option<String>,
-    /// Date to run the flow for, trigger.date in expressions: 2020-03-01, or with time and zone
-    #[arg(long, value_name = "DATE")]
-    pub(crate) trigger_date: Option<Day>,
-    /// The database.
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    /// Maximum time to wait for another run or for a locked table: 90, 90s, 5m
-    ///
-    /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = options::LOAD)]
-    pub(crate) lock_timeout: Duration,
-    /// Timeout and retry settings for the source.
-    #[command(flatten)]
-    pub(crate) retry: RetryArgs,
-    /// How to report progress and the result.
-    #[command(flatten)]
-    pub(crate) delivery: DeliveryArgs,
-}
-
-/// Arguments of `taxi validate`.
-#[derive(Args, Debug)]
-pub(crate) struct ValidateArgs {
-    /// Files of the flows
-    #[arg(required = true, value_name = "FLOW")]
-    pub(crate) flows: Vec<PathBuf>,
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-/// How `taxi show` draws a flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum View {
-    /// A tree in plain text.
-    #[default]
-    Tree,
-    /// A Mermaid flowchart.
-    Mermaid,
-}
-
-/// Arguments of `taxi show`.
-#[derive(Args, Debug)]
-pub(crate) struct ShowArgs {
-    /// File of the flow
-    pub(crate) flow: PathBuf,
-    /// Format of the drawing
-    #[arg(long = "as", value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) view: View,
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-/// Arguments of `taxi triggers`.
-#[derive(Args, Debug)]
-pub(crate) struct TriggersArgs {
-    /// File of the flow
-    pub(crate) flow: PathBuf,
-    /// Number of dates to print for each trigger
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(crate) count: usize,
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
 /// Arguments of `taxi backfill`.
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("flow_or_taxi").args(["flow", "taxi"]).required(true))]
@@ -386,11 +307,9 @@ pub(crate) struct RunArgs {
     /// What to do with unusual rows and columns.
     #[command(flatten)]
     pub(crate) file: FileArgs,
-    /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
-    ///
-    /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = options::LOAD)]
-    pub(crate) lock_timeout: Duration,
+    /// How long to wait for locks.
+    #[command(flatten)]
+    pub(crate) lock: LockArgs,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
@@ -399,97 +318,15 @@ pub(crate) struct RunArgs {
     pub(crate) delivery: DeliveryArgs,
 }
 
-/// Arguments of `taxi runs`.
-#[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct RunsArgs {
-    /// Show one run.
-    #[command(subcommand)]
-    pub(crate) show: Option<RunsCommand>,
-    /// Only runs of this taxi type
-    #[arg(long, value_parser = values::taxi(), ignore_case = true)]
-    pub(crate) taxi: Option<String>,
-    /// Only runs with this status
-    #[arg(long, value_enum)]
-    pub(crate) status: Option<RunStatus>,
-    /// Maximum number of runs to list, latest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(crate) limit: u32,
-    /// The database.
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-impl RunsArgs {
-    /// The database of the list, or of the one run.
-    pub(crate) fn database(&self) -> &DatabaseArgs {
-        match &self.show {
-            Some(RunsCommand::Show { database, .. }) => database,
-            Some(RunsCommand::Prune(args)) => &args.database,
-            None => &self.database,
-        }
-    }
-
-    /// How to print the result, which is the list or one run.
-    pub(crate) fn output(&self) -> &OutputArgs {
-        match &self.show {
-            Some(RunsCommand::Show { output, .. }) => output,
-            Some(RunsCommand::Prune(args)) => &args.output,
-            None => &self.output,
-        }
-    }
-}
-
-/// The subcommands of `taxi runs`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
-    /// Show one run: inputs, source, counts, phases, error, log
-    ///
-    /// The beginning or the end of an id is enough if only one run has it; otherwise, the command lists the runs that do.
-    #[command(after_long_help = examples(&[
-        "taxi runs show 5245c82c",
-        "taxi runs show 01a1fccc-5c29-77fc-b45f-0eaf5245c82c --output json",
-        "taxi runs show 5245c82c --follow",
-    ]))]
-    Show {
-        /// ID of the run, as "taxi runs" and "taxi load" print it, or the beginning or the end of the ID
-        run_id: RunIdPrefix,
-        /// Wait until the run has ended, and print its phases and tasks to stderr as the ledger records them
-        #[arg(long, short)]
-        follow: bool,
-        /// The database.
-        #[command(flatten)]
-        database: DatabaseArgs,
-        /// How to print the result.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Delete old runs from the run history
-    ///
-    /// The run that says that a file is loaded stays, and so do runs in progress. With a run go its task runs and its
-    /// rejected rows.
-    #[command(after_long_help = examples(&[
-        "taxi runs prune --older-than 90d",
-        "taxi runs prune --older-than 1y --keep-last 1000 --plan",
-    ]))]
-    Prune(PruneArgs),
-}
-
 /// Arguments of `taxi verify`.
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
     /// Taxi type
     #[arg(long, value_parser = values::taxi_or_all(), ignore_case = true)]
     pub(crate) taxi: String,
-    /// Year to verify, from 2009 to this year
-    #[arg(long, value_parser = values::year)]
-    pub(crate) year: u16,
-    /// Month to verify, 1 to 12 [default: all months of the year]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
-    pub(crate) month: Option<u8>,
+    /// The months.
+    #[command(flatten)]
+    pub(crate) months: YearArgs,
     /// The database.
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,

@@ -20,6 +20,7 @@ mod connections;
 mod containers;
 mod dbt;
 mod doctor;
+mod download_limits;
 mod downloads;
 mod drop;
 mod fault_injection;

@@ -10,7 +10,7 @@ use crate::support::month::{gzip, write, yellow_csv};
 use crate::support::{Database, TAXI, is_root, open_tempdir, skipped, testdata};
 
 /// The id of a user without any rights.
-const NOBODY: u32 = 65534;
+const OTHER_ID: u32 = 65534;
 const SYSTEMD_ANALYZE: &str = "/usr/bin/systemd-analyze";
 
 fn folder(name: &str) -> PathBuf {
@@ -168,7 +168,7 @@ fn the_service_of_systemd_runs_without_root_in_its_state_directory() {
     let state = open_tempdir();
     let home = state.path().join("taxi-etl");
     std::fs::create_dir(&home).unwrap();
-    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::os::unix::fs::chown(&home, Some(OTHER_ID), Some(OTHER_ID)).unwrap();
     let program = state.path().join("taxi");
     std::fs::copy(TAXI, &program).unwrap();
     let source = state.path().join("source");
@@ -182,7 +182,7 @@ fn the_service_of_systemd_runs_without_root_in_its_state_directory() {
     assert_eq!(setting("StateDirectory"), "taxi-etl");
     let run = |arguments: &[&str]| {
         let mut command = Command::new("/usr/bin/setpriv");
-        let user = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+        let user = [format!("--reuid={OTHER_ID}"), format!("--regid={OTHER_ID}")];
         let rights = ["--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"];
         command.args(user).args(rights).arg(&program).args(arguments);
         command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(setting("WorkingDirectory"));

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-use crate::database::identifier::quote;
+use crate::database::identifier::{NAME_LIMIT_BYTES, quote};
 use crate::database::settings::Settings;
 use crate::database::statement::{render, sql};
 use crate::database::{failure, session};
@@ -15,8 +15,6 @@ use crate::report::Report;
 
 /// The databases to connect to for commands that create, rename and drop databases.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
-/// PostgreSQL truncates longer names.
-const NAME_LIMIT_BYTES: usize = 63;
 
 /// How long sessions may take to end.
 const ENDING: Duration = Duration::from_secs(5);
@@ -216,12 +214,7 @@ impl Beside {
         let sessions =
             self.maintenance.query(sql!("backup/list_sessions.sql"), &[&self.database, &of_taxi]).await;
         let sessions = sessions.map_err(|cause| failure::statement("cannot list the sessions", cause))?;
-        let describe = |row: &tokio_postgres::Row| {
-            let (pid, user, program): (i32, Option<String>, Option<String>) =
-                (row.get(0), row.get(1), row.get(2));
-            format!("process {pid} ({}, user {})", program.unwrap_or_default(), user.unwrap_or_default())
-        };
-        Ok(sessions.iter().map(describe).collect())
+        Ok(sessions.iter().map(session::describe).collect())
     }
 }
 

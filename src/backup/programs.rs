@@ -54,9 +54,7 @@ impl Program {
     pub(crate) async fn command(&self, settings: &Settings) -> Result<Command> {
         let settings = settings.authenticated(MAX_AGE).await?;
         let mut command = Command::new(&self.path);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
-            command.env_remove(name); // the settings contain it, or it is of another database
-        }
+        libpq::inherited().for_each(|name| _ = command.env_remove(name));
         command.envs(libpq::variables(&settings)).env("LC_ALL", "C").arg("--no-password");
         command.stdin(Stdio::null()).kill_on_drop(true);
         Ok(command)

@@ -12,6 +12,7 @@ use crate::extract::dialect::BlankLines;
 use crate::http::SourceUrl;
 use crate::load::new_columns::NewColumns;
 use crate::load::repeated_keys::OnRepeatedKey;
+use crate::month::calendar::Month;
 use crate::provision::binaries::Choice;
 use crate::provision::download::RELEASES;
 use crate::report::LogFormat;
@@ -122,6 +123,36 @@ pub(crate) struct OrchestratorArgs {
     /// Kubernetes termination-message file; skipped if it does not exist
     #[arg(long, value_name = "FILE", env = "TAXI_TERMINATION_LOG", default_value = "/dev/termination-log")]
     pub(crate) termination_log: PathBuf,
+}
+
+/// How long a command waits for other runs and sessions.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct LockArgs {
+    /// Maximum time to wait for another run or for a locked table: 90, 90s, 5m
+    ///
+    /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
+    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = LOAD)]
+    pub(crate) lock_timeout: Duration,
+}
+
+/// A month, or all months of a year.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct YearArgs {
+    /// Year, from 2009 to this year
+    #[arg(long, value_parser = values::year)]
+    pub(crate) year: u16,
+    /// Month, 1 to 12 [default: all months of the year]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
+    pub(crate) month: Option<u8>,
+}
+
+impl YearArgs {
+    /// The months.
+    pub(crate) fn months(&self) -> impl Iterator<Item = Month> {
+        let numbers = self.month.map_or(1..=12, |month| month..=month);
+        let year = self.year;
+        numbers.filter_map(move |month| Month::new(year, month))
+    }
 }
 
 /// What to do with the rows and columns of a file that differ from the published form.

@@ -1,32 +1,11 @@
-//! The arguments of the commands that keep and remove data: backups, dropped months, pruned runs.
+//! The arguments of the commands that keep and remove data: backups and dropped months.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{DatabaseArgs, LOAD, OutputArgs};
+use super::options::{DatabaseArgs, LockArgs, OutputArgs, YearArgs};
 use super::values;
-
-/// Arguments of `taxi runs prune`.
-#[derive(Args, Debug)]
-pub(crate) struct PruneArgs {
-    /// Delete runs that began longer ago than this: 90d, 12w, 6mo, 1y
-    #[arg(long, value_name = "AGE")]
-    pub(crate) older_than: values::Age,
-    /// Number of latest runs to keep, whatever their age
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) keep_last: u32,
-    /// Dry run: print what would be deleted, and change nothing
-    #[arg(long)]
-    pub(crate) plan: bool,
-    /// The database.
-    #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
-    /// How to print the result.
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
 
 /// Arguments of `taxi drop`.
 #[derive(Args, Debug)]
@@ -34,23 +13,18 @@ pub(crate) struct DropArgs {
     /// Taxi type
     #[arg(long, value_parser = values::taxi(), ignore_case = true)]
     pub(crate) taxi: String,
-    /// Year to remove, from 2009 to this year
-    #[arg(long, value_parser = values::year)]
-    pub(crate) year: u16,
-    /// Month to remove, 1 to 12 [default: all months of the year]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=12))]
-    pub(crate) month: Option<u8>,
+    /// The months.
+    #[command(flatten)]
+    pub(crate) months: YearArgs,
     /// Remove the rows without a question
     #[arg(long)]
     pub(crate) yes: bool,
     /// Dry run: print what would be removed, and change nothing
     #[arg(long)]
     pub(crate) plan: bool,
-    /// Maximum time to wait for another run of the same month or for a locked table: 90, 90s, 5m
-    ///
-    /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
-    #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = LOAD)]
-    pub(crate) lock_timeout: Duration,
+    /// How long to wait for locks.
+    #[command(flatten)]
+    pub(crate) lock: LockArgs,
     /// The database.
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,

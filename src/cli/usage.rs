@@ -29,7 +29,7 @@ pub fn report(mut error: clap::Error, arguments: &[OsString]) -> u8 {
     let has_message =
         error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !has_message {
-        // if stdout is closed, nobody reads the help
+        // a closed stdout is no failure: the reader has left
         let _ = error.print();
         return if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
     }

@@ -13,7 +13,6 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::model::flow::Flow;
 use crate::flow::plan;
 use crate::interrupt::Interrupt;
-use crate::month::calendar::Month;
 use crate::month::drop::{self, LoadedFile};
 use crate::month::job::Job;
 use crate::month::sessions::Sessions;
@@ -60,7 +59,7 @@ pub(crate) async fn run(
     let mut sessions = interrupt.or(Sessions::open(&settings, report)).await?;
     let tokens = [sessions.load.cancel_token(), sessions.control.cancel_token()];
     let server_pids = sessions.server_pids;
-    let dropping = drop::run(&mut sessions, &jobs, args.lock_timeout, report);
+    let dropping = drop::run(&mut sessions, &jobs, args.lock.lock_timeout, report);
     let dropped = interrupt.or(session::while_answering(&settings, dropping)).await;
     if dropped.is_err() && interrupt.raised().is_some() {
         // the transaction rolls back now, and not at the end of its statement
@@ -72,9 +71,7 @@ pub(crate) async fn run(
 /// The jobs of the months, of which only the files' names and months are used.
 fn jobs(args: &DropArgs) -> Result<Vec<Job>> {
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let numbers = args.month.map_or(1..=12, |month| month..=month);
-    let months = numbers.filter_map(|number| Month::new(args.year, number));
-    months.map(|month| Ok(plan::of_month(&flow, &args.taxi, month, None, 0)?.job)).collect()
+    args.months.months().map(|month| Ok(plan::of_month(&flow, &args.taxi, month, None, 0)?.job)).collect()
 }
 
 /// Asks on the terminal. Fails unless the answer is yes.

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::database::libpq;
 use crate::error::{Error, Kind, Result};
 use crate::provision::Provisioner;
 use crate::provision::binaries::Binaries;
@@ -25,9 +26,7 @@ pub(crate) async fn run(
     })?;
     // pass the connection in the environment: every user of the machine can read a process's arguments
     let mut command = Command::new(&psql);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
-        command.env_remove(name); // it may belong to another server
-    }
+    libpq::inherited().for_each(|name| _ = command.env_remove(name));
     let cause = command
         .args(args)
         .env("PGHOST", "127.0.0.1")

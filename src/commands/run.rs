@@ -59,7 +59,7 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         inputs,
         labels,
         trigger_date,
-        lock_timeout: args.lock_timeout,
+        lock_timeout: args.lock.lock_timeout,
         retry_policy: settings::retry_policy(&args.retry),
         part_of: None,
         secrets: Secrets::from_environment(),

@@ -124,7 +124,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
         inputs: inputs.clone(),
         labels: labels.clone(),
         trigger_date: Some(date),
-        lock_timeout: args.run.lock_timeout,
+        lock_timeout: args.run.lock.lock_timeout,
         retry_policy: settings::retry_policy(&args.run.retry),
         part_of: None,
         secrets: Secrets::from_environment(),

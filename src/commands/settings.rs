@@ -55,7 +55,7 @@ pub(crate) fn options(args: &RunArgs) -> Result<Options> {
     Ok(Options {
         force: args.force,
         if_loaded: args.if_loaded,
-        lock_timeout: args.lock_timeout,
+        lock_timeout: args.lock.lock_timeout,
         retry_policy,
         blank_lines: args.file.blank_lines,
         new_columns: args.file.new_columns,
@@ -74,10 +74,12 @@ pub(crate) fn describe(command: &Command, provisioner: &Provisioner) -> Result<V
         Command::Load(LoadArgs { run, .. }) | Command::Backfill(BackfillArgs { run, flow: None, .. }) => {
             let source = source_base(run.source.as_ref())?;
             let source = source.map_or_else(|| COURSE.to_owned(), |source| source.to_string());
-            (&run.database, &run.retry, run.lock_timeout, Some(source))
+            (&run.database, &run.retry, run.lock.lock_timeout, Some(source))
         }
-        Command::Backfill(BackfillArgs { run, .. }) => (&run.database, &run.retry, run.lock_timeout, None),
-        Command::Run(args) => (&args.database, &args.retry, args.lock_timeout, None),
+        Command::Backfill(BackfillArgs { run, .. }) => {
+            (&run.database, &run.retry, run.lock.lock_timeout, None)
+        }
+        Command::Run(args) => (&args.database, &args.retry, args.lock.lock_timeout, None),
         _ => return Ok(Vec::new()),
     };
     let database = match database(database_args)? {

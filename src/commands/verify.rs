@@ -35,8 +35,7 @@ pub(crate) async fn run(
     report: &dyn Report,
 ) -> Result<CommandOutput> {
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let month_numbers = args.month.map_or(1..=12, |month| month..=month);
-    let months: Vec<Month> = month_numbers.filter_map(|month| Month::new(args.year, month)).collect();
+    let months: Vec<Month> = args.months.months().collect();
     let database = settings::database(&args.database)?;
     let opened = target::open_read_only(database, provisioner, report).await?;
     let (settings, mut client) = opened.ok_or_else(|| {
@@ -71,8 +70,8 @@ fn mismatch(files: &[VerifiedFile], args: &VerifyArgs) -> Option<Error> {
     };
     let missing_text = count(missing, ["is not loaded", "are not loaded"]);
     let wrong_text = count(wrong, ["has missing or extra rows", "have missing or extra rows"]);
-    let (taxi, year) = (&args.taxi, args.year);
-    let (first, last) = args.month.map_or((1, 12), |month| (month, month));
+    let (taxi, year) = (&args.taxi, args.months.year);
+    let (first, last) = args.months.month.map_or((1, 12), |month| (month, month));
     let load = format!("taxi backfill --taxi {taxi} --from {year}-{first:02} --to {year}-{last:02}");
     let load_missing = format!("use '{load}' to load the missing files");
     let replace = format!("use '{load} --force --if-loaded replace' to replace the rows of the files");

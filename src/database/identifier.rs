@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::error::{Error, Kind, Result};
 
+/// PostgreSQL truncates longer names, and two truncated names could be the same.
+pub(crate) const NAME_LIMIT_BYTES: usize = 63;
+
 /// Quotes one identifier: `a"b` becomes `"a""b"`.
 pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -8,8 +8,12 @@ use tokio_postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslNegotiat
 use super::settings::Settings;
 use super::tls::Roots;
 
-/// The variables that make libpq connect as these settings say. The caller removes all other variables whose names begin
-/// with `PG`.
+/// The names of the variables of this process that libpq reads: they may belong to another server.
+pub(crate) fn inherited() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"PG"))
+}
+
+/// The variables that make libpq connect as these settings say. The caller removes those that are [`inherited`].
 pub(crate) fn variables(settings: &Settings) -> Vec<(&'static str, OsString)> {
     let config = settings.config();
     let list = |items: Vec<String>| items.join(",");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Client, Config, NoTls, Socket};
+use tokio_postgres::{CancelToken, Client, Config, NoTls, Row, Socket};
 
 use super::failure::{self, ConnectFailure};
 use super::password::MAX_AGE;
@@ -311,6 +311,12 @@ pub(crate) async fn terminate(
     let result = client.execute(sql!("end_sessions.sql"), &[&server_pids]).await;
     result.map_err(|cause| failure::statement("cannot terminate the sessions", cause))?;
     Ok(client)
+}
+
+/// Describes another session for messages. `row` has its process ID, its user and its program.
+pub(crate) fn describe(row: &Row) -> String {
+    let (pid, user, program): (i32, Option<String>, Option<String>) = (row.get(0), row.get(1), row.get(2));
+    format!("process {pid} ({}, user {})", program.unwrap_or_default(), user.unwrap_or_default())
 }
 
 /// Refuses encodings other than UTF8 and SQL_ASCII. A row key is a hash of bytes: taxi's keys equal the server's

@@ -11,6 +11,7 @@ use tokio_postgres::{Client, Error as Cause, Transaction};
 use crate::database::failure;
 use crate::database::identifier::TableName;
 use crate::database::locks;
+use crate::database::session;
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
@@ -105,14 +106,7 @@ impl Attempts<'_> {
             .query(sql!("find_table_users.sql"), &[&table.quoted(), &self.change.server_pid])
             .await
             .map_err(failed)?;
-        let users: Vec<String> = users
-            .iter()
-            .map(|row| {
-                let (pid, user, program): (i32, Option<String>, Option<String>) =
-                    (row.get(0), row.get(1), row.get(2));
-                format!("process {pid} ({}, user {})", program.unwrap_or_default(), user.unwrap_or_default())
-            })
-            .collect();
+        let users: Vec<String> = users.iter().map(session::describe).collect();
         Ok(if users.is_empty() { "a session that has just ended".to_owned() } else { users.join(", ") })
     }
 }

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::tables::NAME_LIMIT_BYTES;
 use crate::database::failure;
-use crate::database::identifier::{TableName, literal, quote};
+use crate::database::identifier::{NAME_LIMIT_BYTES, TableName, literal, quote};
 use crate::database::locks::{self, Lock};
 use crate::database::statement::render;
 use crate::error::{Error, Kind, Result};

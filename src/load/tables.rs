@@ -6,12 +6,10 @@
 use tokio_postgres::{Client, GenericClient, Transaction};
 
 use crate::database::failure;
-use crate::database::identifier::{TableName, quote};
+use crate::database::identifier::{NAME_LIMIT_BYTES, TableName, quote};
 use crate::database::statement::{self, render, sql};
 use crate::error::{Error, Kind, Result};
 
-/// PostgreSQL truncates longer names, and two truncated names could be the same.
-pub(super) const NAME_LIMIT_BYTES: usize = 63;
 /// Length of the longest suffix that a partition's name adds to the table's name: `_default`, `_2021_01`.
 const SUFFIX_BYTES: usize = 8;
 

@@ -80,7 +80,8 @@ async fn match_columns(
     header: &ByteRecord,
 ) -> Result<TableColumns> {
     let read = || TableColumns::read(load.control, &job.table, &job.computed, &job.period);
-    let new = read().await?.unknown(header);
+    let table = read().await?;
+    let new = table.unknown(header);
     let names = new.join(", ");
     match options.new_columns {
         _ if new.is_empty() => {}
@@ -90,7 +91,7 @@ async fn match_columns(
             load.report.notice(&format!("left out columns of the file that {table} does not have: {names}"));
         }
         NewColumns::Add => {
-            check_before_adding(job, options, load, header, &new).await?;
+            check_before_adding(job, options, load, &table, header, &new)?;
             new_columns::add(load.control, &job.table, &new, options.lock_timeout).await?;
             load.report.notice(&format!("added columns to {}: {names}", job.table));
         }
@@ -101,14 +102,14 @@ async fn match_columns(
 }
 
 /// Refuses what the load of the file would refuse after the columns were added: they stay in the table.
-async fn check_before_adding(
+fn check_before_adding(
     job: &Job,
     options: &Options,
     load: &Load<'_>,
+    table: &TableColumns,
     header: &ByteRecord,
     new: &[String],
 ) -> Result<()> {
-    let table = TableColumns::read(load.control, &job.table, &job.computed, &job.period).await?;
     let mut filled =
         table.filled_from(header, &job.computed, &job.period, !load.target.triggers.is_empty())?;
     let added =

@@ -106,7 +106,7 @@ impl Figures {
     /// The label beside the figures and a bar.
     pub(crate) fn label(label: &Label, width: usize) -> String {
         let beside = Detail::for_width(label, width).columns() + MIN_BAR + 2;
-        // the name of a file is worth more than the bar
+        // the bar gets shorter before the name of the file does
         let least = label.file_columns().min(width.saturating_sub(Detail::Share.columns() + 2));
         label.text(width.saturating_sub(beside).max(least))
     }

@@ -83,12 +83,12 @@ def load(month, **environment):
 
 with socket.socket() as unused:
     unused.bind(("127.0.0.1", 0))
-    nobody = f"postgresql://nobody@127.0.0.1:{unused.getsockname()[1]}/none"
+    unreachable = f"postgresql://nobody@127.0.0.1:{unused.getsockname()[1]}/none"
     for month, environment, error_type, code in [
         ("2021-01", {}, AirflowSkipException, ""),
         ("2021-02", {}, AirflowFailException, "66"),
         ("2021-01", {"DATABASE_URL": "mysql://nowhere"}, AirflowFailException, "78"),
-        ("2021-01", {"DATABASE_URL": nobody}, AirflowException, "69"),
+        ("2021-01", {"DATABASE_URL": unreachable}, AirflowException, "69"),
     ]:
         error = load(month, **environment)
         assert type(error) is error_type and code in str(error), (month, environment, error)

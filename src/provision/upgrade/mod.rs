@@ -143,8 +143,8 @@ impl Upgrade {
         Ok(())
     }
 
-    /// Creates the new data directory and verifies it. Both servers run on a private port, so that nobody writes in
-    /// the meantime.
+    /// Creates the new data directory and verifies it. Both servers run on a private port, so that no
+    /// client can write in the meantime.
     async fn run(&self, interrupt: &Interrupt, report: &dyn Report) -> Result<Contents> {
         let mut private = Credentials { port: free_port()?, ..self.connection.clone() };
         server::stop(&self.home).await?;

@@ -106,7 +106,7 @@ fn missing(from: u32, to: Option<u32>) -> Error {
 /// How to install a version, or else what to do with one that is installed.
 pub(super) fn hint(major: u32, otherwise: &str) -> String {
     format!(
-        "install PostgreSQL {major} (Debian, Ubuntu: postgresql-{major} from apt.postgresql.org; Fedora: \
-         postgresql{major}-server from yum.postgresql.org; Homebrew: postgresql@{major}), or {otherwise}"
+        "install PostgreSQL {major} (Debian, Ubuntu: postgresql-{major} from PostgreSQL's own repository; Fedora: \
+         postgresql{major}-server from the same; Homebrew: postgresql@{major}), or {otherwise}"
     )
 }
