@@ -110,7 +110,11 @@ fn a_pooler_in_session_mode_is_used_and_no_setting_is_left_behind() {
     let clients: Vec<Database> = (0..3).map(|_| through(&pooler)).collect();
     for client in &clients {
         assert_eq!(settings(client), direct);
-        assert_eq!(client.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
+        let locks = client.value(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database \
+             WHERE datname = current_database() AND locktype = 'advisory'",
+        );
+        assert_eq!(locks, "0");
     }
     drop(clients);
     std::thread::sleep(Duration::from_secs(3)); // the processes of the pool become older than the next connection
