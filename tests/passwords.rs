@@ -71,7 +71,9 @@ fn a_token_that_expires_between_two_connections_is_printed_again() {
             let admin = Database::connect(admin_url.clone(), String::new());
             admin.sql("ALTER ROLE renewed PASSWORD 'second'");
             std::fs::write(&token, "second\n").unwrap();
-            admin.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'renewed'");
+            admin.sql(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'renewed'",
+            );
             Reply::status(404)
         }
         false => Reply::ok(file.clone()),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::CommandFactory as _;
+use memchr::memmem;
 
 use crate::support::flows::write;
 use crate::support::{Database, OwnServer, json, taxi, testdata};
@@ -40,7 +41,7 @@ impl Watch {
                 if last {
                     return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(2));
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
         });
         Self { stop, seen, thread: Some(thread) }
@@ -56,7 +57,7 @@ impl Watch {
 
 fn search(path: &Path, mark: &str, seen: &Mutex<BTreeSet<String>>) {
     let bytes = std::fs::read(path).unwrap_or_default();
-    if bytes.windows(mark.len()).any(|text| text == mark.as_bytes()) {
+    if memmem::find(&bytes, mark.as_bytes()).is_some() {
         seen.lock().unwrap().insert(format!("{}: {}", path.display(), String::from_utf8_lossy(&bytes)));
     }
 }
@@ -244,7 +245,7 @@ fn the_embedded_servers_password_is_in_its_private_file_and_nowhere_else() {
     let mut holders = Vec::new();
     visit_files(&server.path(), &mut |path| {
         let bytes = std::fs::read(path).unwrap_or_default();
-        if bytes.windows(password.len()).any(|text| text == password.as_bytes()) {
+        if memmem::find(&bytes, password.as_bytes()).is_some() {
             holders.push(path.to_owned());
         }
     });

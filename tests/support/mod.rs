@@ -226,7 +226,7 @@ impl Database {
     /// in a target table.
     pub(crate) fn digest(&self, table: &str, filename: &str) -> Vec<String> {
         let query = format!(
-            "SELECT count(*), count(DISTINCT unique_row_id), \
+            "SELECT count(*), count(DISTINCT unique_row_id COLLATE \"C\"), \
                  md5(string_agg(unique_row_id, '' ORDER BY unique_row_id COLLATE \"C\")), \
                  md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")) \
              FROM {table} AS t WHERE filename = '{filename}'"
