@@ -142,7 +142,7 @@ fn a_database_that_stops_answering_ends_the_load_and_a_short_stall_does_not() {
 
 #[test]
 fn a_load_waits_for_a_starting_server() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let url = up["database_url"].as_str().unwrap().to_owned();
     let source = testdata();

@@ -105,7 +105,7 @@ fn a_signal_ends_children_and_statements_and_is_recorded() {
 
 #[test]
 fn a_frozen_server_does_not_block_the_end_of_a_run() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     parsed(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = write(

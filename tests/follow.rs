@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -16,14 +18,16 @@ fn follow(database: &Database, run: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Starts a load of a file that arrives slowly, and returns it with its run id.
-fn slow_load(database: &Database, seconds: u64) -> (Server, Child, String) {
+/// Starts a load of a file whose second half arrives when the returned flag is true. Returns the load with its run id.
+fn held_load(database: &Database) -> (Arc<AtomicBool>, Child, String) {
     let file = crate::support::month::yellow(20_000);
-    let site = Server::new(move |_| Reply::ok(file.clone()).at_most(file.len() as u64 / seconds));
+    let released = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&released);
+    let site = Server::new(move |_| Reply::ok(file.clone()).held_until(&flag));
     let mut load = database.load("yellow", 2021, 1, &site.address);
     let load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let run = running(database);
-    (site, load, run)
+    (released, load, run)
 }
 
 /// Waits until a run is under way, and returns its id.
@@ -55,12 +59,12 @@ fn wait_for(lines: &Receiver<String>, part: &str) {
 #[test]
 fn a_load_is_followed_from_phase_to_phase_until_it_ends() {
     let database = Database::new("follow_load");
-    let (_site, mut load, run) = slow_load(&database, 5);
+    let (released, load, run) = held_load(&database);
     // the beginning of the id is enough
     let (follower, lines) = start(follow(&database, &run[..13], &["--output", "json"]));
     wait_for(&lines, "prepare: ended");
     wait_for(&lines, "load: started");
-    assert!(load.try_wait().unwrap().is_none(), "the load ended before its phase was shown");
+    released.store(true, Ordering::Relaxed);
     wait_for(&lines, "load: ended");
     let shown = follower.wait_with_output().unwrap();
     let shown = json(&shown);
@@ -77,7 +81,7 @@ fn a_load_is_followed_from_phase_to_phase_until_it_ends() {
 #[test]
 fn a_run_that_is_killed_while_it_is_followed_ends_as_lost() {
     let database = Database::new("follow_kill");
-    let (_site, mut load, run) = slow_load(&database, 600);
+    let (_released, mut load, run) = held_load(&database);
     let (follower, lines) = start(follow(&database, &run, &["--output", "json"]));
     wait_for(&lines, "load: started");
     load.kill().unwrap();

@@ -27,7 +27,7 @@ impl Cluster {
     /// Returns `None` without the tools.
     fn start() -> Option<Self> {
         let tools = Tools::find()?;
-        let server = OwnServer::new();
+        let server = OwnServer::created(None);
         let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
         let address = up["database_url"].as_str().unwrap().split_once('@').unwrap().1;
         let (host, port) = address.split_once('/').unwrap().0.split_once(':').unwrap();

@@ -57,6 +57,7 @@ mod server;
 mod server_log;
 mod servers;
 mod signals;
+mod stack;
 mod support;
 mod targets;
 mod tasks;

@@ -100,8 +100,8 @@ fn the_documented_drill_recovers_the_moment_between_two_loads() {
     }
     let drill = Drill { folder, programs, port, source: site.address.clone() };
     drill.run(
-        "mkdir \"$ARCHIVE\"; initdb --username drill --auth trust --encoding UTF8 --locale C >/dev/null\n\
-         echo \"listen_addresses = ''\nunix_socket_directories = '$PGHOST'\nport = $PGPORT\" >> \"$PGDATA/postgresql.conf\"\n\
+        "mkdir \"$ARCHIVE\"; initdb --no-sync --username drill --auth trust --encoding UTF8 --locale C >/dev/null\n\
+         echo \"listen_addresses = ''\nunix_socket_directories = '$PGHOST'\nport = $PGPORT\nfsync = off\" >> \"$PGDATA/postgresql.conf\"\n\
          pg_ctl start --silent --log \"$PGDATA/server.log\"",
     );
     let blocks: Vec<&str> =

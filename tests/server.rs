@@ -55,7 +55,7 @@ fn a_server_in_another_namespace_is_used_or_left_alone() {
     if !Command::new("unshare").args(&isolated).arg("true").output().is_ok_and(|run| run.status.success()) {
         return skipped("cannot create namespaces");
     }
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let first = up(&server);
     let postmaster = server.postmaster();
     // its process cannot be seen, but it answers
@@ -111,7 +111,7 @@ fn concurrent_ups_start_one_server() {
 
 #[test]
 fn a_killed_server_starts_again_with_its_data() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let first = up(&server);
     connect(&first).sql("CREATE TABLE kept AS SELECT 42 AS answer");
     kill(Pid::from_raw(server.postmaster()), Signal::SIGKILL).unwrap();
@@ -121,7 +121,7 @@ fn a_killed_server_starts_again_with_its_data() {
 
 #[test]
 fn a_pid_file_that_names_another_process_does_not_block_the_start() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let first = up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     // the pid now belongs to a process that is not a server: this one
@@ -135,7 +135,7 @@ fn a_pid_file_that_names_another_process_does_not_block_the_start() {
 
 #[test]
 fn the_server_moves_to_another_port_if_its_port_is_taken() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let first = up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     let port = |up: &serde_json::Value| -> u16 {
@@ -180,7 +180,7 @@ fn a_data_directory_of_another_major_version_is_refused_and_kept() {
 
 #[test]
 fn a_server_that_does_not_start_says_why() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     let conf = server.path().join("data/postgresql.conf");
@@ -320,7 +320,7 @@ fn a_home_whose_path_is_too_long_for_a_socket_works() {
 
 #[test]
 fn down_names_the_running_loads_and_ends_them_only_if_forced() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let first = up(&server);
     let database = connect(&first);
     let file = crate::support::month::yellow(20_000);
@@ -400,7 +400,7 @@ fn a_home_with_characters_that_postgres_does_not_accept_is_refused() {
 
 #[test]
 fn a_lost_password_is_not_replaced() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     up(&server);
     json(&server.taxi(&["down", "--output", "json"]).output().unwrap());
     let path = server.path().join("connection.json");

@@ -42,10 +42,10 @@ impl Follower {
 
 #[test]
 fn the_log_is_printed_while_the_server_runs_and_after_it_has_stopped() {
-    let server = OwnServer::new();
-    let error = refusal(&server.taxi(&["logs"]).output().unwrap(), 78);
+    let error = refusal(&OwnServer::new().taxi(&["logs"]).output().unwrap(), 78);
     assert!(error.contains("there is no embedded server in") && error.contains("'taxi up'"), "{error}");
 
+    let server = OwnServer::created(None);
     let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let database = Database::connect(up["database_url"].as_str().unwrap().to_owned(), String::new());
     for number in 0..120 {
@@ -67,7 +67,7 @@ fn the_log_is_printed_while_the_server_runs_and_after_it_has_stopped() {
 
 #[test]
 fn the_log_is_followed_across_truncation_and_rotation_until_ctrl_c() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let path = server.path().join("log/server.log");
     let append = |text: &str| {
@@ -96,7 +96,7 @@ fn the_log_is_followed_across_truncation_and_rotation_until_ctrl_c() {
 
 #[test]
 fn a_reader_that_closes_the_pipe_ends_the_log() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let mut follower = Follower::start(&server);
     follower.lines.recv_timeout(Duration::from_secs(60)).unwrap();

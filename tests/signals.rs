@@ -148,7 +148,7 @@ fn a_backfill_after_a_signal_loads_the_remaining_months() {
 
 #[test]
 fn with_a_frozen_server_one_signal_ends_the_load_soon_and_two_end_it_at_once() {
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
     let body = gzip(yellow_csv(ROWS, "2021-01").as_bytes());
     let site = Server::new(move |_| Reply::ok(body.clone()).at_most(body.len() as u64 / 600));

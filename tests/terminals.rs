@@ -126,7 +126,7 @@ impl Drop for Thaw {
 fn a_second_interrupt_leaves_no_bars_behind() {
     let folder = tempfile::tempdir().unwrap();
     let site = slow_site(folder.path(), 60);
-    let server = OwnServer::new();
+    let server = OwnServer::created(None);
     let url = json(&server.taxi(&["up", "--output", "json"]).output().unwrap())["database_url"].clone();
     let mut command = backfill(&site.address);
     command.env("DATABASE_URL", url.as_str().unwrap());

@@ -55,7 +55,7 @@ struct Secure {
 impl Secure {
     /// Starts a server with this certificate. `rules` come first in its pg_hba.conf.
     fn start(signed: &Signed, client_ca: &str, rules: &str) -> Self {
-        let server = OwnServer::new();
+        let server = OwnServer::created(None);
         let up = json(&server.taxi(&["up", "--output", "json"]).output().unwrap());
         let url = url::Url::parse(up["database_url"].as_str().unwrap()).unwrap();
         json(&server.taxi(&["down", "--output", "json"]).output().unwrap());

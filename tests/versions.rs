@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use crate::support::backups::again;
 use crate::support::http::{Reply, Server};
 use crate::support::month::{gzip, write, yellow_csv};
 use crate::support::{Database, OwnServer, flows, json, skipped, taxi, testdata, wait_until};
 
-/// The servers in the folder `TAXI_REAL_SERVERS`, which has one folder for each version, with the programs in `bin`.
+/// The servers in the folder `TAXI_REAL_SERVERS`, which has one folder for each version, with the programs in `bin`. All
+/// other tests use the installed version.
 fn servers() -> Vec<PathBuf> {
     let Some(folder) = std::env::var_os("TAXI_REAL_SERVERS") else {
         skipped("TAXI_REAL_SERVERS is not set: only the installed version is tested");
@@ -15,13 +17,17 @@ fn servers() -> Vec<PathBuf> {
     };
     let mut servers: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().join("bin")).collect();
-    servers.sort();
-    assert!(!servers.is_empty(), "TAXI_REAL_SERVERS names an empty folder");
+    let installed = Database::new("versions").value("SHOW server_version");
+    servers.retain(|programs| {
+        let major = programs.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        !installed.starts_with(&format!("{major}."))
+    });
+    assert!(!servers.is_empty(), "TAXI_REAL_SERVERS has no other version than {installed}");
     servers
 }
 
 #[test]
-fn loads_backfills_kills_and_flows_work_on_every_version() {
+fn loads_backfills_kills_flows_backups_and_restores_work_on_every_version() {
     std::thread::scope(|scope| {
         for programs in servers() {
             scope.spawn(move || check(&programs));
@@ -36,6 +42,7 @@ fn check(programs: &Path) {
     let major: u32 = up["version"].as_str().unwrap().split('.').next().unwrap().parse().unwrap();
     assert_eq!(programs.parent().unwrap().file_name().unwrap(), major.to_string().as_str());
     let database = Database::connect(up["database_url"].as_str().unwrap().to_owned(), "ny_taxi".to_owned());
+    database.skip_fsync();
     let source = testdata();
     let source = source.to_str().unwrap();
 
@@ -73,8 +80,8 @@ fn check(programs: &Path) {
     killed.kill().unwrap();
     killed.wait().unwrap();
     write(folder.path(), "yellow", "2022-04", &file);
-    let again = json(&database.load("yellow", 2022, 4, folder.path().to_str().unwrap()).output().unwrap());
-    assert_eq!(again["rows_inserted"], 20_000, "{major}");
+    let repeated = json(&database.load("yellow", 2022, 4, folder.path().to_str().unwrap()).output().unwrap());
+    assert_eq!(repeated["rows_inserted"], 20_000, "{major}");
     assert_eq!(database.value("SELECT count(*) FROM taxi_etl.runs WHERE status = 'lost'"), "1", "{major}");
 
     // a flow
@@ -97,4 +104,18 @@ fn check(programs: &Path) {
     let slow = Server::new(move |_| Reply::ok(file.clone()).at_most(rate));
     let loaded = json(&database.load("yellow", 2022, 5, &slow.address).output().unwrap());
     assert_eq!(loaded["rows_inserted"], 3000, "{major}");
+
+    // a backup, with the same timeouts, and its restore
+    if !programs.join("pg_dump").exists() {
+        return skipped(&format!("TAXI_REAL_SERVERS has no pg_dump of PostgreSQL {major}"));
+    }
+    let backup = server.taxi(&["backup", "--verify", "--output", "json"]).output().unwrap();
+    let backup = json(&backup);
+    assert_eq!((&backup["verified"], &backup["files"]), (&true.into(), &7.into()), "{major}: {backup}");
+    database.sql("DELETE FROM yellow_tripdata; DROP TABLE green_tripdata");
+    let restore = ["restore", "--force", "--output", "json", backup["path"].as_str().unwrap()];
+    assert_eq!(json(&server.taxi(&restore).output().unwrap())["rows"], backup["rows"], "{major}");
+    let database = again(&database);
+    assert_eq!(database.digest("yellow_tripdata", "yellow_tripdata_2021-01.csv"), first, "{major}");
+    assert_eq!(database.value("SELECT count(*) FROM green_tripdata"), "2001", "{major}");
 }

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub(crate) struct Reply {
     pub(crate) announce: Option<usize>,
     /// The rate at which the body is sent; `None` means no limit.
     pub(crate) bytes_per_second: Option<u64>,
+    /// The second half of the body is sent when this is true.
+    pub(crate) released: Option<Arc<AtomicBool>>,
     /// Whether the connection stays open after the body, without sending more.
     pub(crate) stalls: bool,
     /// Whether the body is sent with chunked encoding, without its length.
@@ -50,6 +53,7 @@ impl Reply {
             body,
             announce: None,
             bytes_per_second: None,
+            released: None,
             stalls: false,
             chunked: false,
         }
@@ -71,6 +75,12 @@ impl Reply {
 
     pub(crate) fn at_most(mut self, bytes_per_second: u64) -> Self {
         self.bytes_per_second = Some(bytes_per_second);
+        self
+    }
+
+    /// Sends the second half of the body when `released` is true.
+    pub(crate) fn held_until(mut self, released: &Arc<AtomicBool>) -> Self {
+        self.released = Some(Arc::clone(released));
         self
     }
 
@@ -207,6 +217,10 @@ fn send(stream: &mut TcpStream, reply: &Reply, traffic: &Mutex<Traffic>) {
     let mut sent = 0;
     let piece_bytes = reply.bytes_per_second.map_or(16 * 1024, |rate| (rate / 20).clamp(1, 16 * 1024));
     for piece in reply.body.chunks(piece_bytes as usize) {
+        let held = reply.released.as_ref().filter(|_| sent >= reply.body.len() / 2);
+        while held.is_some_and(|released| !released.load(Ordering::Relaxed)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let framed = match reply.chunked {
             true => [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat(),
             false => piece.to_vec(),

@@ -1,8 +1,10 @@
 //! The manifests of `deploy/kubernetes`, as `kubectl kustomize` renders them. `TAXI_KUBERNETES` names a folder with
 //! `kubectl` and `sops`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -40,8 +42,18 @@ impl Tools {
         self.0.join("crds")
     }
 
-    /// Returns the YAML of a folder with a kustomization.
+    /// Returns the YAML of a folder with a kustomization. Each is rendered once for all tests.
     pub(crate) fn render(&self, folder: &Path) -> String {
+        static RENDERED: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+        let known = RENDERED.lock().unwrap().get(folder).cloned();
+        known.unwrap_or_else(|| {
+            let yaml = self.kustomize(folder);
+            RENDERED.lock().unwrap().insert(folder.to_owned(), yaml.clone());
+            yaml
+        })
+    }
+
+    fn kustomize(&self, folder: &Path) -> String {
         let output = Command::new(self.0.join("kubectl")).arg("kustomize").arg(folder).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         // kustomize warns about fields that it will not support any more
