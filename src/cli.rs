@@ -22,9 +22,12 @@ use crate::month::options::IfLoaded;
 
 use values::{First, Last, MonthOfYear, Pair};
 
-pub(crate) use flows::{FlowRunArgs, ShowArgs, TriggersArgs, ValidateArgs, View};
+pub(crate) use flows::{
+    FlowRunArgs, SchemaArgs, ShowArgs, TestArgs, TriggersArgs, ValidateArgs, ValidateOutput, View,
+};
 pub(crate) use options::{
-    DatabaseArgs, DeliveryArgs, FileArgs, LockArgs, OrchestratorArgs, OutputArgs, RetryArgs, YearArgs,
+    DatabaseArgs, DeliveryArgs, FileArgs, LockArgs, OrchestratorArgs, OutputArgs, RetryArgs, RunnerArgs,
+    YearArgs,
 };
 pub(crate) use retention::{BackupArgs, DropArgs, RestoreArgs};
 pub(crate) use runs::{PruneArgs, RunsArgs, RunsCommand};
@@ -75,6 +78,7 @@ pub(crate) enum Command {
     #[command(after_long_help = examples(&[
         "taxi backfill --taxi all --from 2019-01 --to 2021-07",
         "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to 2020-12-31",
+        "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to latest --missing",
     ]), override_usage = usage::BACKFILL)]
     Backfill(BackfillArgs),
     /// Run a flow
@@ -83,8 +87,17 @@ pub(crate) enum Command {
     #[command(after_long_help = examples(&[
         "taxi run flow.yaml --input taxi=green --input year=2020 --input month=03",
         "taxi run flow.yaml --trigger monthly --trigger-date 2020-03-01",
+        "taxi run flow.yaml --input taxi=green --dry-run",
+        "taxi run flow.yaml --from merge --run-id 5245c82c",
     ]))]
     Run(FlowRunArgs),
+    /// Run the tests of flows
+    ///
+    /// A test file has the grammar of Kestra's unit tests: fixtures for inputs, files and tasks, and assertions. A
+    /// task with a fixture does not run. The flow is in the folder of the test file or in the folder above it. The
+    /// run history does not record tests.
+    #[command(after_long_help = examples(&["taxi test flow_tests.yaml", "taxi test tests/*.yaml --junit results.xml"]))]
+    Test(TestArgs),
     /// Check flows without running them
     ///
     /// Each error is printed with its line and column.
@@ -101,7 +114,7 @@ pub(crate) enum Command {
     /// Save the schema as taxi.json, and put "# yaml-language-server: $schema=taxi.json" at the top of a flow: the
     /// editor then completes and checks the flow.
     #[command(after_long_help = examples(&["taxi schema > taxi.json"]))]
-    Schema(OutputArgs),
+    Schema(SchemaArgs),
     /// List the recorded runs, or show one run
     #[command(after_long_help = examples(&[
         "taxi runs --taxi yellow --status failed",
@@ -247,6 +260,11 @@ pub(crate) struct BackfillArgs {
     /// Input of the flow; repeat the option for each input
     #[arg(long = "input", short, value_name = "NAME=VALUE", requires = "flow")]
     pub(crate) inputs: Vec<Pair>,
+    /// File with inputs of the flow, in YAML or JSON: a mapping of names and values; `-` for stdin
+    ///
+    /// Inputs given with --input replace those of the file.
+    #[arg(long, value_name = "FILE", requires = "flow")]
+    pub(crate) inputs_file: Option<PathBuf>,
     /// Label of the flow's runs; repeat the option for each label
     #[arg(long = "label", value_name = "NAME=VALUE", requires = "flow")]
     pub(crate) labels: Vec<Pair>,
@@ -264,6 +282,9 @@ pub(crate) struct BackfillArgs {
     /// Each month needs two database connections and up to 40 MB of memory.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) jobs: u8,
+    /// Run a flow only for the dates that have no successful run in the run history
+    #[arg(long, requires = "flow")]
+    pub(crate) missing: bool,
     /// Dry run: print what would be done, and change nothing
     #[arg(long)]
     pub(crate) plan: bool,
@@ -276,6 +297,9 @@ pub(crate) struct BackfillArgs {
     /// SLURM_ARRAY_TASK_ID, AWS_BATCH_JOB_ARRAY_INDEX or CLOUD_RUN_TASK_INDEX. Only one of them may be set.
     #[arg(long, value_name = "N")]
     pub(crate) index: Option<usize>,
+    /// Where the commands of a flow's tasks run.
+    #[command(flatten)]
+    pub(crate) runner: RunnerArgs,
     /// Options of the load.
     #[command(flatten)]
     pub(crate) run: RunArgs,

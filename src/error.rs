@@ -119,7 +119,7 @@ impl Kind {
             Self::Mismatch => "verify, backup or restore found missing or extra rows",
             Self::Unreachable => "the source or the database is unreachable or disconnected",
             Self::Internal => "a bug in taxi",
-            Self::TaskFailed => "a task of a flow failed",
+            Self::TaskFailed => "a task or a test of a flow failed",
             Self::TimedOut => "a task of a flow took longer than its timeout",
             Self::Io => "a disk is full or failed, on this machine or on the database server",
             Self::LockHeld => "another run loads the same month, or a table is locked",
@@ -183,6 +183,8 @@ pub(crate) enum Detail {
     Encoding,
     /// The database server refused a row because of its values.
     RefusedRow,
+    /// Another session has created an object of the same name at the same time.
+    ConcurrentCreation,
     /// The message names the failed task of a flow.
     NamesTask,
     /// A connection pooler does not keep the server process of a session.

@@ -1,5 +1,7 @@
 //! The single HTTP client, used for source files, the server's binaries and the downloads of a flow.
 
+pub(crate) mod exchange;
+
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,11 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
-use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
 
-use crate::error::{Error, Kind, Result, root_cause};
+use crate::error::{Error, Kind, Result};
+use exchange::Exchange;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Default idle timeout: the longest wait for a response, or for more bytes of its body. The transfer as a whole
@@ -35,6 +38,14 @@ impl SourceUrl {
     fn has_credentials(&self) -> bool {
         Url::parse(&self.0)
             .is_ok_and(|url| !url.username().is_empty() || url.password().is_some() || url.query().is_some())
+    }
+
+    /// The address, without user, password and query if it has one of them.
+    pub(crate) fn without_credentials(&self) -> String {
+        match Url::parse(&self.0) {
+            Ok(_) if !self.has_credentials() => self.0.clone(),
+            _ => self.to_string(),
+        }
     }
 
     /// The whole address, with its secrets. It must not be printed or recorded.
@@ -75,54 +86,35 @@ impl fmt::Debug for SourceUrl {
     }
 }
 
-const REDIRECT_LIMIT: usize = 10;
-
 /// How much of an error's body is read, and how long to wait for it.
 const ERROR_BODY_LIMIT_BYTES: usize = 4096;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 static CLIENT: OnceLock<Client> = OnceLock::new();
 
-/// Returns the shared client. It follows redirects, uses the proxy variables and reuses connections.
-fn client() -> Result<Client> {
+/// Returns the shared client, or one of its own for another connect timeout. It uses the proxy variables and reuses
+/// connections. It follows no redirects: [`exchange`] does.
+fn client(connect_timeout: Duration) -> Result<Client> {
     match CLIENT.get() {
+        _ if connect_timeout != CONNECT_TIMEOUT => build_client(connect_timeout),
         Some(client) => Ok(client.clone()),
-        None => build_client().map(|client| CLIENT.get_or_init(|| client).clone()),
+        None => build_client(connect_timeout).map(|client| CLIENT.get_or_init(|| client).clone()),
     }
 }
 
-fn build_client() -> Result<Client> {
+fn build_client(connect_timeout: Duration) -> Result<Client> {
     // This is the only place that installs a provider, so the call cannot fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .user_agent(concat!("taxi-etl/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::custom(follow))
+        .connect_timeout(connect_timeout)
+        .redirect(Policy::none())
         .build()
         .map_err(|cause| {
             Error::new(Kind::Configuration, "cannot set up the HTTP client")
                 .because(cause)
                 .hint("if this machine has no CA certificates, install the package ca-certificates")
         })
-}
-
-/// Follows a redirect, unless there were too many or it leads from https to http: then anybody on the way could change
-/// the file.
-fn follow(attempt: Attempt<'_>) -> Action {
-    match redirect_error(attempt.previous(), attempt.url()) {
-        Some(error) => attempt.error(error),
-        None => attempt.follow(),
-    }
-}
-
-/// Why a redirect to `next`, after these `previous` addresses, is refused.
-fn redirect_error(previous: &[Url], next: &Url) -> Option<String> {
-    let from = previous.last().map(Url::scheme);
-    match (from, next.scheme()) {
-        _ if previous.len() > REDIRECT_LIMIT => Some(format!("more than {REDIRECT_LIMIT} redirects")),
-        (Some("https"), "http") => Some("the server redirects from https to http".to_owned()),
-        _ => None,
-    }
 }
 
 /// Sends a GET request for `address` and checks the status of the response.
@@ -139,22 +131,7 @@ pub(crate) async fn send(
     headers: HeaderMap,
     idle_timeout: Duration,
 ) -> Result<Response> {
-    let failed = |kind| Error::new(kind, format!("cannot reach {address}"));
-    let response = client()?.request(method, address.expose()).headers(headers).send();
-    match tokio::time::timeout(idle_timeout, response).await {
-        Ok(result) => result.map_err(|cause| {
-            let is_permanent = cause.is_builder() || cause.is_redirect() || is_certificate_error(&cause);
-            let kind = if is_permanent { Kind::Configuration } else { Kind::Unreachable };
-            if cause.is_connect() {
-                // the links between say only that connecting failed
-                return Error::new(kind, format!("cannot reach {address}: {}", root_cause(&cause)));
-            }
-            failed(kind).because(cause.without_url())
-        }),
-        Err(_elapsed) => {
-            Err(failed(Kind::Unreachable).because(format!("no response within {idle_timeout:?}")))
-        }
-    }
+    Exchange { headers, idle_timeout, ..Exchange::new(method, address) }.send().await
 }
 
 /// Returns the next bytes of a response's body, or `None` at the end. Fails if none arrive within `idle_timeout`.
@@ -240,18 +217,7 @@ pub(crate) fn interrupted(address: &SourceUrl) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{REDIRECT_LIMIT, SourceUrl, Url, redirect_error};
-
-    #[test]
-    fn redirects_to_plain_http_and_endless_redirects_are_refused() {
-        let url = |text: &str| Url::parse(text).unwrap();
-        let (secure, plain) = (url("https://a/x"), url("http://a/x"));
-        assert_eq!(redirect_error(std::slice::from_ref(&secure), &secure), None);
-        assert_eq!(redirect_error(std::slice::from_ref(&plain), &secure), None);
-        assert!(redirect_error(std::slice::from_ref(&secure), &plain).unwrap().contains("https to http"));
-        assert_eq!(redirect_error(&vec![plain.clone(); REDIRECT_LIMIT], &plain), None);
-        assert!(redirect_error(&vec![plain.clone(); REDIRECT_LIMIT + 1], &plain).is_some());
-    }
+    use super::SourceUrl;
 
     #[test]
     fn addresses_are_displayed_without_secrets() {

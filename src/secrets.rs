@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Replacement text for a secret.
-const MASK: &str = "******";
+pub(crate) const MASK: &str = "******";
 
 /// Minimum length in bytes for a part of a secret, or for another form of it, to be masked. Shorter parts reveal
 /// nothing: a single bracket is a line of nearly every JSON document.

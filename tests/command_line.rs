@@ -39,6 +39,7 @@ fn with_all_variables(command: &mut Command) -> &mut Command {
         .envs([
             ("TAXI_DATABASE_TIMEOUT", "7s"),
             ("TAXI_LOG_FORMAT", "json"),
+            ("TAXI_RUNNER", "process"),
             ("TAXI_POSTGRES_BIN", "/nowhere"),
         ])
         .envs([
@@ -96,11 +97,12 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
     const SERVER: [&str; 3] = ["home", "postgres-bin", "postgres-mirror"];
     const DATABASE: [&str; 6] =
         ["database-url", "password-command", "database-timeout", SERVER[0], SERVER[1], SERVER[2]];
-    let expected: [(&str, &[&[&str]]); 18] = [
-        ("validate", &[&["output"]]),
+    let expected: [(&str, &[&[&str]]); 19] = [
+        ("test", &[&["junit", "quiet", "lock-timeout", "source-timeout", "retries", "output"], &DATABASE]),
+        ("validate", &[&["strict", "output"]]),
         ("show", &[&["as", "output"]]),
         ("triggers", &[&["count", "output"]]),
-        ("schema", &[&["output"]]),
+        ("schema", &[&["expressions", "properties", "output"]]),
         ("runs", &[&["taxi", "status", "limit", "output"], &DATABASE]),
         ("verify", &[&["taxi", "year", "month", "output"], &DATABASE]),
         ("doctor", &[&["taxi", "source", "output"], &DATABASE]),

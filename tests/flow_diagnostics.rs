@@ -22,7 +22,7 @@ const CASES: &[(&str, &str)] = &[
     ("an unknown property", "id: a\nnamespace: b\nlables: {a: b}\ntasks: [{id: t, type: LOG, message: m}]\n"),
     (
         "a property that is not supported",
-        "id: a\nnamespace: b\nsla: []\ntasks: [{id: t, type: LOG, message: m}]\n",
+        "id: a\nnamespace: b\nworkflow: []\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     ("a task without a type", "id: a\nnamespace: b\ntasks:\n  - id: t\n    message: m\n"),
     (
@@ -45,7 +45,30 @@ const CASES: &[(&str, &str)] = &[
     ),
     ("an invalid expression", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ a b }}'}]\n"),
     ("an unknown filter", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ a | shout }}'}]\n"),
-    ("an unknown function", "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: '{{ kv(1) }}'}]\n"),
+    (
+        "an unknown function",
+        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: 'x {{ rander(1) }}'}]\n",
+    ),
+    (
+        "a function that is not supported",
+        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: LOG\n    message: |\n      one\n      {{ 1 ~ appLink() }}\n",
+    ),
+    (
+        "an unknown argument",
+        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: \"{{ now() | date(zone='UTC') }}\"}]\n",
+    ),
+    (
+        "names that do not exist",
+        "id: a\nnamespace: b\ninputs: [{id: year, type: INT}]\nvariables: {table: t}\ntasks:\n  - id: first\n    type: LOG\n    message: \"{{ inputs.yaer }} {{ vars.tabel | upper }}\"\n  - id: second\n    type: LOG\n    message: >\n      {{ outputs.frist.value ~ 1 }} {{ input.year }}\n",
+    ),
+    (
+        "a property whose meaning is clear",
+        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m, when: x, fetchSize: 3}]\n",
+    ),
+    (
+        "one unsupported plugin with a faulty retry",
+        "id: a\nnamespace: b\ntasks:\n  - {id: t, type: io.kestra.plugin.jdbc.duckdb.Query, retry: {type: never}, sql: x}\n",
+    ),
     (
         "an invalid expression in a variable",
         "id: a\nnamespace: b\nvariables:\n  x:\n    - '{{ ? }}'\ntasks: [{id: t, type: LOG, message: m}]\n",
@@ -71,7 +94,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "an unsupported type of an input",
-        "id: a\nnamespace: b\ninputs:\n  - {id: x, type: FILE}\ntasks: [{id: t, type: LOG, message: m}]\n",
+        "id: a\nnamespace: b\ninputs:\n  - {id: x, type: COLOR, itemType: STRING, defaults: [a]}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
         "an invalid default of an input",
@@ -107,19 +130,23 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "a trigger of an unsupported type",
-        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: io.kestra.plugin.core.trigger.Webhook, cron: '* * * * *'}\n",
+        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: io.kestra.plugin.core.trigger.Nothing, cron: '* * * * *'}\n",
     ),
     (
-        "plugin defaults for an unsupported type",
-        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\npluginDefaults:\n  - {type: io.kestra.plugin.gcp, values: {projectId: x}}\n",
+        "a validator of an INT input",
+        "id: a\nnamespace: b\ninputs:\n  - {id: x, type: INT, validator: a}\ntasks: [{id: t, type: LOG, message: m}]\n",
+    ),
+    (
+        "an ARRAY input without the type of its items",
+        "id: a\nnamespace: b\ninputs:\n  - {id: x, type: ARRAY}\ntasks: [{id: t, type: LOG, message: m}]\n",
     ),
     (
         "a plugin default for an unknown property",
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\npluginDefaults:\n  - type: LOG\n    values:\n      fetchType: FETCH\n",
     ),
     (
-        "a container",
-        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.scripts.shell.Commands\n    commands: [ls]\n    containerImage: ubuntu\n    taskRunner: {type: io.kestra.plugin.scripts.runner.docker.Docker}\n",
+        "a task runner that is not supported",
+        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.scripts.shell.Commands\n    commands: [ls]\n    containerImage: ubuntu\n    taskRunner: {type: io.kestra.plugin.ee.kubernetes.runner.Kubernetes, namespace: b}\n",
     ),
     (
         "a subflow that is not waited for",
@@ -131,7 +158,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "several faults at once",
-        "id: a\ninputs: [{id: x, type: FILE}]\ntasks:\n  - {id: t, type: LOG, massage: m}\n  - {id: '', type: nothing}\n",
+        "id: a\ninputs: [{id: x, type: COLOR}]\ntasks:\n  - {id: t, type: LOG, massage: m}\n  - {id: '', type: nothing}\n",
     ),
 ];
 

@@ -35,6 +35,11 @@ fn a_command_gets_only_what_the_flow_gives_it_and_what_a_process_needs() {
     let tasks = [
         ("shell", "io.kestra.plugin.scripts.shell.Commands", &[][..]),
         (
+            "python",
+            "io.kestra.plugin.scripts.python.Commands",
+            &["PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PYTHONPATH", "PYTHONUNBUFFERED"][..],
+        ),
+        (
             "dbt",
             "io.kestra.plugin.dbt.cli.DbtCLI",
             &[
@@ -62,7 +67,8 @@ fn a_command_gets_only_what_the_flow_gives_it_and_what_a_process_needs() {
         let seen = task(&result, id)["outputs"]["vars"]["names"].as_str().unwrap().to_owned();
         let seen: BTreeSet<&str> =
             seen.split_whitespace().filter(|name| !OF_THE_SHELL.contains(name)).collect();
-        let expected = needed.iter().map(|(name, _)| *name).chain(["PATH", "GIVEN"]);
+        let expected =
+            needed.iter().map(|(name, _)| *name).chain(["PATH", "GIVEN", "WORKING_DIR", "OUTPUT_DIR"]);
         assert_eq!(seen, expected.chain(own.iter().copied()).collect(), "{id}");
     }
 }

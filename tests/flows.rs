@@ -207,6 +207,19 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
         refusal(&backfill(&["--from", "2020-03-02", "--to", "2020-03-31"]), 64).contains("has no dates from")
     );
 
+    // only the dates that have no successful run with these inputs
+    let missing = |more: &[&str]| {
+        parsed(&backfill(&[&["--from", "2020-03-01", "--to", "2020-07-31", "--missing"], more].concat()))
+    };
+    let july = "2020-07-01T09:30:00+02:00";
+    assert_eq!(missing(&["--plan"])["dates"], json!([july]));
+    assert_eq!(missing(&["--plan", "--input", "taxi=yellow"])["dates"].as_array().unwrap().len(), 5);
+    let result = missing(&[]);
+    assert_eq!((&result["status"], &result["runs"][0]["trigger_date"]), (&json!("succeeded"), &json!(july)));
+    assert_eq!((&missing(&[])["status"], &missing(&[])["runs"]), (&json!("skipped"), &json!([])));
+    database.sql("UPDATE taxi_etl.runs SET status = 'failed' WHERE trigger_date < '2020-03-15'");
+    assert_eq!(missing(&["--plan"])["dates"], json!([dates[0]]));
+
     let unknown = taxi([
         "backfill",
         path.to_str().unwrap(),
@@ -235,7 +248,7 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
     cron.args(["-c", &format!("'{TAXI}' {command}")]).env("DATABASE_URL", &database.url);
     let output = cron.output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
-    assert_eq!(database.value("SELECT count(*) FROM dates WHERE mark LIKE 'green%T09:30:00+0%'"), "5");
+    assert_eq!(database.value("SELECT count(*) FROM dates WHERE mark LIKE 'green%T09:30:00+0%'"), "6");
 }
 
 #[test]

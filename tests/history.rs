@@ -148,12 +148,12 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
         database.value(
             "SELECT version || ' ' || (SELECT count(*) FROM taxi_etl.runs) FROM taxi_etl.ledger_version"
         ),
-        "7 2"
+        "9 2"
     );
 
     database.sql("UPDATE taxi_etl.ledger_version SET version = 99");
     let error = refusal(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap(), 78);
-    assert!(error.contains("has version 99, but this taxi supports version 7"), "{error}");
+    assert!(error.contains("has version 99, but this taxi supports version 9"), "{error}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn every_column_of_the_ledger_is_described() {
     json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
     let columns = "SELECT DISTINCT attname FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped \
                    AND attrelid IN ('taxi_etl.runs'::regclass, 'taxi_etl.task_runs'::regclass, \
-                   'taxi_etl.rejects'::regclass)";
+                   'taxi_etl.rejects'::regclass, 'taxi_etl.key_values'::regclass)";
     for column in database.sql(columns) {
         assert!(RUN_HISTORY.contains(&format!("`{}`", column[0])), "missing: {}", column[0]);
     }

@@ -9,6 +9,7 @@ use super::values;
 use crate::database::password::PasswordCommand;
 use crate::database::url::DatabaseUrl;
 use crate::extract::dialect::BlankLines;
+use crate::flow::context::runners::RunnerChoice;
 use crate::http::SourceUrl;
 use crate::load::new_columns::NewColumns;
 use crate::load::repeated_keys::OnRepeatedKey;
@@ -133,6 +134,17 @@ pub(crate) struct LockArgs {
     /// A number without a unit is in seconds. After this time, the command ends with exit code 75.
     #[arg(long, value_name = "TIME", env = "TAXI_LOCK_TIMEOUT", default_value = values::DEFAULT_LOCK_TIMEOUT, value_parser = values::lock_timeout, help_heading = LOAD)]
     pub(crate) lock_timeout: Duration,
+}
+
+/// Where the commands of a flow's tasks run.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct RunnerArgs {
+    /// Where the commands of tasks run, instead of where the flow says: "process" or "docker"
+    ///
+    /// With "process", all commands run as processes on this machine, also those that ask for a container. With
+    /// "docker", all commands run in containers, except those of tasks with a Process task runner.
+    #[arg(long, value_enum, value_name = "RUNNER", env = "TAXI_RUNNER")]
+    pub(crate) runner: Option<RunnerChoice>,
 }
 
 /// A month, or all months of a year.

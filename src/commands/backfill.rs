@@ -33,6 +33,10 @@ pub(crate) async fn run(
     interrupt: &Interrupt,
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
+    // the variable may be set for flows
+    if args.runner.runner.is_some() && std::env::var_os("TAXI_RUNNER").is_none() {
+        return Err(Error::new(Kind::Usage, "--runner applies only to the tasks of a flow"));
+    }
     let options = settings::options(&args.run)?;
     let plans = plans(&args, report.as_ref())?;
     let database = settings::database(&args.run.database)?;

@@ -1,17 +1,19 @@
 //! `taxi validate`, `taxi show`, `taxi triggers`, `taxi schema`: commands that read a flow without running it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Zoned;
 use serde::Serialize;
 
-use crate::cli::{ShowArgs, TriggersArgs, View};
+use crate::cli::{SchemaArgs, ShowArgs, TriggersArgs, ValidateArgs, ValidateOutput, View};
 use crate::error::{Error, Kind, Result};
+use crate::flow::expression::catalog::{ENTRIES, Entry};
 use crate::flow::expression::dates;
 use crate::flow::model::flow::Flow;
 use crate::flow::model::topology;
-use crate::flow::model::trigger::Trigger;
-use crate::flow::schema;
+use crate::flow::model::trigger::{ScheduleTrigger, Trigger};
+use crate::flow::yaml::document::{Diagnostic, Position};
+use crate::flow::{reference, schema};
 use crate::report::failure::Failure;
 use crate::report::output::CommandOutput;
 
@@ -28,46 +30,83 @@ struct ValidatedFile {
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<String>,
-    faults: Vec<FlowFault>,
+    faults: Vec<Found>,
+    notes: Vec<Found>,
 }
 
+/// A fault or a note.
 #[derive(Serialize)]
-struct FlowFault {
+struct Found {
     line: u64,
     column: u64,
     message: String,
 }
 
+impl From<&Diagnostic> for Found {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let Position { line, column } = diagnostic.position;
+        Self { line, column, message: diagnostic.message.clone() }
+    }
+}
+
 /// Reads each flow and reports its faults.
-pub(crate) fn validate(files: &[PathBuf]) -> Result<CommandOutput> {
+pub(crate) fn validate(args: &ValidateArgs) -> Result<CommandOutput> {
     let mut validated_files = Vec::new();
     let mut messages = Vec::new();
-    for path in files {
+    let mut note_count = 0;
+    for path in &args.flows {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-        match Flow::check(&file, &text) {
-            Ok(flow) => {
-                validated_files.push(ValidatedFile { file, flow: Some(flow.name()), faults: Vec::new() })
-            }
+        let (flow, found, notes) = match Flow::check(&file, &text) {
+            Ok(flow) => (Some(flow.name()), Vec::new(), flow.notes().to_vec()),
             Err(faults) => {
                 messages.push(faults.to_string());
-                let faults = faults.found.into_iter().map(|fault| FlowFault {
-                    line: fault.position.line,
-                    column: fault.position.column,
-                    message: fault.message,
-                });
-                validated_files.push(ValidatedFile { file, flow: None, faults: faults.collect() });
+                (None, faults.found, faults.notes)
             }
-        }
+        };
+        note_count += notes.len();
+        let (faults, notes) =
+            (found.iter().map(Found::from).collect(), notes.iter().map(Found::from).collect());
+        validated_files.push(ValidatedFile { file, flow, faults, notes });
+    }
+    if messages.is_empty() && args.strict && note_count > 0 {
+        messages.push(format!("{note_count} notes, which --strict does not allow"));
     }
     let error = (!messages.is_empty()).then(|| Error::new(Kind::Configuration, messages.join("\n")));
+    let text = if args.output == ValidateOutput::Github { workflow_commands } else { text };
     let status = if error.is_some() { "failed" } else { "valid" };
     let validated = Validated { status, files: validated_files, error: error.as_ref().map(Failure::of) };
-    let output = CommandOutput::new(&validated, |validated| {
-        let valid = validated.files.iter().filter_map(|file| Some((file, file.flow.as_ref()?)));
-        valid.map(|(file, flow)| format!("{}: {flow} is valid", file.file)).collect::<Vec<_>>().join("\n")
-    })?;
-    Ok(output.with_error(error))
+    Ok(CommandOutput::new(&validated, text)?.with_error(error))
+}
+
+/// Workflow commands of GitHub Actions: one for each fault and each note.
+fn workflow_commands(validated: &Validated) -> String {
+    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let commands = validated.files.iter().flat_map(|file| {
+        let name = escaped(&file.file).replace(':', "%3A").replace(',', "%2C");
+        let command = move |kind: &str, found: &Found| {
+            format!(
+                "::{kind} file={name},line={},col={}::{}",
+                found.line,
+                found.column,
+                escaped(&found.message)
+            )
+        };
+        let faults = file.faults.iter().map(|fault| command("error", fault)).collect::<Vec<_>>();
+        let notes = file.notes.iter().map(|note| command("notice", note));
+        faults.into_iter().chain(notes).collect::<Vec<_>>()
+    });
+    commands.collect::<Vec<_>>().join("\n")
+}
+
+fn text(validated: &Validated) -> String {
+    let lines = validated.files.iter().flat_map(|file| {
+        let note =
+            |note: &Found| format!("{}:{}:{}: note: {}", file.file, note.line, note.column, note.message);
+        let valid = file.flow.as_ref().map(|flow| format!("{}: {flow} is valid", file.file));
+        file.notes.iter().map(note).chain(valid).collect::<Vec<_>>()
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Serialize)]
@@ -88,8 +127,29 @@ pub(crate) fn show(args: &ShowArgs) -> Result<CommandOutput> {
     })
 }
 
-/// The JSON Schema of flows.
-pub(crate) fn json_schema() -> Result<CommandOutput> {
+#[derive(Serialize)]
+struct ExpressionEntry {
+    role: &'static str,
+    name: &'static str,
+    arguments: &'static [&'static str],
+    returns: &'static str,
+    example: &'static str,
+    result: &'static str,
+}
+
+/// The JSON Schema of flows, or the functions, filters and tests of expressions.
+pub(crate) fn json_schema(args: &SchemaArgs) -> Result<CommandOutput> {
+    if args.expressions {
+        let entry = |entry: &Entry| {
+            let &Entry { role, name, arguments, about, example, result, .. } = entry;
+            ExpressionEntry { role: role.name(), name, arguments, returns: about, example, result }
+        };
+        let entries: Vec<ExpressionEntry> = ENTRIES.iter().map(entry).collect();
+        return CommandOutput::new(&entries, |_| reference::expressions());
+    }
+    if args.properties {
+        return CommandOutput::new(&reference::rows(), |_| reference::properties());
+    }
     CommandOutput::new(&schema::of_flow(), |schema| format!("{schema:#}"))
 }
 
@@ -99,38 +159,68 @@ struct Triggers {
     triggers: Vec<Upcoming>,
 }
 
+/// A trigger: a schedule with its dates, or one that waits for an event.
 #[derive(Serialize)]
 struct Upcoming {
     id: String,
-    cron: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cron: Option<String>,
     disabled: bool,
     dates: Vec<String>,
     crontab: Vec<String>,
 }
 
+impl Upcoming {
+    fn of(trigger: &Trigger, flow: &Flow, args: &TriggersArgs) -> Self {
+        match trigger {
+            Trigger::Schedule(trigger) => {
+                let has_zone = |other: &Trigger| other.schedule().is_some_and(|other| other.zone.is_some());
+                let dates = trigger.dates_from(&Zoned::now()).take(args.count);
+                Self {
+                    id: trigger.id.0.clone(),
+                    kind: trigger.kind.clone(),
+                    cron: Some(trigger.written.text.clone()),
+                    disabled: trigger.disabled,
+                    dates: dates.map(|date| dates::text(&date)).collect(),
+                    crontab: crontab(trigger, &args.flow, flow.triggers.iter().any(has_zone)),
+                }
+            }
+            Trigger::Event(trigger) => Self {
+                id: trigger.id.0.clone(),
+                kind: trigger.kind.clone(),
+                cron: None,
+                disabled: trigger.disabled,
+                dates: Vec::new(),
+                crontab: Vec::new(),
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        let disabled = if self.disabled { " (disabled)" } else { "" };
+        let Some(cron) = &self.cron else {
+            return format!(
+                "{}{disabled}, {}\n  waits for an event: taxi listens to none",
+                self.id, self.kind
+            );
+        };
+        let lines = self.dates.iter().map(|date| format!("  {date}"));
+        let lines: Vec<String> = lines.chain(self.crontab.clone()).collect();
+        format!("{}{disabled}, {cron}\n{}", self.id, lines.join("\n"))
+    }
+}
+
 /// The next dates of each trigger, and its equivalent crontab lines.
 pub(crate) fn triggers(args: &TriggersArgs) -> Result<CommandOutput> {
     let flow = Flow::read(&args.flow)?;
-    let now = Zoned::now();
-    let upcoming = |trigger: &Trigger| Upcoming {
-        id: trigger.id.0.clone(),
-        cron: trigger.cron.text.clone(),
-        disabled: trigger.disabled,
-        dates: trigger.dates_from(&now).take(args.count).map(|date| dates::text(&date)).collect(),
-        crontab: crontab(trigger, &args.flow, flow.triggers.iter().any(|other| other.zone.is_some())),
-    };
-    let triggers = flow.triggers.iter().map(upcoming).collect();
+    let triggers = flow.triggers.iter().map(|trigger| Upcoming::of(trigger, &flow, args)).collect();
     CommandOutput::new(&Triggers { flow: flow.name(), triggers }, |listed| {
         if listed.triggers.is_empty() {
             return format!("{} has no triggers", listed.flow);
         }
-        let text = |trigger: &Upcoming| {
-            let disabled = if trigger.disabled { " (disabled)" } else { "" };
-            let lines = trigger.dates.iter().map(|date| format!("  {date}"));
-            let lines: Vec<String> = lines.chain(trigger.crontab.clone()).collect();
-            format!("{}{disabled}, {}\n{}", trigger.id, trigger.cron, lines.join("\n"))
-        };
-        listed.triggers.iter().map(text).collect::<Vec<_>>().join("\n\n")
+        listed.triggers.iter().map(Upcoming::text).collect::<Vec<_>>().join("\n\n")
     })
 }
 
@@ -142,17 +232,25 @@ fn is_plain_cron(text: &str) -> bool {
 
 /// The crontab lines of a trigger. cron does not support all of a trigger's expression syntax. A `CRON_TZ` line
 /// applies to all lines after it, so if any trigger of the flow has a time zone, every trigger sets its own.
-fn crontab(trigger: &Trigger, flow: &Path, with_zone: bool) -> Vec<String> {
+fn crontab(trigger: &ScheduleTrigger, flow: &Path, with_zone: bool) -> Vec<String> {
     if trigger.disabled {
         return Vec::new();
     }
-    if !is_plain_cron(&trigger.cron.text) {
-        return vec!["# cron does not support L, W and #; use 'taxi backfill' or an orchestrator".to_owned()];
+    let unsupported =
+        |what: &str| vec![format!("# cron does not support {what}; use 'taxi backfill' or an orchestrator")];
+    if trigger.with_seconds {
+        return unsupported("seconds");
+    }
+    if !trigger.conditions.is_empty() || trigger.when.is_some() {
+        return unsupported("conditions");
+    }
+    if !is_plain_cron(&trigger.written.text) {
+        return unsupported("L, W and #");
     }
     let path = std::path::absolute(flow).unwrap_or_else(|_| flow.to_owned());
     // cron turns an unescaped % into a newline
     let path = path.display().to_string().replace('\'', "'\\''").replace('%', "\\%");
-    let line = format!("{} taxi run --quiet '{path}' --trigger {}", trigger.cron.text, trigger.id.0);
+    let line = format!("{} taxi run --quiet '{path}' --trigger {}", trigger.written.text, trigger.id.0);
     let zone = trigger.zone();
     let zone = zone.iana_name().filter(|_| with_zone).map(|zone| format!("CRON_TZ={zone}"));
     zone.into_iter().chain([line]).collect()

@@ -6,6 +6,7 @@ mod doctor;
 mod drop;
 mod flows;
 mod follow;
+mod inputs_file;
 mod load;
 mod logs;
 mod manual;
@@ -18,6 +19,7 @@ mod schedule;
 mod server;
 mod settings;
 mod target;
+mod test;
 mod upgrade;
 mod verify;
 
@@ -59,7 +61,7 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
     let interrupt = Interrupt::listen(move || on_screen.clear())?;
     let is_cancellable = matches!(
         cli.command,
-        Command::Load(_) | Command::Backfill(_) | Command::Run(_) | Command::Upgrade(_)
+        Command::Load(_) | Command::Backfill(_) | Command::Run(_) | Command::Test(_) | Command::Upgrade(_)
     );
     // in boxes here and in `month::run`: the compiler limits how deep the types of futures may nest
     let command = execute(cli.command, delivery, &interrupt, &report).boxed_local();
@@ -93,11 +95,13 @@ async fn execute(
             Some(path) => schedule::run(&args, path, provisioner, interrupt, report).await,
             None => backfill::run(args, &provisioner, interrupt, report).await,
         },
+        Command::Run(args) if args.dry_run => run::dry_run(&args),
         Command::Run(args) => run::run(args, provisioner, interrupt, report).await,
-        Command::Validate(args) => flows::validate(&args.flows),
+        Command::Test(args) => test::run(&args, &provisioner, interrupt, report).boxed_local().await,
+        Command::Validate(args) => flows::validate(&args),
         Command::Show(args) => flows::show(&args),
         Command::Triggers(args) => flows::triggers(&args),
-        Command::Schema(_) => flows::json_schema(),
+        Command::Schema(args) => flows::json_schema(&args),
         Command::Runs(args) => interrupt.or(runs::run(args, &provisioner, report_ref)).await,
         Command::Verify(args) => interrupt.or(verify::run(args, &provisioner, report_ref)).await,
         Command::Doctor(args) => interrupt.or(doctor::run(args, &provisioner)).await,
@@ -123,6 +127,7 @@ fn provisioner(command: &Command) -> Provisioner {
         Command::Load(args) => Some(&args.run.database.server),
         Command::Backfill(args) => Some(&args.run.database.server),
         Command::Run(args) => Some(&args.database.server),
+        Command::Test(args) => Some(&args.database.server),
         Command::Runs(args) => Some(&args.database().server),
         Command::Verify(args) => Some(&args.database.server),
         Command::Doctor(args) => Some(&args.database.server),

@@ -93,22 +93,9 @@ async fn show(
     provisioner: &Provisioner,
     report: &dyn Report,
 ) -> Result<CommandOutput> {
-    let (run_ids, id_end) = (Some(prefix.ids), Some(prefix.digits.clone()));
-    let filter = Filter { run_ids, id_end, limit: CANDIDATES_SHOWN, ..Filter::default() };
-    let unknown = || {
-        let id = if prefix.is_whole() { "with the id" } else { "with an id that begins or ends with" };
-        Error::new(Kind::Usage, format!("no run {id} {prefix} in the ledger"))
-            .hint("use 'taxi runs' to list the runs")
-    };
-    let (settings, mut client) = open(database, provisioner, report).await?.ok_or_else(unknown)?;
+    let (settings, mut client) = open(database, provisioner, report).await?.ok_or_else(|| unknown(prefix))?;
     let reading = async {
-        let mut runs = history::list(&mut client, &filter).await?;
-        let mut run = runs.pop().ok_or_else(unknown)?;
-        if !runs.is_empty() {
-            runs.push(run);
-            return Err(ambiguous(prefix, &runs));
-        }
-        run.tasks = history::tasks(&client, run.run_id).await?;
+        let mut run = find(&mut client, prefix).await?;
         run.rejects = rejects::list(&client, run.run_id).await?;
         Ok(run)
     };
@@ -117,6 +104,26 @@ async fn show(
         run = follow::to_the_end(run, &settings, &mut client, report).await?;
     }
     CommandOutput::new(&run, text)
+}
+
+/// Finds the run with this id, or the only run whose id begins or ends like this, with its tasks.
+pub(super) async fn find(client: &mut Client, prefix: &RunIdPrefix) -> Result<RecordedRun> {
+    let (run_ids, id_end) = (Some(prefix.ids), Some(prefix.digits.clone()));
+    let filter = Filter { run_ids, id_end, limit: CANDIDATES_SHOWN, ..Filter::default() };
+    let mut runs = history::list(client, &filter).await?;
+    let mut run = runs.pop().ok_or_else(|| unknown(prefix))?;
+    if !runs.is_empty() {
+        runs.push(run);
+        return Err(ambiguous(prefix, &runs));
+    }
+    run.tasks = history::tasks(client, run.run_id).await?;
+    Ok(run)
+}
+
+fn unknown(prefix: &RunIdPrefix) -> Error {
+    let id = if prefix.is_whole() { "with the id" } else { "with an id that begins or ends with" };
+    Error::new(Kind::Usage, format!("no run {id} {prefix} in the ledger"))
+        .hint("use 'taxi runs' to list the runs")
 }
 
 /// The error for a beginning of an id that several runs have. It lists them.
@@ -158,6 +165,7 @@ fn text(run: &RecordedRun) -> String {
         run.labels.as_ref().map(pairs).filter(|pairs| !pairs.is_empty()).map(|pairs| pairs.join(" ")),
     );
     fact("trigger date", run.trigger_date.map(local));
+    fact("continues", run.replay_of.map(|run| run.to_string()));
     fact("part of", run.part_of.map(|run| run.to_string()));
     fact("file", run.filename.clone());
     fact("table", run.table.clone());

@@ -3,19 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::{ToSpan as _, Zoned};
+use jiff::{Timestamp, ToSpan as _, Zoned};
 use serde::Serialize;
 
-use super::settings;
+use super::{inputs_file, settings};
 use crate::cli::values::{First, Last};
 use crate::cli::{BackfillArgs, FileArgs};
+use crate::database::session;
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::databases::Databases;
+use crate::flow::context::runners::Runners;
 use crate::flow::expression::dates;
 use crate::flow::model::flow::Flow;
-use crate::flow::run::{FlowSummary, Request, schedule};
+use crate::flow::run::presets::Presets;
+use crate::flow::run::{FlowSummary, Request, replay, schedule};
 use crate::interrupt::Interrupt;
-use crate::ledger::RunStatus;
+use crate::ledger::run::recorded_inputs;
+use crate::ledger::{RunStatus, history};
 use crate::month::calendar::Month;
 use crate::month::options::IfLoaded;
 use crate::orchestrator::array_job;
@@ -25,6 +29,9 @@ use crate::report::failure::{self, Failure};
 use crate::report::output::CommandOutput;
 use crate::report::table;
 use crate::secrets::Secrets;
+
+/// The result of a backfill of missing dates that has no date to run.
+const NOTHING_MISSING: &str = "every date has a successful run";
 
 #[derive(Serialize)]
 struct Planned {
@@ -56,14 +63,21 @@ pub(crate) async fn run(
         return Err(Error::new(Kind::Usage, text));
     }
     let flow = Arc::new(Flow::read(path)?);
-    let requests = requests(args, path, &flow, report.as_ref())?;
+    flow.note_lines().for_each(|note| report.notice(&note));
+    let mut requests = requests(args, path, &flow, report.as_ref())?;
+    let databases = Databases::new(settings::database(&args.run.database)?, provisioner);
+    if args.missing {
+        let missing = missing(requests, &databases, report.as_ref());
+        requests = interrupt.or(missing).await?;
+    }
     if args.plan {
         let dates = requests.iter().filter_map(|request| request.trigger_date.as_ref()).map(dates::text);
         let planned = Planned { status: "planned", dates: dates.collect() };
-        return CommandOutput::new(&planned, |planned| planned.dates.join("\n"));
+        return CommandOutput::new(&planned, |planned| match planned.dates.is_empty() {
+            true => NOTHING_MISSING.to_owned(),
+            false => planned.dates.join("\n"),
+        });
     }
-    let database = settings::database(&args.run.database)?;
-    let databases = Databases::new(database, provisioner);
     let limit = flow.concurrency.as_ref().map_or(u32::MAX, |concurrency| concurrency.limit);
     let concurrency = usize::from(args.jobs).min(limit as usize);
     let results = schedule::run(requests, concurrency, args.fail_fast, &databases, interrupt, &report).await;
@@ -115,19 +129,24 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
             }
         }
     }
+    inputs.extend(inputs_file::read(args.inputs_file.as_deref())?);
     inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
     let labels: Vec<(String, String)> =
         args.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
+    let runners = Runners::new(args.runner.runner);
     let request = |date: Zoned| Request {
         flow: Arc::clone(flow),
         path: path.to_owned(),
         inputs: inputs.clone(),
-        labels: labels.clone(),
+        labels: trigger.labels_for(Some(&date)).into_iter().chain(labels.clone()).collect(),
+        trigger: args.trigger.clone(),
         trigger_date: Some(date),
         lock_timeout: args.run.lock.lock_timeout,
         retry_policy: settings::retry_policy(&args.run.retry),
+        runners: Arc::clone(&runners),
         part_of: None,
         secrets: Secrets::from_environment(),
+        presets: Presets::default(),
     };
     let dates = trigger.dates_from(&start).take_while(|date| *date <= end);
     let requests: Vec<Request> = dates.map(request).collect();
@@ -141,6 +160,20 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
     array_job::select(args.index, requests, "date", report)
 }
 
+/// Keeps the requests for dates that have no successful run with the same inputs in the run history.
+async fn missing(requests: Vec<Request>, databases: &Databases, report: &dyn Report) -> Result<Vec<Request>> {
+    let Some(first) = requests.first() else { return Ok(requests) };
+    let (settings, mut client) = replay::open_history(first, databases, report).await?;
+    let date = |request: &Request| request.trigger_date.as_ref().map(Zoned::timestamp);
+    let dates: Vec<Timestamp> = requests.iter().filter_map(date).collect();
+    let inputs = recorded_inputs(&first.inputs, &first.secrets);
+    let (flow, trigger) = (first.flow.name(), first.trigger.clone().unwrap_or_default());
+    let successful = history::successful_dates(&mut client, &flow, &trigger, &dates, inputs);
+    let successful = session::while_answering(&settings, successful).await?;
+    let is_missing = |request: &Request| date(request).is_none_or(|date| !successful.contains(&date));
+    Ok(requests.into_iter().filter(is_missing).collect())
+}
+
 fn summarize(results: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) -> Result<CommandOutput> {
     let count = results.len();
     let (runs, errors): (Vec<FlowSummary>, Vec<Option<Error>>) = results.into_iter().unzip();
@@ -150,6 +183,7 @@ fn summarize(results: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) 
     let status = match (&raised, failed.is_empty()) {
         (Some(_), _) => RunStatus::Cancelled,
         (None, false) => RunStatus::Failed,
+        (None, true) if runs.is_empty() => RunStatus::Skipped,
         (None, true) if runs.iter().any(|run| run.status == RunStatus::Warning) => RunStatus::Warning,
         (None, true) => RunStatus::Succeeded,
     };
@@ -161,6 +195,9 @@ fn summarize(results: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) 
 }
 
 fn text(summary: &FlowBackfillSummary) -> String {
+    if summary.runs.is_empty() {
+        return NOTHING_MISSING.to_owned();
+    }
     let rows = summary.runs.iter().map(|run| {
         [
             run.trigger_date.clone().unwrap_or_default(),

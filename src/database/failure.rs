@@ -35,7 +35,11 @@ pub(crate) fn statement(what: impl Into<String>, cause: Cause) -> Error {
         ),
         _ => error,
     };
-    let error = if refuses_a_row(&cause) { error.with_detail(Detail::RefusedRow) } else { error };
+    let error = match &cause {
+        cause if refuses_a_row(cause) => error.with_detail(Detail::RefusedRow),
+        cause if is_concurrent_creation(cause) => error.with_detail(Detail::ConcurrentCreation),
+        _ => error,
+    };
     error.because(cause)
 }
 
@@ -146,6 +150,21 @@ fn violates_partition_bounds(cause: &Cause) -> bool {
 /// it. The error of a unique index names the values itself.
 fn refuses_a_row(cause: &Cause) -> bool {
     sqlstate(cause).is_some_and(|state| state != "23505" && matches!(&state[..2], "22" | "23" | "P0"))
+}
+
+/// Whether another session has created an object of the same name at the same time. `IF NOT EXISTS` does not see the
+/// object before the other session commits, and then a unique index of the catalog refuses it.
+fn is_concurrent_creation(cause: &Cause) -> bool {
+    const INDEXES: [&str; 4] = [
+        "pg_class_relname_nsp_index",
+        "pg_type_typname_nsp_index",
+        "pg_namespace_nspname_index",
+        "pg_extension_name_index",
+    ];
+    let Some(error) = cause.as_db_error() else { return false };
+    error.code().code() == "23505"
+        && error.schema() == Some("pg_catalog")
+        && error.constraint().is_some_and(|index| INDEXES.contains(&index))
 }
 
 /// The statement that adds a default partition to the table that has no partition for a row.

@@ -61,6 +61,30 @@ pub(crate) fn bind(statement: &str, values: &[(String, String)]) -> String {
     bound
 }
 
+/// Replaces the `?` placeholders of a JDBC statement by `$1`, `$2` and so on. Returns the statement and their number.
+pub(crate) fn number_placeholders(statement: &str) -> (String, usize) {
+    let mut numbered = String::with_capacity(statement.len());
+    let (mut at, mut previous, mut count) = (0, "", 0);
+    while at < statement.len() {
+        let token = token(&statement[at..], previous);
+        at += token.len();
+        match token {
+            // JDBC's way to write PostgreSQL's operator
+            "?" if statement[at..].starts_with('?') => {
+                numbered.push('?');
+                at += 1;
+            }
+            "?" => {
+                count += 1;
+                numbered.push_str(&format!("${count}"));
+            }
+            token => numbered.push_str(token),
+        }
+        previous = token;
+    }
+    (numbered, count)
+}
+
 /// Quotes a text as a literal that is correct for every setting of `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
@@ -145,7 +169,7 @@ fn dollar_quoted(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bind, statements};
+    use super::{bind, number_placeholders, statements};
 
     #[test]
     fn scripts_are_split_only_at_semicolons_between_statements() {
@@ -187,5 +211,15 @@ mod tests {
         ] {
             assert_eq!(bind(statement, &values), expected, "{statement}");
         }
+    }
+
+    #[test]
+    fn placeholders_are_numbered_outside_quotes() {
+        let numbered = |statement: &str| number_placeholders(statement);
+        assert_eq!(
+            numbered("INSERT INTO t VALUES (?, '?', ?)"),
+            ("INSERT INTO t VALUES ($1, '?', $2)".to_owned(), 2)
+        );
+        assert_eq!(numbered("SELECT a ?? 'k' -- ?"), ("SELECT a ? 'k' -- ?".to_owned(), 0));
     }
 }

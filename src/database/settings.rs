@@ -44,13 +44,18 @@ pub struct Settings {
 impl Settings {
     /// Reads a complete database URL, and ignores the environment.
     pub fn parse(url: &str) -> Result<Self> {
-        Self::parse_with(url, None, None)
+        Self::parse_with(url, None, None, None)
     }
 
-    /// Like [`Self::parse`], with an optional user and password that replace those of the URL.
-    pub(crate) fn parse_with(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self> {
+    /// Like [`Self::parse`], with an optional user, password and TLS mode that replace those of the URL.
+    pub(crate) fn parse_with(
+        url: &str,
+        user: Option<&str>,
+        password: Option<&str>,
+        ssl_mode: Option<&str>,
+    ) -> Result<Self> {
         let mut parameters = Parameters::parse(url)?;
-        for (name, value) in [("user", user), ("password", password)] {
+        for (name, value) in [("user", user), ("password", password), ("sslmode", ssl_mode)] {
             if let Some(value) = value {
                 parameters.add(name, value.to_owned())?;
             }

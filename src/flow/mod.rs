@@ -9,15 +9,20 @@
 //!                                       the first byte moves, and many months run side by side
 //! ```
 //!
+//! A dry run ends before the tasks. A replay and a test give a run the results of tasks that then do not run.
+//!
 //! Each step checks as much as it can, so that errors are reported early.
 
 pub(crate) mod context;
+pub(crate) mod dry_run;
 pub(crate) mod expression;
 pub(crate) mod model;
 pub(crate) mod plan;
+pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod tasks;
+pub(crate) mod testing;
 pub mod yaml;
 
 /// Checks a flow and returns all of its faults. `name` is the file name that the faults show.

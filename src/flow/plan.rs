@@ -5,7 +5,7 @@ use minijinja::context;
 
 use super::expression::{Scope, data};
 use super::model::flow::Flow;
-use super::model::inputs::Inputs;
+use super::model::input_values::Inputs;
 use super::model::task::TaskType;
 use super::yaml::document::Diagnostic;
 use crate::error::{Error, Kind, Result};
@@ -37,9 +37,10 @@ pub(crate) fn of_month(
 
 /// Checks the `given` inputs and evaluates the expressions of every task of the flow.
 fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
-    let inputs = Inputs::resolve(&flow.inputs, given)?;
     let vars = flow.variables.as_ref().map_or_else(|| context! {}, data);
-    let scope = Scope::new(&Secrets::default()).with("inputs", inputs.data()).with("vars", vars);
+    let scope = Scope::new(&Secrets::default()).with("vars", vars);
+    let inputs = Inputs::resolve(&flow.inputs, given, &scope)?;
+    let scope = scope.with("inputs", inputs.data());
     let (mut table_sql, mut job) = (None, None);
     let mut diagnostics = Vec::new();
     for task in &flow.tasks {
@@ -120,9 +121,9 @@ mod tests {
 
     #[test]
     fn an_undefined_variable_is_a_fault() {
-        let text = "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: taxi.postgresql.CreateTables\n    \
-                    sql: '{{ inputs.nothing }}'\n    table: a\n";
+        let text = "id: a\nnamespace: b\nvariables: {x: {}}\ntasks:\n  - id: t\n    type: \
+                    taxi.postgresql.CreateTables\n    sql: '{{ vars.x.nothing }}'\n    table: a\n";
         let error = plan(&Flow::parse("a.yaml", text).unwrap(), &[]).unwrap_err().to_string();
-        assert!(error.contains("a.yaml:6:10: task t: cannot evaluate \"{{ inputs.nothing }}\""), "{error}");
+        assert!(error.contains("a.yaml:7:10: task t: cannot evaluate \"{{ vars.x.nothing }}\""), "{error}");
     }
 }

@@ -1,15 +1,17 @@
 //! Queries of the run history: which files are loaded, and which runs are recorded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_postgres::types::{FromSql, Json};
 use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
 use super::rejects::Rejected;
+use super::run::RecordedTrigger;
 use super::{RunStatus, schema};
 use crate::database::failure;
 use crate::database::identifier::TableName;
@@ -181,6 +183,15 @@ pub(crate) struct RecordedRun {
     /// The date that a flow run is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trigger_date: Option<Timestamp>,
+    /// The trigger of a flow run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trigger: Option<RecordedTrigger>,
+    /// The flow run that this run continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_of: Option<Uuid>,
+    /// The inputs whose values the ledger does not hold in full. `None` for runs of older versions.
+    #[serde(skip)]
+    pub(crate) hidden_inputs: Option<Vec<String>>,
     /// When the run began.
     pub(crate) started_at: Timestamp,
     /// When the run ended.
@@ -296,6 +307,22 @@ pub(crate) async fn tasks(client: &Client, run: Uuid) -> Result<Vec<RecordedTask
     rows.iter().map(task).collect()
 }
 
+/// Lists those of the `dates` for which the flow has run successfully as its trigger does, with these inputs.
+pub(crate) async fn successful_dates(
+    client: &mut Client,
+    flow: &str,
+    trigger: &str,
+    dates: &[Timestamp],
+    inputs: serde_json::Map<String, Value>,
+) -> Result<HashSet<Timestamp>> {
+    if !schema::upgrade_existing(client).await? {
+        return Ok(HashSet::new());
+    }
+    let inputs = Json(inputs);
+    let rows = client.query(sql!("ledger/list_successes.sql"), &[&flow, &trigger, &dates, &inputs]).await;
+    rows.map_err(read_error)?.iter().map(|row| get(row, "trigger_date")).collect()
+}
+
 fn log(row: &Row) -> Result<Vec<Line>> {
     let log: Option<Json<Vec<Line>>> = row
         .try_get("log")
@@ -334,6 +361,9 @@ fn recorded(row: &Row) -> Result<RecordedRun> {
         part_of: get(row, "part_of")?,
         labels: get(row, "labels")?,
         trigger_date: get(row, "trigger_date")?,
+        trigger: json(row, "trigger")?,
+        replay_of: get(row, "replay_of")?,
+        hidden_inputs: json(row, "hidden_inputs")?,
         rejects: Vec::new(),
         log: log(row)?,
         tasks: Vec::new(),
@@ -346,6 +376,11 @@ fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T> {
         let text = format!("cannot read the column {column} of taxi_etl.runs or taxi_etl.task_runs");
         Error::new(Kind::Data, text).because(cause)
     })
+}
+
+/// The value of a column that holds JSON of a known form.
+fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>> {
+    Ok(get::<Option<Json<T>>>(row, column)?.map(|Json(value)| value))
 }
 
 fn read_error(cause: tokio_postgres::Error) -> Error {

@@ -7,6 +7,7 @@
 //! released the killed run's advisory lock.
 
 pub(crate) mod history;
+pub(crate) mod key_values;
 pub(crate) mod prune;
 pub(crate) mod rejects;
 pub(crate) mod run;

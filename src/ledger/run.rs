@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -37,8 +38,12 @@ pub(crate) struct Run {
     pub(crate) part_of: Option<Uuid>,
     /// The labels of a flow run.
     pub(crate) labels: Option<Vec<(String, String)>>,
+    /// The id of the trigger that a flow runs for.
+    pub(crate) trigger: Option<String>,
     /// The date that a flow run is for.
-    pub(crate) trigger_date: Option<Timestamp>,
+    pub(crate) trigger_date: Option<Zoned>,
+    /// The flow run that this run continues.
+    pub(crate) replay_of: Option<Uuid>,
     /// When the run began.
     pub(crate) started_at: Timestamp,
     /// The phases that have ended so far.
@@ -70,7 +75,9 @@ impl Run {
             if_loaded: None,
             part_of: None,
             labels: None,
+            trigger: None,
             trigger_date: None,
+            replay_of: None,
             started_at: Timestamp::now(),
             phases: Timeline::default(),
             log,
@@ -130,12 +137,16 @@ impl Run {
         loaded: Option<&LoadCounts>,
         error: Option<&Error>,
     ) -> Result<bool> {
-        let inputs: serde_json::Map<String, serde_json::Value> = self
-            .inputs
-            .iter()
-            .map(|(name, value)| (name.clone(), self.secrets.hide(&SourceUrl::new(value).to_string()).into()))
-            .collect();
-        let inputs = Json(inputs);
+        let inputs = recorded_inputs(&self.inputs, &self.secrets);
+        let is_hidden = |(name, value): &&(String, String)| inputs[name.as_str()] != value.as_str();
+        let hidden_inputs: Vec<&str> =
+            self.inputs.iter().filter(is_hidden).map(|(name, _)| name.as_str()).collect();
+        let (inputs, hidden_inputs) = (Json(inputs), Json(hidden_inputs));
+        let trigger_date = self.trigger_date.as_ref().map(Zoned::timestamp);
+        let trigger = self.trigger_date.as_ref().map(|date| {
+            let id = self.trigger.as_deref();
+            Json(RecordedTrigger { id: id.map(str::to_owned), date: date.clone() })
+        });
         let labels = self.labels.as_ref().map(|labels| {
             Json(labels.iter().cloned().collect::<std::collections::BTreeMap<String, String>>())
         });
@@ -159,7 +170,7 @@ impl Run {
         log.iter_mut().for_each(|line| line.message = self.secrets.hide(&line.message));
         let finished = (status != RunStatus::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
-        let values: [(&str, &(dyn ToSql + Sync)); 35] = [
+        let values: [(&str, &(dyn ToSql + Sync)); 38] = [
             ("run_id", &self.id),
             ("pipeline", &self.pipeline),
             ("inputs", &inputs),
@@ -167,7 +178,10 @@ impl Run {
             ("if_loaded", &self.if_loaded),
             ("part_of", &self.part_of),
             ("labels", &labels),
-            ("trigger_date", &self.trigger_date),
+            ("trigger", &trigger),
+            ("trigger_date", &trigger_date),
+            ("replay_of", &self.replay_of),
+            ("hidden_inputs", &hidden_inputs),
             ("status", &status.name()),
             ("filename", &self.filename),
             ("target_table", &table),
@@ -204,6 +218,24 @@ impl Run {
             .map_err(|cause| failure::statement("cannot write the run into taxi_etl.runs", cause))?;
         Ok(written > 0)
     }
+}
+
+/// The trigger of a flow run as the ledger records it. The date keeps its time zone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RecordedTrigger {
+    /// The trigger's id; `None` if only the date was given.
+    pub(crate) id: Option<String>,
+    /// The date that the flow ran for.
+    pub(crate) date: Zoned,
+}
+
+/// Inputs as the ledger records them: without secrets, and addresses without user, password and query.
+pub(crate) fn recorded_inputs(
+    inputs: &[(String, String)],
+    secrets: &Secrets,
+) -> serde_json::Map<String, serde_json::Value> {
+    let recorded = |value: &str| secrets.hide(&SourceUrl::new(value).without_credentials());
+    inputs.iter().map(|(name, value)| (name.clone(), recorded(value).into())).collect()
 }
 
 /// This machine's host name.

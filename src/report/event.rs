@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::phase::{Phase, Progress};
 
-/// The severity of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The severity of a line, the least severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {
     /// Information.

@@ -11,7 +11,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The image that takes the place of `postgres`.
 pub(crate) const POSTGRES: &str = "postgres:local";
 /// Debian's own program builds with BuildKit without a plugin.
-const PROGRAM: &str = "/usr/bin/docker";
+pub(crate) const PROGRAM: &str = "/usr/bin/docker";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Docker's daemon with the image of taxi. It has its own folder and socket.

@@ -1,7 +1,7 @@
 //! An HTTP server on 127.0.0.1 that can fail in the ways real servers do.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     headers: Vec<String>,
+    pub(crate) body: String,
 }
 
 impl Request {
@@ -184,12 +185,16 @@ impl Server {
 }
 
 fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, traffic: &Mutex<Traffic>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok).fuse();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut lines = (&mut reader).lines().map_while(Result::ok);
     let Some(line) = lines.next() else { return };
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let request =
-        Request { method, path, headers: lines.by_ref().take_while(|line| !line.is_empty()).collect() };
+    let headers = lines.take_while(|line| !line.is_empty()).collect();
+    let mut request = Request { method, path, headers, body: String::new() };
+    let length = request.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or_default();
+    // the client may have closed the connection on purpose
+    let _ = (&mut reader).take(length).read_to_string(&mut request.body);
     traffic.lock().unwrap().requests.push(request.clone());
     let reply = answer(&request);
     let length = match reply.chunked {
@@ -207,7 +212,7 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Reply, traffic: &Mu
     }
     if reply.stalls {
         // wait until the client closes the connection
-        let _ = lines.next();
+        let _ = reader.read_line(&mut String::new());
     }
     let _ = stream.shutdown(Shutdown::Write);
 }

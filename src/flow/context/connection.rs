@@ -3,7 +3,7 @@
 use crate::database::settings::Settings;
 use crate::error::Error;
 use crate::flow::expression::{Scope, Template};
-use crate::flow::yaml::decode::properties;
+use crate::flow::yaml::decode::{choices, properties};
 use crate::flow::yaml::document::Diagnostic;
 
 properties! {
@@ -15,6 +15,41 @@ properties! {
         "username" => username: Option<Template> = None,
         /// The password.
         "password" => password: Option<Template> = None,
+        /// Whether to require TLS, with a certificate that is valid for the host.
+        "ssl" => ssl: bool = false,
+        /// How to use TLS.
+        "sslMode" => ssl_mode: Option<SslMode> = None,
+    }
+}
+
+choices! {
+    /// How to use TLS.
+    pub(crate) enum SslMode {
+        /// Never.
+        Disable = "DISABLE",
+        /// Only if the server refuses other connections.
+        Allow = "ALLOW",
+        /// If the server supports it.
+        Prefer = "PREFER",
+        /// Always.
+        Require = "REQUIRE",
+        /// Always, with a certificate of a known authority.
+        VerifyCa = "VERIFY_CA",
+        /// Always, with a certificate of a known authority that is valid for the host.
+        VerifyFull = "VERIFY_FULL",
+    }
+}
+
+impl SslMode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Allow => "allow",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
     }
 }
 
@@ -33,7 +68,8 @@ impl Connection {
         let url = fill(self.url.as_ref()).map_err(Fault::Expression)?.unwrap_or_default();
         let user = fill(self.username.as_ref()).map_err(Fault::Expression)?;
         let password = fill(self.password.as_ref()).map_err(Fault::Expression)?;
-        Settings::parse_with(&url, user.as_deref(), password.as_deref()).map_err(|error| {
+        let ssl_mode = self.ssl_mode.or(self.ssl.then_some(SslMode::VerifyFull)).map(SslMode::name);
+        Settings::parse_with(&url, user.as_deref(), password.as_deref(), ssl_mode).map_err(|error| {
             Fault::Settings(error.hint(
                 "this URL is set in the flow; write it in the form jdbc:postgresql://host:5432/database",
             ))

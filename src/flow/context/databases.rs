@@ -17,6 +17,7 @@ use crate::database::session::{Session, SessionKind};
 use crate::database::settings::Settings;
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
+use crate::flow::expression::key_values::KeyValues;
 use crate::interrupt::Interrupt;
 use crate::provision::Provisioner;
 use crate::report::Report;
@@ -35,6 +36,7 @@ pub(crate) struct Databases {
     embedded: OnceCell<Settings>,
     provisioner: Provisioner,
     idle: Mutex<Vec<(Settings, Session)>>,
+    key_values: KeyValues,
 }
 
 impl Databases {
@@ -46,12 +48,18 @@ impl Databases {
             embedded: OnceCell::new(),
             provisioner,
             idle: Mutex::default(),
+            key_values: KeyValues::default(),
         })
     }
 
     /// The database given for the run.
     pub(crate) fn given(&self) -> Option<&Settings> {
         self.given.as_ref()
+    }
+
+    /// The keys in the main database, for the function `kv()`.
+    pub(crate) const fn key_values(&self) -> &KeyValues {
+        &self.key_values
     }
 
     /// Chooses the run's main database, unless the flow that calls this one has chosen it: the given

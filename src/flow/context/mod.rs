@@ -1,7 +1,9 @@
 //! What the tasks of one run share: files, databases, labels, secrets, and where to report.
 
+pub(crate) mod cache;
 pub(crate) mod connection;
 pub(crate) mod databases;
+pub(crate) mod runners;
 pub(crate) mod storage;
 pub(crate) mod task_run;
 
@@ -18,6 +20,7 @@ use crate::report::Report;
 use crate::report::summary::FileSummary;
 use crate::secrets::Secrets;
 use databases::Databases;
+use runners::Runners;
 use storage::Storage;
 
 /// What the tasks of one run share.
@@ -33,9 +36,11 @@ pub(crate) struct RunContext {
     /// The input values of the run.
     pub(crate) inputs: Vec<(String, String)>,
     /// The run's files.
-    pub(crate) storage: Storage,
+    pub(crate) storage: Arc<Storage>,
     /// The run's databases.
     pub(crate) databases: Arc<Databases>,
+    /// Where the commands of tasks run.
+    pub(crate) runners: Arc<Runners>,
     /// How long to wait for locks that other sessions hold.
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
@@ -53,6 +58,11 @@ impl RunContext {
     /// The value of an input.
     pub(crate) fn input(&self, name: &str) -> Option<&str> {
         self.inputs.iter().find(|(input, _)| input == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The flow's namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        self.flow.rsplit_once('.').map_or("", |(namespace, _)| namespace)
     }
 
     /// Sets a label.

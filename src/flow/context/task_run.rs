@@ -1,7 +1,11 @@
 //! A running task, and its access to the run: variables, databases, log.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
+use minijinja::Value as Data;
 use serde_json::Value as Json;
 
 use super::RunContext;
@@ -11,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::flow::expression::{Scope, Template};
 use crate::flow::yaml::document::{Diagnostic, Position};
 use crate::interrupt::Interrupt;
+use crate::ledger::RunStatus;
 use crate::report::event::Level;
 use crate::report::log::Line;
 use crate::report::{Event, Report};
@@ -33,9 +38,18 @@ pub(crate) struct TaskRun<'a> {
     pub(crate) name: &'a str,
     /// The task's log.
     pub(crate) log: &'a TaskLog,
+    /// The least severe level of the log.
+    pub(crate) log_level: Level,
+    /// The folder that the tasks of a WorkingDirectory share.
+    pub(crate) shared_dir: Option<&'a Path>,
 }
 
 impl TaskRun<'_> {
+    /// The same task run with another variable for expressions.
+    pub(crate) fn with(&self, name: &'static str, value: impl Into<Data>) -> Self {
+        Self { scope: self.scope.clone().with(name, value), interrupt: self.interrupt.clone(), ..*self }
+    }
+
     /// Fills in a template.
     pub(crate) fn fill(&self, template: &Template) -> Result<String> {
         self.scope.fill(template).map_err(|diagnostic| self.diagnostic(diagnostic))
@@ -81,9 +95,23 @@ impl TaskRun<'_> {
 
     /// Writes a line to the task's log and reports it, with secrets masked.
     pub(crate) fn log(&self, level: Level, text: &str) {
+        if level < self.log_level {
+            return;
+        }
         let text = self.context.secrets.hide(text);
         self.log.add(level, &text);
         self.context.report.emit(None, Event::TaskLogged { task: self.name, level, text: &text });
+    }
+
+    /// Lets the task end with a warning.
+    pub(crate) fn warn(&self) {
+        self.log.has_warned.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds a part of the task to the run's record, with secrets masked.
+    pub(crate) fn add_part(&self, mut part: Part) {
+        part.error = part.error.map(|text| self.context.secrets.hide(&text));
+        self.log.parts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
     }
 
     /// The reporter for a part of the task that is a separate run.
@@ -92,13 +120,32 @@ impl TaskRun<'_> {
     }
 }
 
-/// The log of a task run.
+/// A part of a task that has a result of its own, like a test of a dbt project.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// The name of the part, unique within the task.
+    pub(crate) name: String,
+    /// The result.
+    pub(crate) status: RunStatus,
+    /// The reason, if the part failed.
+    pub(crate) error: Option<String>,
+    /// When the part started.
+    pub(crate) started_at: Timestamp,
+    /// When the part ended.
+    pub(crate) finished_at: Timestamp,
+}
+
+/// The log of a task run, and what the task says of its result.
 #[derive(Debug, Default)]
-pub(crate) struct TaskLog(Mutex<Vec<Line>>);
+pub(crate) struct TaskLog {
+    lines: Mutex<Vec<Line>>,
+    parts: Mutex<Vec<Part>>,
+    has_warned: AtomicBool,
+}
 
 impl TaskLog {
     fn add(&self, level: Level, text: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.len() {
             // PostgreSQL's text type cannot hold NUL
             ..LOG_LIMIT_LINES => lines.push(Line::logged(level, &text.replace('\0', "\u{fffd}"))),
@@ -109,6 +156,15 @@ impl TaskLog {
 
     /// A copy of the lines.
     pub(crate) fn lines(&self) -> Vec<Line> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Takes the parts out of the log.
+    pub(crate) fn take_parts(&self) -> Vec<Part> {
+        std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the current attempt has warned. The next attempt starts without a warning.
+    pub(crate) fn take_warning(&self) -> bool {
+        self.has_warned.swap(false, Ordering::Relaxed)
     }
 }

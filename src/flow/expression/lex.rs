@@ -17,11 +17,13 @@ pub(crate) enum Token {
     End,
 }
 
-/// A token with its end position.
+/// A token with its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Lexed {
     /// The token.
     pub(crate) token: Token,
+    /// The offset of its first byte.
+    pub(crate) start: usize,
     /// The offset of the byte after it.
     pub(crate) end: usize,
 }
@@ -46,7 +48,7 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Lexed>, String> {
         }
         let closing = ["}}", "%}"].into_iter().find(|mark| rest.starts_with(mark));
         if let Some(mark) = closing.filter(|_| braces == 0) {
-            tokens.push(Lexed { token: Token::Close(mark), end: at + 2 });
+            tokens.push(Lexed { token: Token::Close(mark), start: at, end: at + 2 });
             return Ok(tokens);
         }
         let (token, length) = match first {
@@ -71,8 +73,8 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Lexed>, String> {
                 (Token::Sign(sign), sign.len())
             }
         };
+        tokens.push(Lexed { token, start: at, end: at + length });
         at += length;
-        tokens.push(Lexed { token, end: at });
     }
     Ok(tokens)
 }

@@ -2,12 +2,18 @@
 //!
 //! In: a template of the flow, and the variables of a run. Out: text. Refused: an undefined variable.
 
+mod calls;
+pub(crate) mod catalog;
 pub(crate) mod dates;
 pub(crate) mod functions;
+pub(crate) mod key_values;
 pub(crate) mod lex;
+pub(crate) mod library;
 pub(crate) mod names;
 pub(crate) mod parse;
+pub(crate) mod patterns;
 pub(crate) mod pebble;
+pub(crate) mod syntax;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +23,9 @@ use minijinja::{Environment, UndefinedBehavior, Value as Data};
 
 use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue};
 use crate::secrets::Secrets;
+use library::Library;
+use pebble::Fault;
+use syntax::Reference;
 
 /// Maximum number of instructions per template. Without a limit, nested loops delay the response to a signal.
 const FUEL: u64 = 2_000_000;
@@ -33,23 +42,28 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Translates the expressions in the text. Fails if an expression is invalid.
-    pub(crate) fn new(text: String, position: Position) -> Result<Self, Diagnostic> {
-        let program = match pebble::is_plain(&text) {
-            true => None,
-            false => Some(pebble::translate(&text).map_err(|fault| Diagnostic {
-                position,
-                message: format!("cannot parse the expression in {text:?}: {fault}"),
-            })?),
-        };
-        Ok(Self { text, position, program })
+    /// Translates the expressions in the text, and finds the variables that they read.
+    pub(crate) fn parse(text: &str, position: Position) -> Result<(Self, Vec<Reference>), Fault> {
+        let translation = if pebble::is_plain(text) { None } else { Some(pebble::translate(text)?) };
+        let (program, references) =
+            translation.map(|translation| (translation.program, translation.references)).unzip();
+        Ok((Self { text: text.to_owned(), position, program }, references.unwrap_or_default()))
     }
+}
+
+/// The message for a fault in the expressions of a text.
+pub(crate) fn fault_of(text: &str, fault: &Fault) -> String {
+    let line = text.lines().find(|line| line.contains("{{") || line.contains("{%")).unwrap_or(text);
+    let line = if text.lines().count() > 1 { line.trim() } else { text };
+    format!("cannot parse the expression in {line:?}: {}", fault.message)
 }
 
 /// The variables that expressions can read.
 #[derive(Clone)]
 pub(crate) struct Scope {
     environment: Arc<Environment<'static>>,
+    /// What the functions share.
+    pub(crate) library: Arc<Library>,
     names: BTreeMap<&'static str, Data>,
 }
 
@@ -60,8 +74,9 @@ impl Scope {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(syntax());
         environment.set_fuel(Some(FUEL));
-        functions::add_to(&mut environment, secrets.clone());
-        Self { environment: Arc::new(environment), names: BTreeMap::new() }
+        let library = Arc::new(Library::new(secrets.clone()));
+        functions::add_to(&mut environment, &library);
+        Self { environment: Arc::new(environment), library, names: BTreeMap::new() }
     }
 
     /// Adds a variable.
@@ -72,6 +87,24 @@ impl Scope {
             "the variable {name} is not in VARIABLES, so render() cannot read it"
         );
         self.names.insert(name, value.into());
+        self
+    }
+
+    /// Adds entries to a variable that is a mapping.
+    #[must_use]
+    pub(crate) fn with_entries<const N: usize>(self, name: &'static str, entries: [(&str, Data); N]) -> Self {
+        let existing = self.names.get(name).cloned().unwrap_or_default();
+        let keys = existing.try_iter().into_iter().flatten();
+        let kept = keys.filter_map(|key| Some((key.to_string(), existing.get_item(&key).ok()?)));
+        let added = entries.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let entries = Data::from_pairs(kept.chain(added));
+        self.with(name, entries)
+    }
+
+    /// Adds functions that read from the run.
+    #[must_use]
+    pub(crate) fn with_functions(mut self, add: impl FnOnce(&mut Environment<'static>)) -> Self {
+        add(Arc::make_mut(&mut self.environment));
         self
     }
 
@@ -122,5 +155,31 @@ pub(crate) fn data(node: &Node) -> Data {
         YamlValue::Map(entries) => {
             Data::from_pairs(entries.iter().map(|(key, value)| (data(key), data(value))))
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A template of this text.
+    pub(crate) fn template(text: &str) -> Result<Template, String> {
+        Template::parse(text, Position::default())
+            .map(|(template, _)| template)
+            .map_err(|fault| fault.message)
+    }
+
+    /// The value of an expression, as text.
+    pub(crate) fn value_of(expression: &str) -> Result<String, String> {
+        let template = template(&format!("{{{{ {expression} }}}}"))?;
+        Scope::new(&Secrets::default()).fill(&template).map_err(|fault| fault.message)
+    }
+
+    #[test]
+    fn macros_and_filter_blocks_are_evaluated() {
+        let text = "{% macro greet(name, mark='!') %}Hi {{ name }}{{ mark }}{% endmacro %}{{ greet('Ann') }} \
+                    {% filter upper | replace({'A': '4'}) %}abc{% endfilter %}";
+        let template = template(text).unwrap();
+        assert_eq!(Scope::new(&Secrets::default()).fill(&template).unwrap(), "Hi Ann! 4BC");
     }
 }

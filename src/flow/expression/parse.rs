@@ -1,104 +1,10 @@
 //! The grammar of Pebble's expressions: operator precedence, and the equivalent minijinja expression.
 
-use std::fmt;
-
 use super::lex::{Lexed, Token, lex};
-use super::names::{FILTERS, FUNCTIONS, TESTS};
+use super::syntax::{Expression, KEYWORDS, Key, Path, Reference, literal};
 
 /// Maximum nesting depth of an expression: expressions written by hand are far shallower.
 const DEPTH_LIMIT: u32 = 64;
-
-/// A parsed part of an expression.
-#[derive(Clone, Debug)]
-enum Expression {
-    /// A minijinja expression.
-    Plain(String),
-    /// A name and the keys after it: `a.b[0]`.
-    Path(String, Vec<Key>),
-}
-
-#[derive(Clone, Debug)]
-enum Key {
-    Name(String),
-    Value(String),
-}
-
-impl fmt::Display for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(text) => f.write_str(text),
-            Self::Path(root, keys) => {
-                f.write_str(root)?;
-                for key in keys {
-                    match key {
-                        Key::Name(name) if KEYWORDS.contains(&name.as_str()) => {
-                            write!(f, "[{}]", literal(name))?;
-                        }
-                        Key::Name(name) => write!(f, ".{name}")?,
-                        Key::Value(value) => write!(f, "[{value}]")?,
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Expression {
-    fn is_loop(&self) -> bool {
-        matches!(self, Self::Path(root, keys) if root == "loop" && keys.is_empty())
-    }
-
-    /// The expression in a form that yields undefined, not an error, if a key is missing.
-    fn lenient(&self) -> String {
-        match self {
-            Self::Path(root, keys) if !keys.is_empty() => {
-                let keys = keys.iter().map(|key| match key {
-                    Key::Name(name) => literal(name),
-                    Key::Value(value) => value.clone(),
-                });
-                format!("find({root}, {})", keys.collect::<Vec<_>>().join(", "))
-            }
-            other => other.to_string(),
-        }
-    }
-}
-
-/// Words that minijinja does not accept as a name.
-const KEYWORDS: [&str; 14] = [
-    "if",
-    "else",
-    "elif",
-    "for",
-    "in",
-    "is",
-    "not",
-    "and",
-    "or",
-    "true",
-    "false",
-    "none",
-    "null",
-    "recursive",
-];
-
-/// The text as a minijinja string literal.
-pub(crate) fn literal(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            character => quoted.push(character),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
 
 /// The rest of the text after an expression.
 pub(crate) struct Rest<'a> {
@@ -111,15 +17,38 @@ pub(crate) struct Rest<'a> {
 /// Parses one expression at the start of a text.
 pub(crate) struct Parser<'a> {
     text: &'a str,
-    tokens: Vec<Lexed>,
-    next: usize,
+    pub(super) tokens: Vec<Lexed>,
+    pub(super) next: usize,
     depth: u32,
+    /// The macros of the template.
+    pub(super) macros: &'a [String],
+    /// The number of enclosing parts that are evaluated only in some cases.
+    guards: u32,
+    /// Where the fault is, if it is not at the last token.
+    pub(super) fault_at: Option<usize>,
+    /// The variables that the expression reads.
+    pub(crate) references: Vec<Reference>,
 }
 
 impl<'a> Parser<'a> {
     /// Lexes `text` up to the closing mark.
-    pub(crate) fn new(text: &'a str) -> Result<Self, String> {
-        Ok(Self { text, tokens: lex(text)?, next: 0, depth: 0 })
+    pub(crate) fn new(text: &'a str, macros: &'a [String]) -> Result<Self, String> {
+        Ok(Self {
+            text,
+            tokens: lex(text)?,
+            next: 0,
+            depth: 0,
+            macros,
+            guards: 0,
+            fault_at: None,
+            references: Vec::new(),
+        })
+    }
+
+    /// Where the fault is that was found last, in bytes.
+    pub(crate) fn fault_at(&self) -> usize {
+        let last = self.tokens.get(self.next.saturating_sub(1)).or(self.tokens.last());
+        self.fault_at.or(last.map(|lexed| lexed.start)).unwrap_or_default()
     }
 
     /// Parses an expression and returns it in minijinja syntax.
@@ -127,12 +56,47 @@ impl<'a> Parser<'a> {
         Ok(self.ternary()?.to_string())
     }
 
+    /// Parses an expression that the template prints.
+    pub(crate) fn printed(&mut self) -> Result<String, String> {
+        let expression = self.ternary()?;
+        self.require(&expression);
+        Ok(expression.to_string())
+    }
+
+    pub(super) fn word_of_name(&mut self) -> Result<String, String> {
+        match self.advance() {
+            Token::Name(name) => Ok(name),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Marks a path: the expression fails if it does not exist.
+    pub(super) fn require(&mut self, expression: &Expression) {
+        if let Expression::Path(Path { reference: Some(index), .. }) = expression
+            && let Some(reference) = self.references.get_mut(*index)
+        {
+            reference.is_strict = self.guards == 0 && !reference.is_guarded;
+        }
+    }
+
+    /// Marks the variables read since `start`: the expression does without them.
+    fn excuse(&mut self, start: usize) {
+        for reference in self.references.iter_mut().skip(start) {
+            (reference.is_guarded, reference.is_strict) = (true, false);
+        }
+    }
+
+    /// Parses a part that is evaluated only in some cases.
+    fn guarded<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
+        self.guards += 1;
+        let parsed = parse(self);
+        self.guards -= 1;
+        parsed
+    }
+
     /// Parses a name followed by the word or operator `sign`; returns the name.
     pub(crate) fn binding(&mut self, sign: &str) -> Result<String, String> {
-        let name = match self.advance() {
-            Token::Name(name) => name,
-            other => return Err(unexpected(&other)),
-        };
+        let name = self.word_of_name()?;
         match self.advance() {
             Token::Name(word) if word == sign => Ok(name),
             Token::Sign(found) if found == sign => Ok(name),
@@ -151,7 +115,7 @@ impl<'a> Parser<'a> {
             _ => "",
         };
         match self.tokens.get(self.next) {
-            Some(Lexed { token: Token::Close(found), end }) if *found == mark => {
+            Some(Lexed { token: Token::Close(found), end, .. }) if *found == mark => {
                 Ok(Rest { trim, text: &self.text[*end..] })
             }
             Some(Lexed { token, .. }) => Err(unexpected(token)),
@@ -159,23 +123,23 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn peek(&self) -> &Token {
+    pub(super) fn peek(&self) -> &Token {
         self.tokens.get(self.next).map_or(&Token::End, |lexed| &lexed.token)
     }
 
-    fn advance(&mut self) -> Token {
+    pub(super) fn advance(&mut self) -> Token {
         let token = self.peek().clone();
         self.next += 1;
         token
     }
 
-    fn is_sign(&mut self, sign: &str) -> bool {
+    pub(super) fn is_sign(&mut self, sign: &str) -> bool {
         let found = matches!(self.peek(), Token::Sign(found) if *found == sign);
         self.next += usize::from(found);
         found
     }
 
-    fn expect(&mut self, sign: &str) -> Result<(), String> {
+    pub(super) fn expect(&mut self, sign: &str) -> Result<(), String> {
         if self.is_sign(sign) {
             Ok(())
         } else {
@@ -190,9 +154,9 @@ impl<'a> Parser<'a> {
         }
         let condition = self.binary(0)?;
         let expression = if self.is_sign("?") {
-            let then = self.ternary()?;
+            let then = self.guarded(Self::ternary)?;
             self.expect(":")?;
-            let otherwise = self.ternary()?;
+            let otherwise = self.guarded(Self::ternary)?;
             Expression::Plain(format!("({then} if {condition} else {otherwise})"))
         } else {
             condition
@@ -203,6 +167,7 @@ impl<'a> Parser<'a> {
 
     /// Parses operands joined by operators of at least this precedence. The precedences are Pebble's.
     fn binary(&mut self, min_precedence: u32) -> Result<Expression, String> {
+        let start = self.references.len();
         let mut left = self.unary()?;
         while let Some((operator, precedence)) =
             self.operator().filter(|(_, precedence)| *precedence >= min_precedence)
@@ -210,32 +175,61 @@ impl<'a> Parser<'a> {
             self.next += 1;
             left = match operator {
                 "|" => self.filter(&left)?,
-                "is" => self.test(&left)?,
-                "??" | "???" => self.fallback(&left, operator)?,
-                _ => {
+                "is" => {
+                    self.excuse(start);
+                    self.test(&left)?
+                }
+                "??" | "???" => {
+                    self.excuse(start);
+                    self.fallback(&left, operator)?
+                }
+                // `not in`, whose second word is the operator
+                "not" => {
+                    self.next += 1;
                     let right = self.binary(precedence + 1)?;
-                    Expression::Plain(match operator {
-                        "~" => format!("concat({left}, {right})"),
-                        "+" => format!("plus({left}, {right})"),
-                        "/" => format!("divide({left}, {right})"),
-                        ".." => format!("range({left}, {right})"),
-                        "contains" => format!("({right} in {left})"),
-                        "equals" => format!("({left} == {right})"),
-                        operator => format!("({left} {operator} {right})"),
-                    })
+                    Expression::Plain(format!("({left} not in {right})"))
+                }
+                "and" | "or" => {
+                    let right = self.guarded(|parser| parser.binary(precedence + 1))?;
+                    Expression::Plain(format!("({left} {operator} {right})"))
+                }
+                operator => {
+                    let right = self.binary(precedence + 1)?;
+                    self.combined(&left, operator, &right)
                 }
             };
         }
         Ok(left)
     }
 
+    /// Two operands and the operator between them.
+    fn combined(&mut self, left: &Expression, operator: &str, right: &Expression) -> Expression {
+        if operator == "~" {
+            self.require(left);
+            self.require(right);
+        }
+        Expression::Plain(match operator {
+            "~" => format!("concat({left}, {right})"),
+            "+" => format!("plus({left}, {right})"),
+            "/" => format!("divide({left}, {right})"),
+            ".." => format!("range({left}, {right})"),
+            "contains" => format!("({right} in {left})"),
+            "isIn" => format!("({left} in {right})"),
+            "equals" => format!("({left} == {right})"),
+            "matches" => format!("matches({left}, {right})"),
+            operator => format!("({left} {operator} {right})"),
+        })
+    }
+
     /// `a ?? b ?? c`: the first value that exists. Later operands are evaluated only if needed. Each may be
     /// undefined, except the last.
     fn fallback(&mut self, left: &Expression, operator: &str) -> Result<Expression, String> {
-        let right = self.binary(121)?;
+        let start = self.references.len();
+        let right = self.guarded(|parser| parser.binary(121))?;
         let next = match self.operator() {
             Some((operator @ ("??" | "???"), _)) => {
                 self.next += 1;
+                self.excuse(start);
                 self.fallback(&right, operator)?
             }
             _ => right,
@@ -253,7 +247,8 @@ impl<'a> Parser<'a> {
         let precedence = match *operator {
             "or" => 10,
             "and" => 15,
-            "contains" | "is" => 20,
+            "contains" | "is" | "in" | "isIn" | "matches" => 20,
+            "not" if self.is_not_in() => 20,
             "==" | "!=" | "<" | ">" | "<=" | ">=" | "equals" => 30,
             "+" => 40,
             // the `-` may belong to a closing `-}}`
@@ -270,12 +265,16 @@ impl<'a> Parser<'a> {
 
     /// The next token's operator if it is written as a word, else an empty string.
     fn word(&self) -> &'static &'static str {
-        const WORDS: [&str; 5] = ["or", "and", "contains", "is", "equals"];
+        const WORDS: [&str; 9] = ["or", "and", "contains", "is", "equals", "in", "isIn", "matches", "not"];
         const NONE: &str = "";
         match self.peek() {
             Token::Name(name) => WORDS.iter().find(|word| *word == name).unwrap_or(&NONE),
             _ => &NONE,
         }
+    }
+
+    fn is_not_in(&self) -> bool {
+        matches!(self.tokens.get(self.next + 1), Some(Lexed { token: Token::Name(word), .. }) if word == "in")
     }
 
     fn closes_next(&self) -> bool {
@@ -311,7 +310,10 @@ impl<'a> Parser<'a> {
                 "true" | "false" => Expression::Plain(name),
                 _ if self.is_sign("(") => self.call(&name)?,
                 _ if KEYWORDS.contains(&name.as_str()) => return Err(unexpected(&Token::Name(name))),
-                _ => Expression::Path(name, Vec::new()),
+                _ => {
+                    let at = self.tokens.get(self.next - 1).map_or(0, |lexed| lexed.start);
+                    return self.path(name, at);
+                }
             },
             Token::Sign("(") => {
                 let inner = self.ternary()?;
@@ -338,6 +340,25 @@ impl<'a> Parser<'a> {
         self.keys(value)
     }
 
+    /// Parses the keys after a name, and records the variable.
+    fn path(&mut self, root: String, at: usize) -> Result<Expression, String> {
+        let reference = Reference { root: root.clone(), key: None, at, is_guarded: false, is_strict: false };
+        self.references.push(reference);
+        let index = self.references.len() - 1;
+        let mut value = self.keys(Expression::name(root))?;
+        if let Expression::Path(path) = &mut value {
+            path.reference = Some(index);
+            let key = match path.keys.first() {
+                Some(Key::Name(name)) => Some(name.clone()),
+                // a text in brackets is a name too
+                Some(Key::Value(value)) => serde_json::from_str(value).ok(),
+                None => None,
+            };
+            self.references[index].key = key;
+        }
+        Ok(value)
+    }
+
     /// Parses the keys after a value: `.name` and `[key]`.
     fn keys(&mut self, mut value: Expression) -> Result<Expression, String> {
         loop {
@@ -358,61 +379,19 @@ impl<'a> Parser<'a> {
                 return Ok(value);
             };
             value = match value {
-                Expression::Path(root, mut keys) => {
-                    keys.push(key);
-                    Expression::Path(root, keys)
+                Expression::Path(mut path) => {
+                    path.keys.push(key);
+                    Expression::Path(path)
                 }
-                Expression::Plain(text) => Expression::Path(format!("({text})"), vec![key]),
+                Expression::Plain(text) => {
+                    Expression::Path(Path { root: format!("({text})"), keys: vec![key], reference: None })
+                }
             };
         }
     }
 
-    fn call(&mut self, name: &str) -> Result<Expression, String> {
-        known("function", name, &FUNCTIONS)?;
-        let arguments = self.items(")", Self::argument)?;
-        Ok(Expression::Plain(format!("{name}({})", arguments.join(", "))))
-    }
-
-    fn filter(&mut self, input: &Expression) -> Result<Expression, String> {
-        let name = match self.advance() {
-            Token::Name(name) => name,
-            other => return Err(unexpected(&other)),
-        };
-        known("filter", &name, &FILTERS)?;
-        let mut arguments = vec![if name == "default" { input.lenient() } else { input.to_string() }];
-        if self.is_sign("(") {
-            arguments.extend(self.items(")", Self::argument)?);
-        }
-        Ok(Expression::Plain(format!("{name}({})", arguments.join(", "))))
-    }
-
-    fn test(&mut self, input: &Expression) -> Result<Expression, String> {
-        let negated = matches!(self.peek(), Token::Name(word) if word == "not");
-        self.next += usize::from(negated);
-        let name = match self.advance() {
-            Token::Name(name) => name,
-            other => return Err(unexpected(&other)),
-        };
-        known("test", &name, &TESTS)?;
-        let test = format!("is_{name}({})", input.lenient());
-        Ok(Expression::Plain(if negated { format!("(not {test})") } else { test }))
-    }
-
-    /// Parses an argument, which may be named.
-    fn argument(&mut self) -> Result<String, String> {
-        let named = matches!(
-            self.tokens.get(self.next..self.next + 2),
-            Some([Lexed { token: Token::Name(_), .. }, Lexed { token: Token::Sign("="), .. }])
-        );
-        if !named {
-            return self.expression();
-        }
-        let name = self.binding("=")?;
-        Ok(format!("{name}={}", self.expression()?))
-    }
-
     /// Parses comma-separated items up to the closing bracket.
-    fn items(
+    pub(super) fn items(
         &mut self,
         closing: &str,
         mut item: impl FnMut(&mut Self) -> Result<String, String>,
@@ -429,13 +408,6 @@ impl<'a> Parser<'a> {
             }
         }
     }
-}
-
-fn known(what: &str, name: &str, names: &[&str]) -> Result<(), String> {
-    if names.contains(&name) {
-        return Ok(());
-    }
-    Err(format!("unsupported {what} `{name}`; supported {what}s: {}", names.join(", ")))
 }
 
 fn unexpected(token: &Token) -> String {

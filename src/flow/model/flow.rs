@@ -1,19 +1,19 @@
 //! A flow: a document decoded into types. All of its faults are reported at once.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use include_dir::{Dir, include_dir};
 
 use crate::error::{Error, Kind, Result};
-use crate::flow::expression::Template;
+use crate::flow::model::checks;
+use crate::flow::model::ending::{Check, FlowOutput, Listener, Sla};
 use crate::flow::model::inputs::Input;
 use crate::flow::model::labels::Labels;
 use crate::flow::model::retry::Retry;
-use crate::flow::model::task::{Task, TaskType};
-use crate::flow::model::trigger::Trigger;
+use crate::flow::model::task::Task;
+use crate::flow::model::trigger::{ScheduleTrigger, Trigger};
 use crate::flow::yaml::decode::{Decode as _, Decoder, Defaults, Entries, Id, choices, properties};
-use crate::flow::yaml::document::{Diagnostic, Document, Faults, Node, YamlValue};
+use crate::flow::yaml::document::{Diagnostic, Document, Faults, Node, YamlValue, in_order};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/pipelines");
 
@@ -38,8 +38,26 @@ properties! {
         "errors" => errors: Vec<Task> = Vec::new(),
         /// Tasks that run at the end of every run, whether it succeeded or failed.
         "finally" => finally: Vec<Task> = Vec::new(),
+        /// Tasks that run after the end of every run. They do not change its status.
+        "afterExecution" => after_execution: Vec<Task> = Vec::new(),
+        /// The older form of `afterExecution`.
+        "listeners" => listeners: Vec<Listener> = Vec::new(),
+        /// Values that a run returns.
+        "outputs" => outputs: Vec<FlowOutput> = Vec::new(),
+        /// Conditions that are checked before a run begins.
+        "checks" => checks: Vec<Check> = Vec::new(),
+        /// Limits on the duration of a run.
+        "sla" => sla: Vec<Sla> = Vec::new(),
         /// Default property values for the tasks of a type, or of all types below a prefix.
-        "pluginDefaults" => plugin_defaults: Vec<PluginDefault> = Vec::new(),
+        "pluginDefaults" | "taskDefaults" => plugin_defaults: Vec<PluginDefault> = Vec::new(),
+        /// Revision of the flow.
+        "revision" => _revision: Option<Node> = None => "the file is the only revision",
+        /// Tenant of the flow.
+        "tenantId" => _tenant: Option<String> = None => "taxi has no tenants",
+        /// The worker group that runs the flow.
+        "workerGroup" => _worker_group: Option<Node> = None => "this machine runs all tasks",
+        /// Whether the flow is deleted.
+        "deleted" => _deleted: Option<Node> = None => "a flow is deleted with its file",
         /// Triggers that start the flow.
         "triggers" => triggers: Vec<Trigger> = Vec::new(),
         /// Limit on concurrent runs of the flow.
@@ -48,6 +66,14 @@ properties! {
         "retry" => retry: Option<Retry> = None,
         /// Whether the flow is disabled. A disabled flow does not run.
         "disabled" => disabled: bool = false,
+    }
+}
+
+impl Declaration {
+    /// The lists of tasks of the flow.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &Vec<Task>> {
+        let listeners = self.listeners.iter().map(|listener| &listener.tasks);
+        [&self.tasks, &self.errors, &self.finally, &self.after_execution].into_iter().chain(listeners)
     }
 }
 
@@ -90,6 +116,7 @@ properties! {
 pub(crate) struct Flow {
     declaration: Declaration,
     document: Document,
+    notes: Vec<Diagnostic>,
 }
 
 impl std::ops::Deref for Flow {
@@ -163,14 +190,18 @@ impl Flow {
     /// Parses a flow, or returns all of its faults.
     pub(crate) fn check(name: &str, text: &str) -> Result<Self, Faults> {
         let document = Document::parse(name, text)?;
-        let mut decoder = Decoder { defaults: defaults(&document.root), ..Decoder::default() };
+        let defaults = defaults(&document.root);
+        let mut decoder = Decoder::new(text, defaults);
         let declaration = Declaration::decode(&document.root, &mut decoder);
         if let Some(declaration) = &declaration {
-            check(declaration, &document.root, &mut decoder);
+            checks::check(declaration, &document.root, &mut decoder);
         }
         match declaration {
-            Some(declaration) if decoder.diagnostics.is_empty() => Ok(Self { declaration, document }),
-            _ => Err(document.faults(decoder.diagnostics)),
+            Some(declaration) if decoder.diagnostics.is_empty() => {
+                let notes = in_order(decoder.notes);
+                Ok(Self { declaration, document, notes })
+            }
+            _ => Err(document.faults(decoder.diagnostics).with_notes(decoder.notes)),
         }
     }
 
@@ -190,19 +221,32 @@ impl Flow {
 
     /// Calls `visit` with every task.
     pub(crate) fn walk<'a>(&'a self, mut visit: impl FnMut(&'a Task)) {
-        let declared = &self.declaration;
-        let tasks = declared.tasks.iter().chain(&declared.errors).chain(&declared.finally);
-        tasks.for_each(|task| task.walk(&mut visit));
+        self.declaration.lists().flatten().for_each(|task| task.walk(&mut visit));
     }
 
-    /// The trigger with this id.
-    pub(crate) fn trigger(&self, id: &str) -> Result<&Trigger> {
-        self.triggers.iter().find(|trigger| trigger.id.0 == id).ok_or_else(|| {
-            let known: Vec<&str> = self.triggers.iter().map(|trigger| trigger.id.0.as_str()).collect();
+    /// The schedule with this id.
+    pub(crate) fn trigger(&self, id: &str) -> Result<&ScheduleTrigger> {
+        let usage = |text: String| Error::new(Kind::Usage, text);
+        let trigger = self.triggers.iter().find(|trigger| trigger.id().0 == id).ok_or_else(|| {
+            let known: Vec<&str> = self.triggers.iter().map(|trigger| trigger.id().0.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let text = format!("no trigger with the id {id:?} in the flow {}", self.name());
-            Error::new(Kind::Usage, format!("{text}; known triggers: {known}"))
+            usage(format!("{text}; known triggers: {known}"))
+        })?;
+        trigger.schedule().ok_or_else(|| {
+            usage(format!("the trigger {id} waits for an event and has no dates"))
+                .hint("use 'taxi run' without --trigger")
         })
+    }
+
+    /// What the flow's file says without effect, in the order of the file.
+    pub(crate) fn notes(&self) -> &[Diagnostic] {
+        &self.notes
+    }
+
+    /// The notes as lines, each with its position.
+    pub(crate) fn note_lines(&self) -> impl Iterator<Item = String> {
+        self.notes.iter().map(|note| self.document.note_line(note))
     }
 
     /// The file that the flow was read from.
@@ -219,7 +263,8 @@ impl Flow {
 /// The `pluginDefaults` of the flow. They are read first because decoding a task needs them.
 fn defaults(root: &Node) -> Vec<Defaults> {
     let YamlValue::Map(entries) = &root.value else { return Vec::new() };
-    let declared = entries.iter().find(|(key, _)| key.value.text() == Some("pluginDefaults"));
+    let find = |name| entries.iter().find(|(key, _)| key.value.text() == Some(name));
+    let declared = find("pluginDefaults").or_else(|| find("taskDefaults"));
     let Some((_, Node { value: YamlValue::List(declared), .. })) = declared else { return Vec::new() };
     let parse = |node: &Node| {
         let YamlValue::Map(entries) = &node.value else { return None };
@@ -230,104 +275,6 @@ fn defaults(root: &Node) -> Vec<Defaults> {
         Some(Defaults { prefix: find("type")?.value.text()?.to_owned(), entries: values.clone(), forced })
     };
     declared.iter().filter_map(parse).collect()
-}
-
-/// Checks what can be checked only on the whole flow.
-fn check(flow: &Declaration, root: &Node, decoder: &mut Decoder) {
-    let YamlValue::Map(entries) = &root.value else { return };
-    let find = |name| entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value);
-    let items = |name| match find(name).map(|node| &node.value) {
-        Some(YamlValue::List(items)) => items.as_slice(),
-        _ => &[],
-    };
-    if flow.tasks.is_empty() {
-        decoder.refuse::<()>(find("tasks").unwrap_or(root).position, "a flow needs at least one task");
-    }
-    for (input, node) in flow.inputs.iter().zip(items("inputs")) {
-        input.check(node, decoder);
-    }
-    for (default, node) in flow.plugin_defaults.iter().zip(items("pluginDefaults")) {
-        let known = TaskType::properties_below(&default.task_type);
-        if known.is_empty() {
-            let text = format!("unsupported task type or prefix {:?}", default.task_type);
-            decoder.refuse::<()>(node.position, text);
-            continue;
-        }
-        for (name, value) in &default.values.0 {
-            if !known.contains(&name.as_str()) {
-                let text = format!("unknown property `{name}` for {}", default.task_type);
-                decoder.refuse::<()>(value.position, text);
-            }
-        }
-    }
-    if let Some(variables) = &flow.variables {
-        check_templates(variables, decoder);
-        if !matches!(variables.value, YamlValue::Map(_) | YamlValue::Null) {
-            let text = format!("expected a mapping for `variables`, found {}", variables.value.kind());
-            decoder.refuse::<()>(variables.position, text);
-        }
-    }
-    if let Some(Concurrency { limit: 0, .. }) = flow.concurrency {
-        let position = find("concurrency").unwrap_or(root).position;
-        decoder.refuse::<()>(position, "invalid concurrency limit 0: expected at least 1");
-    }
-    for trigger in &flow.triggers {
-        for (name, given) in &trigger.inputs.0 {
-            let fault = match flow.inputs.iter().find(|input| input.id.0 == *name) {
-                Some(input) => input.refuse(&given.text).map(|expected| {
-                    format!("invalid value {:?} for the input {name:?}: {expected}", given.text)
-                }),
-                None => Some(format!("no input with the id {name:?}")),
-            };
-            if let Some(fault) = fault {
-                decoder.refuse::<()>(given.position, fault);
-            }
-        }
-    }
-    refuse_duplicates(flow.inputs.iter().map(|input| &input.id).zip(items("inputs")), decoder);
-    refuse_duplicates(flow.triggers.iter().map(|trigger| &trigger.id).zip(items("triggers")), decoder);
-    let has_valid_factor = |retry: &Retry| retry.delay_factor > 0.0;
-    if flow.retry.as_ref().is_some_and(|retry| !has_valid_factor(retry)) {
-        decoder.refuse::<()>(find("retry").unwrap_or(root).position, "`delayFactor` must be greater than 0");
-    }
-    let mut seen = HashSet::new();
-    let tasks = flow.tasks.iter().chain(&flow.errors).chain(&flow.finally);
-    tasks.for_each(|task| {
-        task.walk(&mut |task| {
-            if !seen.insert(task.id()) {
-                decoder.refuse::<()>(task.position, format!("duplicate id {:?}", task.id()));
-            }
-            if task.common.retry.as_ref().is_some_and(|retry| !has_valid_factor(retry)) {
-                decoder.refuse::<()>(task.position, "`delayFactor` must be greater than 0");
-            }
-            if let Some(connection) = task.kind.connection()
-                && let (None, Some(credential)) =
-                    (&connection.url, connection.username.as_ref().or(connection.password.as_ref()))
-            {
-                let text = "`username` and `password` require the property `url`";
-                decoder.refuse::<()>(credential.position, text);
-            }
-        });
-    });
-}
-
-fn refuse_duplicates<'a>(ids: impl Iterator<Item = (&'a Id, &'a Node)>, decoder: &mut Decoder) {
-    let mut seen = HashSet::new();
-    for (id, node) in ids {
-        if !seen.insert(id) {
-            decoder.refuse::<()>(node.position, format!("duplicate id {:?}", id.0));
-        }
-    }
-}
-
-/// Refuses invalid expressions. A valid expression can still fail when it is rendered.
-fn check_templates(node: &Node, decoder: &mut Decoder) {
-    match &node.value {
-        YamlValue::Text(_) => _ = Template::decode(node, decoder),
-        YamlValue::List(items) => items.iter().for_each(|item| check_templates(item, decoder)),
-        YamlValue::Map(entries) => entries.iter().for_each(|(_, value)| check_templates(value, decoder)),
-        YamlValue::Null | YamlValue::Bool(_) | YamlValue::Number(_) => {}
-    }
 }
 
 #[cfg(test)]
@@ -389,5 +336,55 @@ tasks:
         ] {
             assert!(error.contains(fault), "missing: {fault}\n{error}");
         }
+    }
+
+    #[test]
+    fn what_has_no_effect_or_may_fail_is_noted_at_its_place() {
+        let text = "\
+id: noted
+namespace: b
+revision: 3
+taskDefaults:
+  - type: io.kestra.plugin.gcp
+    values: {projectId: x}
+  - type: io.kestra.plugin.core.log.Log
+    values: {level: WARN}
+variables:
+  later: '{{ inputs.none }}'
+tasks:
+  - id: one
+    type: io.kestra.plugin.core.log.Log
+    message: \"{{ vars.none ?? 1 }} {{ inputs.none | default('') }} {{ outputs.none is defined }}\"
+    workerGroup: {key: a}
+  - id: two
+    type: io.kestra.plugin.core.log.Log
+    message: '{{ inputs.never }}'
+    runIf: '{{ false }}'
+  - id: three
+    type: io.kestra.plugin.core.flow.If
+    condition: '{{ true }}'
+    then:
+      - {id: four, type: io.kestra.plugin.core.log.Log, message: '{{ outputs.onee }}'}
+  - id: five
+    type: io.kestra.plugin.core.log.Log
+    message: \"{% for m in ['a'] %}{{ m }}{% endfor %}{{ true ? 1 : vars.other }}{{ render(vars.later) }}\"
+sla: [{id: s, type: EXECUTION_ASSERTION, assert: '{{ true }}', behavior: FAIL}]
+";
+        let flow = Flow::parse("a.yaml", text).unwrap();
+        let notes: Vec<String> = flow.note_lines().collect();
+        assert_eq!(
+            notes,
+            [
+                "a.yaml:3:1: note: `revision` has no effect: the file is the only revision",
+                "a.yaml:5:5: note: the defaults of io.kestra.plugin.gcp have no effect: no supported type has this name",
+                "a.yaml:10:14: note: no input with the id `none`",
+                "a.yaml:15:5: note: `workerGroup` has no effect: this machine runs all tasks",
+                "a.yaml:18:18: note: no input with the id `never`",
+                "a.yaml:24:70: note: no task with the id `onee`; did you mean `one`?",
+                "a.yaml:27:68: note: no variable `other`",
+                "a.yaml:28:7: note: an EXECUTION_ASSERTION has no effect",
+                "a.yaml:28:42: note: `assert` has no effect: only a MAX_DURATION is checked",
+            ]
+        );
     }
 }

@@ -4,12 +4,16 @@ use std::fmt::Write as _;
 
 use crate::flow::model::flow::Flow;
 use crate::flow::model::task::{Task, TaskType};
+use crate::flow::model::trigger::Trigger;
 
 /// The flow's own lists of tasks, each with its name.
 fn branches(flow: &Flow) -> Vec<(String, &[Task])> {
     let mut branches = vec![("tasks".to_owned(), flow.tasks.as_slice())];
     branches.push(("errors".to_owned(), &flow.errors));
     branches.push(("finally".to_owned(), &flow.finally));
+    branches.push(("afterExecution".to_owned(), &flow.after_execution));
+    branches
+        .extend(flow.listeners.iter().map(|listener| ("listeners".to_owned(), listener.tasks.as_slice())));
     branches.retain(|(_, tasks)| !tasks.is_empty());
     branches
 }
@@ -23,8 +27,15 @@ pub(crate) fn tree(flow: &Flow) -> String {
         let _ = write!(out, "\n  input {}{default}", input.id.0);
     }
     for trigger in &flow.triggers {
-        let zone = trigger.zone.as_ref().map(|zone| format!(" {}", zone.name)).unwrap_or_default();
-        let _ = write!(out, "\n  trigger {} at {}{zone}", trigger.id.0, trigger.cron.text);
+        let _ = match trigger {
+            Trigger::Schedule(trigger) => {
+                let zone = trigger.zone.as_ref().map(|zone| format!(" {}", zone.name)).unwrap_or_default();
+                write!(out, "\n  trigger {} at {}{zone}", trigger.id.0, trigger.written.text)
+            }
+            Trigger::Event(trigger) => {
+                write!(out, "\n  trigger {} after an event ({})", trigger.id.0, trigger.kind)
+            }
+        };
     }
     write_branches(&branches(flow), "", &mut out);
     out
@@ -100,7 +111,8 @@ fn chain(tasks: &[Task], from: Option<(&str, &str)>, out: &mut String) -> Option
         }
         for (label, nested) in task.branches() {
             // parallel tasks are not connected to each other
-            let is_parallel = matches!(task.kind, TaskType::Parallel(_)) && label == "tasks";
+            let is_parallel =
+                matches!(task.kind, TaskType::Parallel(_) | TaskType::Dag(_)) && label == "tasks";
             for tasks in nested.chunks(if is_parallel { 1 } else { nested.len() }) {
                 chain(tasks, Some((&name, &label)), out);
             }

@@ -1,25 +1,28 @@
 //! Runs the tasks of a flow: their order, conditions, retries and timeouts.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Value as Data, context};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::branch::{self, Branch};
 use super::frame::Frame;
+use super::presets::PresetResult;
 use super::record::{Attempt, TaskRecord};
-use super::{Execution, subflow, without_secrets};
+use super::{Execution, parts, subflow, without_secrets};
 use crate::error::{Detail, Error, Kind, Result};
 use crate::flow::context::lock;
 use crate::flow::context::task_run::{Outputs, TaskLog, TaskRun};
-use crate::flow::expression::dates;
+use crate::flow::expression::{Scope, dates};
 use crate::flow::model::task::{Task, TaskType};
-use crate::flow::tasks::flowable::ForEach;
+use crate::flow::tasks::flowable::{Dag, DagTask};
 use crate::interrupt::Interrupt;
 use crate::ledger::RunStatus;
 use crate::report::event::Level;
@@ -89,8 +92,17 @@ impl Execution {
         let began = Instant::now();
         let mut record = invocation.record();
         record.value = record.value.map(|value| self.context.secrets.hide(&value));
-        let outcome = match self.should_run(&invocation, &record, interrupt) {
-            Ok(true) => {
+        let preset = self.request.presets.result(task.id(), &frame);
+        let should_run = match preset.is_some_and(PresetResult::is_recorded) {
+            true => Ok(true),
+            false => self.should_run(&invocation, &record, interrupt),
+        };
+        let outcome = match (should_run, preset) {
+            (Ok(true), Some(preset)) => {
+                let run = self.task_run(&invocation, &record, interrupt.clone());
+                self.take(preset, &run, &frame.path(), &mut record, interrupt).await
+            }
+            (Ok(true), None) => {
                 lock(&self.records).push(record.clone());
                 self.history.task(self.run.id, &record, interrupt, self.context.report.as_ref()).await;
                 self.context
@@ -98,25 +110,43 @@ impl Execution {
                     .emit(None, Event::TaskBegan { task: &invocation.name, kind: task.kind.name() });
                 self.run_with_retries(&invocation, &mut record, began, interrupt).await
             }
-            Ok(false) => Ok(RunStatus::Skipped),
-            Err(error) => Err(error),
+            (Ok(false), _) => Ok(RunStatus::Skipped),
+            (Err(error), _) => Err(error),
         };
+        self.end_task(&invocation, record, outcome, began, interrupt).await
+    }
+
+    /// Records how the task ended. The error fails the flow.
+    async fn end_task(
+        &self,
+        invocation: &Invocation<'_>,
+        mut record: TaskRecord,
+        outcome: Result<RunStatus>,
+        began: Instant,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let task = invocation.task;
         let (status, error) = match outcome {
             Ok(status) => (status, None),
             Err(error) => {
                 let error = without_secrets(invocation.named(error), &self.context.secrets);
-                let is_allowed = task.common.allow_failure && interrupt.raised().is_none();
+                let may_fail = task.common.allow_failure || matches!(task.kind, TaskType::AllowFailure(_));
+                let is_allowed = may_fail && interrupt.raised().is_none();
                 (if is_allowed { RunStatus::Warning } else { RunStatus::of(&error) }, Some(error))
             }
         };
-        if status == RunStatus::Warning {
+        if status == RunStatus::Warning && !task.common.allow_warning {
             self.context.warn();
         }
         record.status = status;
         record.error_kind = error.as_ref().map(|error| error.kind().name());
         record.error = error.as_ref().map(failure::plain);
+        if let Some(message) = &record.error {
+            self.scope.library.add_error(task.id(), message);
+        }
         record.finished_at = Some(Timestamp::now());
         record.log = invocation.log.lines();
+        let parts = parts::of(&record, invocation.log.take_parts());
         self.history.task(self.run.id, &record, interrupt, self.context.report.as_ref()).await;
         let event = Event::TaskEnded {
             task: &invocation.name,
@@ -132,6 +162,7 @@ impl Execution {
                 None => records.push(record),
             }
         }
+        self.record_parts(parts, interrupt).await;
         match error {
             Some(error) if status != RunStatus::Warning => Err(error),
             _ => Ok(()),
@@ -169,16 +200,16 @@ impl Execution {
             let error = match outcome {
                 Ok(outputs) => {
                     record.attempts.push(Attempt { started_at, finished_at: Timestamp::now(), error: None });
-                    self.store_outputs(invocation, &outputs);
-                    if let Json::Object(outputs) = self.context.secrets.hide_in(&Json::Object(outputs)) {
-                        record.outputs = outputs;
-                    }
+                    self.store_outputs(invocation.task.id(), &invocation.frame.path(), &outputs);
+                    record.outputs = self.masked(outputs);
                     let retried = record.attempts.len() > 1;
                     let warns = retried && retry.is_some_and(|retry| retry.warning_on_retry);
+                    let warns = invocation.log.take_warning() || warns;
                     return Ok(if warns { RunStatus::Warning } else { RunStatus::Succeeded });
                 }
                 Err(error) => error,
             };
+            invocation.log.take_warning();
             let error = match (interrupt.raised(), run.interrupt.raised(), common.timeout) {
                 (Some(signal), ..) => signal,
                 (None, Some(_), Some(limit)) => {
@@ -198,6 +229,8 @@ impl Execution {
             let Some(wait) = wait else { return Err(error) };
             run.log(Level::Warning, &format!("attempt {attempts} failed, retrying in {wait:?}: {message}"));
             interrupt.sleep(wait).await?;
+            // the record has the parts of the last attempt
+            drop(invocation.log.take_parts());
         }
     }
 
@@ -209,91 +242,109 @@ impl Execution {
         task_run: Uuid,
         outer: &Interrupt,
     ) -> Result<Outputs> {
-        let Some(flowable) = invocation.task.kind.flowable() else {
-            return self.run_kind(&invocation.task.kind, run).await;
-        };
-        let below = invocation.frame.below(task_run);
-        let interrupt = &run.interrupt;
-        let body = async {
-            match &invocation.task.kind {
-                TaskType::If(task) => {
-                    let tasks = if run.is_true(&task.condition)? { &task.then } else { &task.otherwise };
-                    self.run_tasks(tasks, below, interrupt).await
-                }
-                TaskType::Switch(task) => {
-                    self.run_tasks(task.case(&run.fill(&task.value)?), below, interrupt).await
-                }
-                TaskType::Sequential(task) => self.run_tasks(&task.tasks, below, interrupt).await,
-                TaskType::Parallel(task) => {
-                    let runs = task
-                        .tasks
-                        .iter()
-                        .map(|task| self.run_tasks(std::slice::from_ref(task), below, interrupt));
-                    run_concurrently(runs, task.concurrent).await
-                }
-                TaskType::ForEach(task) => self.run_for_each(task, invocation.frame, run, task_run).await,
-                _ => Ok(()),
-            }
-        };
-        self.with_handlers(body, flowable.errors(), flowable.finally(), below, outer).await?;
-        Ok(Outputs::new())
-    }
-
-    /// Runs a task that is not flowable, and returns its outputs.
-    async fn run_kind(&self, kind: &TaskType, run: &TaskRun<'_>) -> Result<Outputs> {
-        match kind {
-            TaskType::Log(task) => task.run(run),
-            TaskType::Return(task) => task.run(run),
-            TaskType::Labels(task) => task.run(run),
-            TaskType::Fail(task) => task.run(run),
-            TaskType::Sleep(task) => task.run(run).await,
-            TaskType::PurgeFiles(task) => task.run(run),
-            TaskType::Download(task) => task.run(run).await,
-            TaskType::Shell(task) => task.run(run).await,
-            TaskType::Dbt(task) => task.run(run).await,
-            TaskType::Query(task) => task.run(run).await,
-            TaskType::Queries(task) => task.run(run).await,
-            TaskType::CopyIn(task) => task.run(run).await,
-            TaskType::CopyOut(task) => task.run(run).await,
-            TaskType::CreateTables(task) => task.run(run).await,
-            TaskType::LoadCsv(task) => task.run(run).await,
-            TaskType::Subflow(task) => subflow::run(self, task, run).await,
-            TaskType::If(_)
-            | TaskType::Switch(_)
-            | TaskType::Sequential(_)
-            | TaskType::Parallel(_)
-            | TaskType::ForEach(_) => {
-                Err(Error::new(Kind::Internal, "a flowable task only runs other tasks"))
+        let kind = &invocation.task.kind;
+        match (kind.flowable(), kind) {
+            (None, TaskType::Subflow(task)) => subflow::run(self, task, run).await,
+            (None, TaskType::ForEachItem(task)) => subflow::run_for_each_item(self, task, run).await,
+            (None, kind) => kind.run(run).await,
+            (Some(flowable), kind) => {
+                let shared = match kind {
+                    TaskType::WorkingDirectory(task) => Some(task.open(run)?),
+                    _ => None,
+                };
+                let below = invocation.frame.below(task_run);
+                let below = shared.as_ref().map_or(below, |shared| below.within(shared.path()));
+                let mut outputs = Outputs::new();
+                let body = async {
+                    self.run_children(kind, invocation.frame, below, run, task_run).await?;
+                    if let TaskType::WorkingDirectory(task) = kind {
+                        outputs = task.outputs(run, shared.as_ref())?;
+                    }
+                    Ok(())
+                };
+                self.with_handlers(body, flowable.errors(), flowable.finally(), below, outer).await?;
+                Ok(outputs)
             }
         }
     }
 
-    async fn run_for_each(
+    /// Runs the children of a flowable task.
+    async fn run_children(
         &self,
-        task: &ForEach,
+        kind: &TaskType,
         frame: Frame<'_>,
+        below: Frame<'_>,
         run: &TaskRun<'_>,
         task_run: Uuid,
     ) -> Result<()> {
-        let values = task.values.resolve(&run.scope).map_err(|diagnostic| run.diagnostic(diagnostic))?;
-        let iterations: Vec<Frame<'_>> =
-            values.iter().enumerate().map(|(index, value)| frame.iteration(task_run, value, index)).collect();
-        let runs = iterations.iter().map(|iteration| self.run_tasks(&task.tasks, *iteration, &run.interrupt));
-        run_concurrently(runs, task.concurrency_limit).await
+        let interrupt = &run.interrupt;
+        let decision = branch::decide(kind, &run.scope);
+        match decision.map_err(|diagnostic| run.diagnostic(diagnostic))? {
+            Some(Branch::Sequence { tasks, .. }) => self.run_tasks(tasks, below, interrupt).await,
+            Some(Branch::Parallel { tasks, limit }) => {
+                let each = tasks.iter().map(std::slice::from_ref);
+                run_concurrently(each.map(|task| self.run_tasks(task, below, interrupt)), limit).await
+            }
+            Some(Branch::Graph(dag)) => self.run_dag(dag, below, interrupt).await,
+            Some(Branch::Loop { values, tasks, limit }) => {
+                let iterations: Vec<Frame<'_>> = values
+                    .iter()
+                    .enumerate()
+                    .map(|(index, value)| frame.iteration(task_run, value, index))
+                    .collect();
+                let runs = iterations.iter().map(|frame| self.run_tasks(tasks, *frame, interrupt));
+                run_concurrently(runs, limit).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Runs each task of a Dag task when those that it depends on have ended. After one has failed, no further task
+    /// starts.
+    async fn run_dag(&self, dag: &Dag, below: Frame<'_>, interrupt: &Interrupt) -> Result<()> {
+        let limit = if dag.concurrent == 0 { usize::MAX } else { dag.concurrent as usize };
+        let mut waiting: Vec<&DagTask> = dag.tasks.iter().collect();
+        let (mut done, mut running, mut outcome) = (HashSet::new(), FuturesUnordered::new(), Ok(()));
+        loop {
+            while outcome.is_ok()
+                && running.len() < limit
+                && let Some(index) = Dag::ready(&waiting, &done)
+            {
+                let task = &waiting.remove(index).task;
+                running.push(async move {
+                    (task.id(), self.run_tasks(std::slice::from_ref(task), below, interrupt).await)
+                });
+            }
+            let Some((id, result)) = running.next().await else { return outcome };
+            done.insert(id);
+            outcome = outcome.and(result);
+        }
     }
 
     /// Stores the outputs under the task's id, where expressions find them. Inside loops, the values of the loops
     /// are nested keys under the id.
-    fn store_outputs(&self, invocation: &Invocation<'_>, outputs: &Outputs) {
+    pub(super) fn store_outputs(&self, task_id: &str, values: &[&str], outputs: &Outputs) {
         let mut all = lock(&self.outputs);
-        let mut values: Vec<&str> = invocation.frame.values().map(|(value, _)| value).collect();
-        values.reverse();
-        let mut slot = all.entry(invocation.task.id()).or_insert_with(|| Json::Object(Outputs::new()));
+        let mut slot = all.entry(task_id).or_insert_with(|| Json::Object(Outputs::new()));
         for value in values {
             let Json::Object(below) = slot else { return };
-            slot = below.entry(value).or_insert_with(|| Json::Object(Outputs::new()));
+            slot = below.entry(*value).or_insert_with(|| Json::Object(Outputs::new()));
         }
         *slot = Json::Object(outputs.clone());
+    }
+
+    /// The outputs without secrets, for the record.
+    pub(super) fn masked(&self, outputs: Outputs) -> Outputs {
+        match self.context.secrets.hide_in(&Json::Object(outputs)) {
+            Json::Object(outputs) => outputs,
+            _ => Outputs::new(),
+        }
+    }
+
+    /// The variables at this moment, apart from those of a task.
+    pub(crate) fn current_scope(&self) -> Scope {
+        let outputs = Data::from(Serde(&*lock(&self.outputs)));
+        self.scope.clone().with("labels", Data::from_pairs(self.context.labels())).with("outputs", outputs)
     }
 
     fn task_run<'a>(
@@ -311,17 +362,22 @@ impl Execution {
             value => value,
             iteration => iteration,
         };
-        let labels = Data::from_pairs(self.context.labels());
-        let outputs = Data::from(Serde(&*lock(&self.outputs)));
         let task = context! { id => invocation.task.id(), type => invocation.task.kind.name() };
-        let scope = self.scope.clone().with("labels", labels).with("outputs", outputs).with("task", task);
-        let scope = scope.with("taskrun", taskrun);
+        let scope = self.current_scope().with("task", task).with("taskrun", taskrun);
         let parents = invocation.frame.parents();
         let scope = match parents.first() {
             Some(parent) => scope.with("parent", parent.clone()).with("parents", parents),
             None => scope,
         };
-        TaskRun { context: &self.context, scope, interrupt, name: &invocation.name, log: &invocation.log }
+        TaskRun {
+            context: &self.context,
+            scope,
+            interrupt,
+            name: &invocation.name,
+            log: &invocation.log,
+            log_level: invocation.task.common.log_level.map_or(Level::Info, Level::from),
+            shared_dir: invocation.frame.shared_dir(),
+        }
     }
 }
 

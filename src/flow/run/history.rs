@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::Outputs;
 use crate::flow::model::flow::{Concurrency, LimitBehavior};
 use crate::interrupt::Interrupt;
+use crate::ledger::key_values::{self, KeyValue};
 use crate::ledger::run::Run;
 use crate::ledger::{RunStatus, schema};
 use crate::report::{Report, failure};
@@ -31,11 +32,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum size of the outputs of a task run. Larger outputs are not recorded.
 const OUTPUTS_LIMIT_BYTES: usize = 256 * 1024;
+/// The only key of outputs that are not recorded. Its value is the reason.
+pub(crate) const LEFT_OUT: &str = "left out";
 
 /// The history of one run.
 pub(crate) struct History {
-    client: Client,
-    settings: Settings,
+    /// The session that writes, and its settings. `None` for a run that is not recorded.
+    ledger: Option<(Client, Settings)>,
     /// Whether a write has failed and the user has been notified.
     is_incomplete: AtomicBool,
 }
@@ -45,7 +48,20 @@ impl History {
     pub(crate) async fn open(settings: &Settings, client: Client) -> Result<Self> {
         let mut client = client;
         schema::upgrade(&mut client).await?;
-        Ok(Self { client, settings: settings.clone(), is_incomplete: AtomicBool::new(false) })
+        Ok(Self { ledger: Some((client, settings.clone())), is_incomplete: AtomicBool::new(false) })
+    }
+
+    /// The history of a run that is not recorded.
+    pub(crate) const fn unrecorded() -> Self {
+        Self { ledger: None, is_incomplete: AtomicBool::new(false) }
+    }
+
+    /// The keys and values that flows keep in this database.
+    pub(crate) async fn keys(&self) -> Result<Vec<KeyValue>> {
+        match &self.ledger {
+            Some((client, _)) => key_values::list(client).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Waits for a free slot within the flow's concurrency limit.
@@ -101,11 +117,15 @@ impl History {
     /// Records the start of the run.
     pub(crate) async fn begin(&self, run: &Run) -> Result<()> {
         self.try_lock(&locks::of_run(run.id)).await?;
-        run.record_start(&self.client).await
+        match &self.ledger {
+            Some((client, _)) => run.record_start(client).await,
+            None => Ok(()),
+        }
     }
 
     async fn try_lock(&self, name: &str) -> Result<bool> {
-        let row = self.client.query_one(sql!("hold_lock.sql"), &[&name]).await;
+        let Some((client, _)) = &self.ledger else { return Ok(true) };
+        let row = client.query_one(sql!("hold_lock.sql"), &[&name]).await;
         Ok(row.map_err(|cause| database_failure::statement("cannot acquire a lock", cause))?.get(0))
     }
 
@@ -117,11 +137,12 @@ impl History {
         interrupt: &Interrupt,
         report: &dyn Report,
     ) {
+        let Some((client, _)) = &self.ledger else { return };
         let after_signal = interrupt.raised().is_some();
         if after_signal && self.is_incomplete.load(Ordering::Relaxed) {
             return;
         }
-        let reason = match in_time(interrupt, write_task(&self.client, run, record)).await {
+        let reason = match in_time(interrupt, write_task(client, run, record)).await {
             Ok(()) => return,
             Err(reason) => reason,
         };
@@ -139,10 +160,11 @@ impl History {
         interrupt: &Interrupt,
         report: &dyn Report,
     ) {
+        let Some((client, settings)) = &self.ledger else { return };
         let record = async {
-            if run.record_end(&self.client, status, error).await.is_err() {
+            if run.record_end(client, status, error).await.is_err() {
                 // the server may have been restarted
-                let client = session::connect_again(&self.settings).await?;
+                let client = session::connect_again(settings).await?;
                 run.record_end(&client, status, error).await?;
             }
             Ok::<_, Error>(())
@@ -173,7 +195,7 @@ async fn write_task(client: &Client, run: Uuid, record: &TaskRecord) -> Result<(
     let outputs = match serde_json::to_string(&record.outputs) {
         Ok(text) if text.len() <= OUTPUTS_LIMIT_BYTES && !text.contains("\\u0000") => record.outputs.clone(),
         _ => Outputs::from_iter([(
-            "left out".to_owned(),
+            LEFT_OUT.to_owned(),
             "the outputs are too large, or contain a character that jsonb does not accept".into(),
         )]),
     };

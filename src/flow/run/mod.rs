@@ -6,10 +6,16 @@
 //!                 record            outputs, record                    summary, record
 //! ```
 
+pub(crate) mod branch;
+mod ending;
 pub(crate) mod executor;
 pub(crate) mod frame;
 pub(crate) mod history;
+pub(crate) mod needs;
+pub(crate) mod parts;
+pub(crate) mod presets;
 pub(crate) mod record;
+pub(crate) mod replay;
 pub(crate) mod schedule;
 pub(crate) mod subflow;
 
@@ -19,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
+use minijinja::value::Serde;
 use minijinja::{Value as Data, context};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -28,11 +35,13 @@ use super::context::RunContext;
 use super::context::connection::Fault;
 use super::context::databases::{Databases, keep_password};
 use super::context::lock;
+use super::context::runners::Runners;
 use super::context::storage::Storage;
 use super::context::task_run::Outputs;
+use super::expression::library::Files;
 use super::expression::{Scope, data, dates};
 use super::model::flow::Flow;
-use super::model::inputs::Inputs;
+use super::model::input_values::{Inputs, masked};
 use crate::database::session::SessionKind;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
@@ -49,6 +58,7 @@ use crate::report::summary::FileSummary;
 use crate::secrets::Secrets;
 use frame::Frame;
 use history::History;
+use presets::Presets;
 use record::TaskRecord;
 
 /// A request to run a flow.
@@ -62,16 +72,33 @@ pub(crate) struct Request {
     pub(crate) inputs: Vec<(String, String)>,
     /// The given labels.
     pub(crate) labels: Vec<(String, String)>,
+    /// The id of the trigger that the flow runs for.
+    pub(crate) trigger: Option<String>,
     /// The trigger date of the run.
     pub(crate) trigger_date: Option<Zoned>,
     /// How long to wait for locks that other sessions hold.
     pub(crate) lock_timeout: Duration,
     /// Timeout and retry settings for the source.
     pub(crate) retry_policy: RetryPolicy,
-    /// For a subflow, the id of the parent run and the nesting depth.
-    pub(crate) part_of: Option<(Uuid, u32)>,
+    /// Where the commands of tasks run.
+    pub(crate) runners: Arc<Runners>,
+    /// For a subflow, the run that calls it.
+    pub(crate) part_of: Option<Caller>,
     /// Secrets to mask; a subflow shares the secrets of its caller.
     pub(crate) secrets: Secrets,
+    /// What the run is given instead of computing it.
+    pub(crate) presets: Presets,
+}
+
+/// The run that calls a subflow.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The id of the run.
+    run: Uuid,
+    /// The nesting depth of the subflow.
+    depth: u32,
+    /// The files of the run.
+    storage: Arc<Storage>,
 }
 
 /// A running flow.
@@ -102,9 +129,15 @@ pub(crate) struct FlowSummary {
     pub(crate) inputs: serde_json::Map<String, Json>,
     /// The labels.
     pub(crate) labels: serde_json::Map<String, Json>,
+    /// The outputs of the flow, with secrets masked.
+    #[serde(skip_serializing_if = "Outputs::is_empty")]
+    pub(crate) outputs: Outputs,
     /// The trigger date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trigger_date: Option<String>,
+    /// The run that this run continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_of: Option<Uuid>,
     /// The task runs, in the order in which they started.
     pub(crate) tasks: Vec<TaskRecord>,
     /// The duration in seconds.
@@ -120,14 +153,17 @@ pub(crate) struct FlowSummary {
 impl FlowSummary {
     /// The summary of a run that did not start.
     pub(crate) fn of(request: &Request, error: Option<&Error>) -> Self {
-        let pairs = request.inputs.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        let inputs = masked(&request.flow.inputs, &request.inputs, &request.secrets);
+        let pairs = inputs.into_iter().map(|(name, value)| (name, value.into()));
         Self {
             status: error.map_or(RunStatus::Skipped, RunStatus::of),
             run_id: None,
             flow: request.flow.name(),
             inputs: pairs.collect(),
             labels: serde_json::Map::new(),
+            outputs: Outputs::new(),
             trigger_date: request.trigger_date.as_ref().map(dates::text),
+            replay_of: request.presets.replay_of,
             tasks: Vec::new(),
             seconds: 0.0,
             error: error.map(Failure::of),
@@ -145,39 +181,33 @@ impl Execution {
         report: Arc<dyn Report>,
     ) -> Result<Self> {
         let flow = Arc::clone(&request.flow);
-        if flow.disabled {
-            let text = format!("the flow {} is disabled", flow.name());
-            return Err(
-                Error::new(Kind::Configuration, text).hint("set `disabled: false` in the flow to run it")
-            );
-        }
-        let inputs = Inputs::resolve(&flow.inputs, &request.inputs)?;
+        interrupt.or(parts::check_runners(&flow, &request.runners, report.as_ref())).await?;
         let secrets = request.secrets.clone();
         databases.keep_passwords(&secrets);
         let log = Log::default();
         let report: Arc<dyn Report> = Arc::new(Masked { outer: report, secrets: secrets.clone() });
         let report: Arc<dyn Report> = Arc::new(RunReport { outer: report, file: None, log: log.clone() });
-        let mut run = Run::begin(flow.name(), inputs.clone().into_pairs(), log);
+        let mut run = Run::begin(flow.name(), Vec::new(), log);
         run.secrets = secrets.clone();
-        run.part_of = request.part_of.map(|(run, _)| run);
-        run.trigger_date = request.trigger_date.as_ref().map(Zoned::timestamp);
-        let scope = scope(&request, &inputs, &run, &secrets);
-        let mut labels = Vec::new();
-        for (name, value) in &flow.labels.0 {
-            let value = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]));
-            labels.push((name.clone(), value.map_err(|error| without_secrets(error, &secrets))?));
-        }
-        labels.extend(request.labels.iter().cloned());
-        let connecting = async {
-            let phase = report.begin(Phase::Connect, None);
-            let settings =
-                databases.choose(|| declared_database(&flow, &scope, &secrets), report.as_ref()).await?;
-            databases.keep_passwords(&secrets);
-            let session = databases.connect(settings, SessionKind::Own, report.as_ref()).await?;
-            let history = History::open(settings, session.client).await?;
-            run.phases.end(phase, "done");
-            Ok(history)
+        run.part_of = request.part_of.as_ref().map(|caller| caller.run);
+        run.trigger.clone_from(&request.trigger);
+        run.trigger_date.clone_from(&request.trigger_date);
+        run.replay_of = request.presets.replay_of;
+        let scope = scope(&request, &run, &secrets)
+            .with_functions(|environment| databases.key_values().clone().add_to(environment));
+        let storage = match &request.part_of {
+            Some(caller) => caller.storage.of_subflow()?,
+            None => Storage::create()?,
         };
+        let folder = request.path.parent().unwrap_or(Path::new("")).to_owned();
+        scope.library.set_files(Files { folder: folder.clone(), stored: storage.files() });
+        let mut inputs = resolve(&request, &scope).map_err(|error| without_secrets(error, &secrets))?;
+        run.inputs = inputs.clone().into_pairs();
+        inputs.store_files(|path| storage.import(path))?;
+        let scope = scope.with("inputs", inputs.data());
+        ending::check(&flow, &scope, report.as_ref()).map_err(|error| without_secrets(error, &secrets))?;
+        let labels = labels(&request, &scope).map_err(|error| without_secrets(error, &secrets))?;
+        let connecting = connect(&request, &databases, &scope, &mut run, &report);
         let history = interrupt.or(connecting).await.map_err(|error| without_secrets(error, &secrets))?;
         if let Some(concurrency) = &flow.concurrency {
             history
@@ -187,11 +217,12 @@ impl Execution {
         let context = RunContext {
             flow: flow.name(),
             document: flow.document().clone(),
-            folder: request.path.parent().unwrap_or(Path::new("")).to_owned(),
+            folder,
             run_id: run.id,
-            inputs: inputs.into_pairs(),
-            storage: Storage::create()?,
+            inputs: run.inputs.clone(),
+            storage: Arc::new(storage),
             databases,
+            runners: Arc::clone(&request.runners),
             lock_timeout: request.lock_timeout,
             retry_policy: request.retry_policy,
             report,
@@ -200,13 +231,14 @@ impl Execution {
             loads: Mutex::default(),
             has_warned: AtomicBool::new(false),
         };
+        let scope = request.presets.with_files(scope, &context.storage)?;
         labels.into_iter().for_each(|(name, value)| context.label(name, &value));
         run.labels = Some(context.labels());
         interrupt.or(history.begin(&run)).await?;
         Ok(Self {
             flow,
             context,
-            depth: request.part_of.map_or(0, |(_, depth)| depth),
+            depth: request.part_of.as_ref().map_or(0, |caller| caller.depth),
             request,
             scope,
             history,
@@ -218,16 +250,21 @@ impl Execution {
     }
 
     /// Runs the tasks; returns the summary, and the error if the run failed.
-    pub(crate) async fn finish(mut self, interrupt: &Interrupt) -> (FlowSummary, Option<Error>) {
+    pub(crate) async fn finish(&mut self, interrupt: &Interrupt) -> (FlowSummary, Option<Error>) {
         let (flow, root) = (Arc::clone(&self.flow), Frame::root());
-        let body = self.run_tasks(&flow.tasks, root, interrupt);
+        let body = self.run_body(&flow, root, interrupt);
         let result = self.with_handlers(body, &flow.errors, &flow.finally, root, interrupt).await;
+        let (result, outputs) = match result.and_then(|()| self.flow_outputs(&flow)) {
+            Ok(outputs) => (Ok(()), outputs),
+            Err(error) => (Err(error), Outputs::new()),
+        };
         let error = result.err().map(|error| without_secrets(error, &self.context.secrets));
         let status = match &error {
             Some(error) => RunStatus::of(error),
             None if self.context.has_warned() => RunStatus::Warning,
             None => RunStatus::Succeeded,
         };
+        self.run_after(&flow, status, interrupt).await;
         let labels = self.context.labels();
         self.run.labels = Some(labels.clone());
         let report = self.context.report.as_ref();
@@ -243,7 +280,9 @@ impl Execution {
             flow: flow.name(),
             inputs: pairs(self.context.inputs.clone()),
             labels: pairs(labels),
+            outputs,
             trigger_date: self.request.trigger_date.as_ref().map(dates::text),
+            replay_of: self.request.presets.replay_of,
             tasks: std::mem::take(&mut *lock(&self.records)),
             seconds: seconds(self.began.elapsed()),
             error: error.as_ref().map(Failure::of),
@@ -251,6 +290,72 @@ impl Execution {
         };
         (summary, error)
     }
+}
+
+impl Execution {
+    /// The variables after the run has ended with this status.
+    pub(crate) fn end_scope(&self, status: RunStatus) -> Scope {
+        // Kestra's names
+        let state = match status {
+            RunStatus::Succeeded => "SUCCESS",
+            RunStatus::Warning => "WARNING",
+            RunStatus::Cancelled => "KILLED",
+            _ => "FAILED",
+        };
+        let start = dates::text_of(self.run.started_at);
+        let execution = context! { id => self.run.id.to_string(), startDate => start, state => state };
+        self.current_scope().with("execution", execution)
+    }
+}
+
+/// Chooses the run's database and opens the run history in it. A test is not recorded, and chooses a database only if
+/// one of its tasks needs it.
+async fn connect(
+    request: &Request,
+    databases: &Databases,
+    scope: &Scope,
+    run: &mut Run,
+    report: &Arc<dyn Report>,
+) -> Result<History> {
+    let (flow, secrets, is_test) = (&request.flow, &request.secrets, request.presets.is_test);
+    if is_test && !request.presets.need_database(flow) {
+        return Ok(History::unrecorded());
+    }
+    let phase = report.begin(Phase::Connect, None);
+    let settings = databases.choose(|| declared_database(flow, scope, secrets), report.as_ref()).await?;
+    databases.keep_passwords(secrets);
+    if is_test {
+        return Ok(History::unrecorded());
+    }
+    let session = databases.connect(settings, SessionKind::Own, report.as_ref()).await?;
+    let history = History::open(settings, session.client).await?;
+    if flow.document().contains("kv(") {
+        databases.key_values().reset(history.keys().await?);
+    }
+    run.phases.end(phase, "done");
+    Ok(history)
+}
+
+/// The inputs of the run, checked. Refuses a disabled flow.
+pub(crate) fn resolve(request: &Request, scope: &Scope) -> Result<Inputs> {
+    let flow = &request.flow;
+    if flow.disabled {
+        let text = format!("the flow {} is disabled", flow.name());
+        return Err(Error::new(Kind::Configuration, text).hint("set `disabled: false` in the flow to run it"));
+    }
+    Inputs::resolve(&flow.inputs, &request.inputs, scope)
+}
+
+/// The labels of the flow, then those of the request.
+pub(crate) fn labels(request: &Request, scope: &Scope) -> Result<Vec<(String, String)>> {
+    let flow = &request.flow;
+    let fill = |(name, value): &(String, _)| {
+        let value = scope.fill(value).map_err(|diagnostic| flow.faults(vec![diagnostic]))?;
+        Ok((name.clone(), value))
+    };
+    let mut labels = flow.labels.0.iter().map(fill).collect::<Result<Vec<_>>>()?;
+    labels.extend(request.labels.iter().cloned());
+    Ok(labels)
 }
 
 /// The database that the flow's tasks name, if they name exactly one.
@@ -278,7 +383,7 @@ fn declared_database(flow: &Flow, scope: &Scope, secrets: &Secrets) -> Result<Op
 }
 
 /// The variables that are the same for all tasks of the run.
-fn scope(request: &Request, inputs: &Inputs, run: &Run, secrets: &Secrets) -> Scope {
+pub(crate) fn scope(request: &Request, run: &Run, secrets: &Secrets) -> Scope {
     let flow = &request.flow;
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -286,21 +391,21 @@ fn scope(request: &Request, inputs: &Inputs, run: &Run, secrets: &Secrets) -> Sc
         environment.filter_map(|(name, value)| Some((name.strip_prefix("ENV_")?.to_lowercase(), value))),
     );
     let scope = Scope::new(secrets)
-        .with("inputs", inputs.data())
         .with("vars", flow.variables.as_ref().map_or_else(|| context! {}, data))
         .with("flow", context! { id => flow.id.0.as_str(), namespace => flow.namespace.as_str() })
         .with("execution", context! { id => run.id.to_string(), startDate => dates::text_of(run.started_at) })
         .with("envs", envs)
         .with("labels", context! {})
         .with("outputs", context! {});
-    match &request.trigger_date {
-        Some(date) => scope.with("trigger", context! { date => dates::text(date) }),
-        None => scope,
+    match (&request.presets.trigger, &request.trigger_date) {
+        (Some(variables), _) => scope.with("trigger", Data::from(Serde(variables))),
+        (None, Some(date)) => scope.with("trigger", context! { date => dates::text(date) }),
+        (None, None) => scope,
     }
 }
 
 /// Masks the secrets in an error's message and hint.
-fn without_secrets(error: Error, secrets: &Secrets) -> Error {
+pub(crate) fn without_secrets(error: Error, secrets: &Secrets) -> Error {
     let text = failure::plain(&error);
     let hidden = secrets.hide(&text);
     if text == hidden {

@@ -34,7 +34,7 @@ pub(crate) async fn run(
             let execution =
                 Execution::begin(request.clone(), Arc::clone(databases), interrupt, Arc::clone(report)).await;
             let result = match execution {
-                Ok(execution) => execution.finish(interrupt).await,
+                Ok(mut execution) => execution.finish(interrupt).await,
                 Err(error) => (FlowSummary::of(&request, Some(&error)), Some(error)),
             };
             failed.set(failed.get() || result.0.status == RunStatus::Failed);

@@ -67,7 +67,7 @@ impl Decode for LogMessages {
 
 impl LogTask {
     /// Writes the messages.
-    pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         for message in &self.message.0 {
             run.log(self.level.into(), &run.fill(message)?);
         }
@@ -85,7 +85,7 @@ properties! {
 
 impl Return {
     /// Fills in the value and returns it.
-    pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let value = run.fill_optional(self.format.as_ref())?;
         Ok(Outputs::from_iter([("value".to_owned(), json!(value))]))
     }
@@ -101,7 +101,7 @@ properties! {
 
 impl LabelsTask {
     /// Sets the labels, replacing existing ones with the same names.
-    pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         for (name, value) in &self.labels.0 {
             run.context.label(name.clone(), &run.fill(value)?);
         }
@@ -121,7 +121,7 @@ properties! {
 
 impl Fail {
     /// Fails the task, unless its condition is false.
-    pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         if let Some(condition) = &self.condition
             && !run.is_true(condition)?
         {
@@ -156,7 +156,7 @@ properties! {
 
 impl PurgeFiles {
     /// Deletes the files.
-    pub(crate) fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
         let files = run.context.storage.purge()?;
         run.log(Level::Info, &format!("deleted {files} files"));
         Ok(Outputs::from_iter([("count".to_owned(), files.into())]))

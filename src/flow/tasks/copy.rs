@@ -59,6 +59,14 @@ properties! {
         "escape" => escape: Option<Template> = None,
         /// The file's encoding.
         "encoding" => encoding: Option<Template> = None,
+        /// Columns whose quoted empty values are NULL too, for CopyIn.
+        "forceNull" => force_null: Vec<Template> = Vec::new(),
+        /// Columns whose values are never NULL, for CopyIn.
+        "forceNotNull" => force_not_null: Vec<Template> = Vec::new(),
+        /// Columns whose values are always quoted, for CopyOut.
+        "forceQuote" => force_quote: Vec<Template> = Vec::new(),
+        /// Whether to freeze the rows of a table that the same transaction has created or truncated, for CopyIn.
+        "freeze" => freeze: bool = false,
     }
 }
 
@@ -80,6 +88,17 @@ impl FileFormat {
             if let Some(template) = template {
                 let _ = write!(options, ", {name} {}", literal(&run.fill(template)?));
             }
+        }
+        let lists = [
+            ("FORCE_NULL", &self.force_null),
+            ("FORCE_NOT_NULL", &self.force_not_null),
+            ("FORCE_QUOTE", &self.force_quote),
+        ];
+        for (name, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let _ = write!(options, ", {name}{}", columns(run, names)?);
+        }
+        if self.freeze {
+            options.push_str(", FREEZE true");
         }
         Ok(options)
     }

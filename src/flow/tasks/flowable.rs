@@ -1,13 +1,11 @@
 //! Tasks that run other tasks: their branches, conditions and concurrency limits.
 
-use serde_json::{Value as Json, json};
+use std::collections::HashSet;
 
 use crate::flow::expression::Template;
-use crate::flow::model::labels::Labels;
 use crate::flow::model::task::Task;
 use crate::flow::model::values::Values;
-use crate::flow::yaml::decode::{Decode, Decoder, Entries, Id, properties};
-use crate::flow::yaml::document::Node;
+use crate::flow::yaml::decode::{Entries, properties};
 
 /// A task that runs other tasks.
 pub(crate) trait Flowable {
@@ -23,26 +21,28 @@ pub(crate) trait Flowable {
 
 macro_rules! flowable {
     ($type_name:ident, |$task:ident| $branches:expr) => {
-        impl Flowable for $type_name {
-            fn branches(&self) -> Vec<(String, &[Task])> {
+        impl $crate::flow::tasks::flowable::Flowable for $type_name {
+            fn branches(&self) -> Vec<(String, &[$crate::flow::model::task::Task])> {
                 let $task = self;
-                let mut branches: Vec<(String, &[Task])> = $branches;
+                let mut branches: Vec<(String, &[$crate::flow::model::task::Task])> = $branches;
                 branches.push(("errors".to_owned(), &self.errors));
                 branches.push(("finally".to_owned(), &self.finally));
                 branches.retain(|(_, tasks)| !tasks.is_empty());
                 branches
             }
 
-            fn errors(&self) -> &[Task] {
+            fn errors(&self) -> &[$crate::flow::model::task::Task] {
                 &self.errors
             }
 
-            fn finally(&self) -> &[Task] {
+            fn finally(&self) -> &[$crate::flow::model::task::Task] {
                 &self.finally
             }
         }
     };
 }
+
+pub(crate) use flowable;
 
 properties! {
     /// Runs one list of tasks if a condition is true, and another list if it is false.
@@ -79,10 +79,10 @@ properties! {
 }
 
 impl Switch {
-    /// The tasks for a value, or the defaults if no case matches.
-    pub(crate) fn case(&self, value: &str) -> &[Task] {
+    /// The case for a value and its tasks, or the defaults if no case matches.
+    pub(crate) fn case(&self, value: &str) -> (&str, &[Task]) {
         let case = self.cases.0.iter().find(|(case, _)| case == value);
-        case.map_or(&self.defaults, |(_, tasks)| tasks)
+        case.map_or(("defaults", &self.defaults), |(case, tasks)| (case, tasks))
     }
 }
 
@@ -140,38 +140,111 @@ properties! {
 flowable!(ForEach, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
 properties! {
-    /// Runs another flow: a file in the same folder as this flow, or a built-in flow.
-    pub(crate) struct Subflow as "a Subflow task" {
-        /// The flow's namespace.
-        "namespace" => namespace: String,
-        /// The flow's id.
-        "flowId" => flow_id: Id,
-        /// The flow's inputs.
-        "inputs" => inputs: Entries<Template> = Entries::default(),
-        /// Labels of the flow's run.
-        "labels" => labels: Labels = Labels::default(),
-        /// Whether the task waits for the flow to end; only true is supported.
-        "wait" => _wait: Always = Always,
-        /// Whether the task fails if the flow fails.
-        "transmitFailed" => transmit_failed: bool = true,
+    /// Runs tasks once for each value of a list, one value after another. An older task type: ForEach does the same.
+    pub(crate) struct EachSequential as "an EachSequential task" {
+        /// The values: a list, or an expression that yields a JSON array.
+        "value" => values: Values,
+        /// The tasks to run for each value.
+        "tasks" => tasks: Vec<Task>,
+        /// Tasks that run after one of this task's children has failed.
+        "errors" => errors: Vec<Task> = Vec::new(),
+        /// Tasks that run at the end, after success and after failure.
+        "finally" => finally: Vec<Task> = Vec::new(),
     }
 }
 
-/// A property that must be `true`: no subflow outlives the flow that started it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Always;
+flowable!(EachSequential, |task| vec![("tasks".to_owned(), &task.tasks)]);
 
-impl Decode for Always {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match bool::decode(node, decoder)? {
-            true => Some(Self),
-            false => {
-                decoder.refuse(node.position, "unsupported value false: a flow always waits for its subflows")
-            }
+properties! {
+    /// Runs tasks once for each value of a list, for all values at the same time. An older task type: ForEach does the same.
+    pub(crate) struct EachParallel as "an EachParallel task" {
+        /// The values: a list, or an expression that yields a JSON array.
+        "value" => values: Values,
+        /// The tasks to run for each value.
+        "tasks" => tasks: Vec<Task>,
+        /// Maximum number of values at a time; 0 means no limit.
+        "concurrent" => concurrent: u32 = 0,
+        /// Tasks that run after one of this task's children has failed.
+        "errors" => errors: Vec<Task> = Vec::new(),
+        /// Tasks that run at the end, after success and after failure.
+        "finally" => finally: Vec<Task> = Vec::new(),
+    }
+}
+
+flowable!(EachParallel, |task| vec![("tasks".to_owned(), &task.tasks)]);
+
+properties! {
+    /// Runs tasks one after another. If one fails, the flow goes on with a warning.
+    pub(crate) struct AllowFailure as "an AllowFailure task" {
+        /// The tasks.
+        "tasks" => tasks: Vec<Task>,
+        /// Tasks that run after one of this task's children has failed.
+        "errors" => errors: Vec<Task> = Vec::new(),
+        /// Tasks that run at the end, after success and after failure.
+        "finally" => finally: Vec<Task> = Vec::new(),
+    }
+}
+
+flowable!(AllowFailure, |task| vec![("tasks".to_owned(), &task.tasks)]);
+
+properties! {
+    /// Runs each task when the tasks that it depends on have ended.
+    pub(crate) struct Dag as "a Dag task" {
+        /// The tasks, each with the ids of those that it depends on.
+        "tasks" => tasks: Vec<DagTask>,
+        /// Maximum number of tasks at a time; 0 means no limit.
+        "concurrent" => concurrent: u32 = 0,
+        /// Tasks that run after one of this task's children has failed.
+        "errors" => errors: Vec<Task> = Vec::new(),
+        /// Tasks that run at the end, after success and after failure.
+        "finally" => finally: Vec<Task> = Vec::new(),
+    }
+}
+
+properties! {
+    /// A task of a Dag task.
+    pub(crate) struct DagTask as "a task of a Dag task" {
+        /// The task.
+        "task" => task: Task,
+        /// The ids of the tasks that it depends on.
+        "dependsOn" => depends_on: Vec<String> = Vec::new(),
+    }
+}
+
+flowable!(Dag, |task| {
+    let slices = task.tasks.iter().map(|node| std::slice::from_ref(&node.task));
+    slices.map(|task| ("tasks".to_owned(), task)).collect()
+});
+
+impl Dag {
+    /// What keeps a task of this Dag from ever running: a dependency that is no task of it, or a circle.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let ids: Vec<&str> = self.tasks.iter().map(|node| node.task.id()).collect();
+        let unknown =
+            self.tasks.iter().flat_map(|node| &node.depends_on).find(|id| !ids.contains(&id.as_str()));
+        if let Some(id) = unknown {
+            return Some(format!("`dependsOn` names {id:?}, which is not a task of this Dag task"));
         }
+        let reached: HashSet<&str> = self.in_order().iter().map(|task| task.id()).collect();
+        let missing: Vec<&str> = ids.into_iter().filter(|id| !reached.contains(id)).collect();
+        let shown = || missing.join(", ");
+        (!missing.is_empty()).then(|| format!("these tasks depend on each other in a circle: {}", shown()))
     }
 
-    fn schema() -> Json {
-        json!({ "const": true })
+    /// The tasks, each after those that it depends on. Tasks that depend on each other in a circle are left out.
+    pub(crate) fn in_order(&self) -> Vec<&Task> {
+        let mut waiting: Vec<&DagTask> = self.tasks.iter().collect();
+        let (mut done, mut tasks) = (HashSet::new(), Vec::new());
+        while let Some(index) = Self::ready(&waiting, &done) {
+            let task = &waiting.remove(index).task;
+            done.insert(task.id());
+            tasks.push(task);
+        }
+        tasks
+    }
+
+    /// The index of the first waiting task that depends only on tasks that are done.
+    pub(crate) fn ready(waiting: &[&DagTask], done: &HashSet<&str>) -> Option<usize> {
+        waiting.iter().position(|node| node.depends_on.iter().all(|id| done.contains(id.as_str())))
     }
 }

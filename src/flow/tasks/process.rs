@@ -3,7 +3,7 @@
 //! Each child runs in its own process group. The whole group is terminated when the task is cancelled, and when
 //! the child itself exits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::{Outputs, TaskRun};
-use crate::report::event::Level;
+use crate::flow::tasks::lines;
 
 /// How long to wait after SIGTERM before SIGKILL is sent.
 const GRACE_PERIOD: Duration = Duration::from_secs(2);
@@ -59,44 +58,38 @@ pub(crate) struct ProcessResult {
     pub(crate) exit_code: i32,
     /// The outputs that it printed in lines of the form `::{"outputs": {…}}::`.
     pub(crate) vars: Outputs,
+    /// Whether it wrote text to stderr.
+    pub(crate) wrote_to_stderr: bool,
 }
 
-/// Runs a script with the interpreter, in the working directory. Its output is written to the task's log.
-pub(crate) async fn run(
-    run: &TaskRun<'_>,
-    interpreter: &[String],
-    script: &Path,
-    working_dir: &Path,
-    environment: &[(String, String)],
-) -> Result<ProcessResult> {
-    let (program, arguments) = interpreter.split_first().ok_or_else(|| {
-        Error::new(Kind::Configuration, "the interpreter is empty: expected a program and its arguments")
-    })?;
+/// A command that runs on this machine, with the variables that a process needs.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)));
     command
-        .args(arguments)
-        .arg(script)
-        .current_dir(working_dir)
-        .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
-        .envs(environment.iter().map(|(name, value)| (name, value)))
+}
+
+/// Runs a command. Its output is written to the task's log, and the results in it are taken.
+pub(crate) async fn run(run: &TaskRun<'_>, command: Command) -> Result<ProcessResult> {
+    let mut command = command;
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let mut child = command.spawn().map_err(|cause| Error::file("run", Path::new(program), cause))?;
+    let mut child = command
+        .spawn()
+        .map_err(|cause| Error::file("run", Path::new(command.as_std().get_program()), cause))?;
     let group = Group::of(&child);
-    let vars = RefCell::new(Outputs::new());
+    let (vars, wrote_to_stderr) = (RefCell::new(Outputs::new()), Cell::new(false));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let mut output = std::pin::pin!(async {
-        let take = |line: &str| take_vars(line, &mut vars.borrow_mut());
+        let take = |line: &str| lines::take(run, line, &mut vars.borrow_mut());
         tokio::join!(
-            lines(stdout, |line| if !take(line) {
-                run.log(Level::Info, line)
-            }),
+            read_lines(stdout, |line| _ = take(line)),
             // many programs write progress messages to stderr
-            lines(stderr, |line| run.log(Level::Info, line)),
+            read_lines(stderr, |line| wrote_to_stderr.set(take(line) || wrote_to_stderr.get())),
         );
     });
     let mut output_ended = false;
@@ -122,7 +115,7 @@ pub(crate) async fn run(
     let status = status?;
     use std::os::unix::process::ExitStatusExt as _;
     let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    Ok(ProcessResult { exit_code, vars: vars.take() })
+    Ok(ProcessResult { exit_code, vars: vars.take(), wrote_to_stderr: wrote_to_stderr.get() })
 }
 
 /// A process group.
@@ -158,7 +151,7 @@ impl Group {
     }
 }
 
-async fn lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str)) {
+async fn read_lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str)) {
     use tokio::io::AsyncReadExt as _;
     let Some(stream) = stream else { return };
     let mut reader = BufReader::new(stream);
@@ -169,18 +162,5 @@ async fn lines(stream: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&str
             Ok(0) | Err(_) => return,
             Ok(_) => take(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])),
         }
-    }
-}
-
-/// Reads the outputs from a marked line. Returns whether the line holds outputs.
-fn take_vars(line: &str, vars: &mut Outputs) -> bool {
-    let marked = line.strip_prefix("::").and_then(|line| line.strip_suffix("::"));
-    let Some(Ok(Json::Object(mut marked))) = marked.map(serde_json::from_str) else { return false };
-    match marked.remove("outputs") {
-        Some(Json::Object(outputs)) => {
-            vars.extend(outputs);
-            true
-        }
-        _ => false,
     }
 }

@@ -9,12 +9,16 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::database::failure;
 use crate::database::script;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Detail, Error, Kind, Result};
 use crate::flow::context::connection::Connection;
 use crate::flow::context::storage::Storage;
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::yaml::decode::{Entries, choices, properties};
+use crate::report::event::Level;
+
+/// How often the statements run if other sessions create the same objects at the same time.
+const CREATION_ATTEMPTS: u32 = 5;
 
 /// Maximum number of rows in memory; `STORE` has no limit.
 const FETCH_LIMIT_ROWS: usize = 100_000;
@@ -37,15 +41,54 @@ choices! {
 }
 
 properties! {
-    /// Runs one SQL statement.
+    /// What a task does with the rows of its statements, and how it runs them.
+    pub(crate) struct Fetch as "a query" {
+        /// What to do with the rows.
+        "fetchType" => fetch_type: Option<FetchType> = None,
+        /// Whether to return all rows; the older way to write `fetchType: FETCH`.
+        "fetch" => fetch: bool = false,
+        /// Whether to return the first row; the older way to write `fetchType: FETCH_ONE`.
+        "fetchOne" => fetch_one: bool = false,
+        /// Whether to store the rows in a file; the older way to write `fetchType: STORE`.
+        "store" => store: bool = false,
+        /// Number of rows that the server sends at a time.
+        "fetchSize" => _fetch_size: Option<u32> = None => "the server sends the rows one after another",
+        /// The time zone of the session.
+        "timeZoneId" => time_zone: Option<Template> = None,
+    }
+}
+
+impl Fetch {
+    fn fetch_type(&self) -> FetchType {
+        self.fetch_type.unwrap_or(match (self.fetch, self.fetch_one, self.store) {
+            (_, _, true) => FetchType::Store,
+            (_, true, _) => FetchType::FetchOne,
+            (true, ..) => FetchType::Fetch,
+            _ => FetchType::None,
+        })
+    }
+
+    /// The statement that sets the session's time zone, if the task has one.
+    fn set_time_zone(&self, run: &TaskRun<'_>) -> Result<Option<String>> {
+        let zone = run.fill_optional(self.time_zone.as_ref())?;
+        Ok(zone.map(|zone| format!("SET TIME ZONE '{}'", zone.replace('\'', "''"))))
+    }
+}
+
+properties! {
+    /// Runs SQL.
     pub(crate) struct Query as "a Query task" {
-        /// The statement.
+        /// The statement. Several statements are one transaction, and the rows are those of the first.
         "sql" => sql: Template,
+        /// A statement that runs after it, in the same transaction.
+        "afterSQL" => after_sql: Option<Template> = None,
         /// Values for `:name` parameters in the statement, always treated as data, never as SQL.
         "parameters" => parameters: Entries<Template> = Entries::default(),
-        /// What to do with the statement's rows.
-        "fetchType" => fetch_type: FetchType = FetchType::None,
+        /// Whether each statement is a transaction of its own.
+        "autoCommit" => _auto_commit: bool = true => "the statements of a task are one transaction",
         with {
+            /// What to do with the rows.
+            fetch: Fetch,
             /// The database to connect to.
             connection: Connection,
         }
@@ -55,20 +98,18 @@ properties! {
 impl Query {
     /// Runs the statement.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
-        let sql = run.fill(&self.sql)?;
-        let sql = script::bind(&sql, &values(run, &self.parameters)?);
-        let [statement] = script::statements(&sql)[..] else {
-            let text =
-                "a Query task takes exactly one SQL statement; use a Queries task for several statements";
-            return Err(run.fault(self.sql.position, text.to_owned()));
+        let values = values(run, &self.parameters)?;
+        let sql = script::bind(&run.fill(&self.sql)?, &values);
+        let after = script::bind(&run.fill_optional(self.after_sql.as_ref())?.unwrap_or_default(), &values);
+        let mut statements: Vec<(&str, FetchType)> =
+            script::statements(&sql).into_iter().map(|statement| (statement, FetchType::None)).collect();
+        let Some((_, fetch_type)) = statements.first_mut() else {
+            return Err(run.fault(self.sql.position, "a Query task takes an SQL statement".to_owned()));
         };
-        let session = run.session(Some(&self.connection)).await?;
-        let storage = &run.context.storage;
-        let outputs =
-            session.guard(&run.interrupt, execute(&session.client, statement, self.fetch_type, storage));
-        let outputs = outputs.await?;
-        session.release().await;
-        Ok(outputs)
+        *fetch_type = self.fetch.fetch_type();
+        statements.extend(script::statements(&after).into_iter().map(|after| (after, FetchType::None)));
+        let outputs = run_statements(run, &self.connection, &self.fetch, &statements, true).await?;
+        Ok(outputs.into_iter().next().unwrap_or_default())
     }
 }
 
@@ -77,13 +118,15 @@ properties! {
     pub(crate) struct Queries as "a Queries task" {
         /// The statements, separated by semicolons.
         "sql" => sql: Template,
+        /// Statements that run after them, in the same transaction.
+        "afterSQL" => after_sql: Option<Template> = None,
         /// Values for `:name` parameters in the statements, always treated as data, never as SQL.
         "parameters" => parameters: Entries<Template> = Entries::default(),
-        /// What to do with the statements' rows.
-        "fetchType" => fetch_type: FetchType = FetchType::None,
         /// Whether to run the statements in one transaction: all or nothing.
         "transaction" => transaction: bool = true,
         with {
+            /// What to do with the rows.
+            fetch: Fetch,
             /// The database to connect to.
             connection: Connection,
         }
@@ -91,43 +134,97 @@ properties! {
 }
 
 impl Queries {
-    /// Runs the statements.
+    /// Runs the statements. A statement that returns no rows has no outputs.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
-        let sql = run.fill(&self.sql)?;
-        let sql = script::bind(&sql, &values(run, &self.parameters)?);
-        let statements = script::statements(&sql);
-        let session = run.session(Some(&self.connection)).await?;
-        let storage = &run.context.storage;
-        let work = async {
-            let client = &session.client;
-            // a single statement is its own transaction, and some statements refuse to run in a transaction block
-            let transaction = self.transaction && statements.len() > 1;
-            if transaction {
-                control(client, "BEGIN").await?;
-            }
-            let mut outputs = Vec::with_capacity(statements.len());
-            for (index, statement) in statements.iter().enumerate() {
-                let outcome = execute(client, statement, self.fetch_type, storage).await;
-                let outcome = outcome.map_err(|error| {
-                    let message = format!("statement {} of {} failed", index + 1, statements.len());
-                    Error::new(error.kind(), message).because(error)
-                })?;
-                // a statement that returns no rows has no outputs
-                outputs.extend((!outcome.is_empty()).then_some(Json::Object(outcome)));
-            }
-            if transaction {
-                control(client, "COMMIT").await?;
-            }
-            Ok(outputs)
-        };
-        let outputs = session.guard(&run.interrupt, work).await?;
-        session.release().await;
-        Ok(Outputs::from_iter([("outputs".to_owned(), Json::Array(outputs))]))
+        let values = values(run, &self.parameters)?;
+        let sql = script::bind(&run.fill(&self.sql)?, &values);
+        let after = script::bind(&run.fill_optional(self.after_sql.as_ref())?.unwrap_or_default(), &values);
+        let fetch_type = self.fetch.fetch_type();
+        let mut statements: Vec<(&str, FetchType)> =
+            script::statements(&sql).into_iter().map(|statement| (statement, fetch_type)).collect();
+        statements.extend(script::statements(&after).into_iter().map(|after| (after, FetchType::None)));
+        let outputs =
+            run_statements(run, &self.connection, &self.fetch, &statements, self.transaction).await?;
+        let outputs = outputs.into_iter().filter(|outputs| !outputs.is_empty()).map(Json::Object);
+        Ok(Outputs::from_iter([("outputs".to_owned(), outputs.collect())]))
     }
 }
 
 fn values(run: &TaskRun<'_>, parameters: &Entries<Template>) -> Result<Vec<(String, String)>> {
     parameters.0.iter().map(|(name, value)| Ok((name.clone(), run.fill(value)?))).collect()
+}
+
+/// Runs the statements on one session, and returns the outputs of each. If another session has created an object of
+/// the same name at the same time, the statements run again, because nothing of them has been committed.
+async fn run_statements(
+    run: &TaskRun<'_>,
+    connection: &Connection,
+    fetch: &Fetch,
+    statements: &[(&str, FetchType)],
+    transaction: bool,
+) -> Result<Vec<Outputs>> {
+    // a single statement is its own transaction, and some statements refuse to run in a transaction block
+    let in_block = transaction && statements.len() > 1;
+    let is_atomic = in_block || statements.len() == 1;
+    let set_time_zone = fetch.set_time_zone(run)?;
+    let session = run.session(Some(connection)).await?;
+    let work = async {
+        let client = &session.client;
+        if let Some(statement) = &set_time_zone {
+            control(client, statement).await?;
+        }
+        let mut attempts = 1;
+        loop {
+            match attempt(client, statements, in_block, &run.context.storage).await {
+                Err(error)
+                    if is_atomic
+                        && attempts < CREATION_ATTEMPTS
+                        && error.detail() == Some(Detail::ConcurrentCreation) =>
+                {
+                    run.log(
+                        Level::Info,
+                        "another session has created the same object: running the statements again",
+                    );
+                    if in_block {
+                        control(client, "ROLLBACK").await?;
+                    }
+                    attempts += 1;
+                }
+                result => return result,
+            }
+        }
+    };
+    let outputs = session.guard(&run.interrupt, work).await?;
+    session.release().await;
+    Ok(outputs)
+}
+
+async fn attempt(
+    client: &Client,
+    statements: &[(&str, FetchType)],
+    in_block: bool,
+    storage: &Storage,
+) -> Result<Vec<Outputs>> {
+    if in_block {
+        control(client, "BEGIN").await?;
+    }
+    let mut outputs = Vec::with_capacity(statements.len());
+    for (index, (statement, fetch_type)) in statements.iter().enumerate() {
+        let outcome = execute(client, statement, *fetch_type, storage).await;
+        outputs.push(match outcome {
+            Err(error) if statements.len() > 1 => {
+                let message = format!("statement {} of {} failed", index + 1, statements.len());
+                let detail = error.detail();
+                let error = Error::new(error.kind(), message).because(error);
+                return Err(detail.into_iter().fold(error, Error::with_detail));
+            }
+            outcome => outcome?,
+        });
+    }
+    if in_block {
+        control(client, "COMMIT").await?;
+    }
+    Ok(outputs)
 }
 
 async fn control(client: &Client, statement: &str) -> Result<()> {

@@ -1,19 +1,16 @@
 //! Decodes nodes into types. `properties!` declares the properties of a type once; the decoder and the JSON Schema
 //! are both generated from that declaration.
 //!
-//! In: the nodes of a document. Out: typed values, and all faults. Refused: an unknown property, a missing
-//! property, a value of the wrong kind.
+//! In: the nodes of a document. Out: typed values, all faults, and notes on properties that have no effect here.
+//! Refused: an unknown property, a missing property, a value of the wrong kind.
 
-use std::time::Duration;
-
-use jiff::{Span, SpanRelativeTo, Unit};
 use serde_json::{Value as Json, json};
 
-use crate::flow::expression::Template;
-use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue};
-
-/// Jaro-Winkler similarity above which a known property is suggested for an unknown one.
-const SUGGESTION_THRESHOLD: f64 = 0.75;
+use super::hints;
+pub(crate) use super::values::{Entries, Id};
+use crate::flow::expression::syntax::Reference;
+use crate::flow::expression::{Template, fault_of};
+use crate::flow::yaml::document::{Diagnostic, Node, Position, YamlValue, locate};
 
 /// A type that can be decoded from a node.
 pub(crate) trait Decode: Sized {
@@ -42,21 +39,33 @@ pub(crate) trait Properties: Sized {
 pub(crate) struct Property {
     /// Key of the property.
     pub(crate) name: &'static str,
+    /// Older keys of the property.
+    pub(crate) aliases: &'static [&'static str],
     /// Description of the property, for the JSON Schema.
     pub(crate) about: &'static str,
     /// The JSON Schema of the property's value.
     pub(crate) schema: Json,
     /// Whether the property is required.
     pub(crate) required: bool,
+    /// Why the property has no effect, if it is accepted without one.
+    pub(crate) note: Option<&'static str>,
+}
+
+impl Property {
+    /// A property that is not required.
+    pub(crate) fn optional(name: &'static str, about: &'static str, schema: Json) -> Self {
+        Self { name, aliases: &[], about, schema, required: false, note: None }
+    }
 }
 
 /// Declares a type by its properties: its name in messages, then `key => field: type` for each property, with a
-/// default value if it is optional. A field whose name begins with `_` is only checked. `with` adds the properties of another type.
+/// default value if it is optional; `key | older_key` accepts an older name of the property too. A field whose name begins with `_` is only checked. `=> "reason"` after the default
+/// marks a property that has no effect here: it is accepted with a note. `with` adds the properties of another type.
 macro_rules! properties {
     (
         $(#[doc = $about:literal])+
         pub(crate) struct $type_name:ident as $name:literal {
-            $( $(#[doc = $doc:literal])+ $key:literal => $field:ident : $type:ty $(= $default:expr)? , )*
+            $( $(#[doc = $doc:literal])+ $key:literal $(| $alias:literal)* => $field:ident : $type:ty $(= $default:expr $(=> $note:literal)?)? , )*
             $( with { $( $(#[doc = $shared_doc:literal])+ $shared:ident : $shared_type:ty , )+ } )?
         }
     ) => {
@@ -77,7 +86,7 @@ macro_rules! properties {
             ) -> Option<Self> {
                 // avoids unused-variable warnings for a type without properties
                 let _ = (&fields, &decoder);
-                $( let $field: Option<$type> = properties!(@take fields decoder $key $(, $default)?); )*
+                $( let $field: Option<$type> = properties!(@take fields decoder [$key $(, $alias)*] $(, $default $(, $note)?)?); )*
                 $( $( let $shared = <$shared_type>::take(fields, decoder); )+ )?
                 Some(Self { $( $field: $field?, )* $( $( $shared: $shared?, )+ )? })
             }
@@ -85,9 +94,11 @@ macro_rules! properties {
             fn properties() -> Vec<$crate::flow::yaml::decode::Property> {
                 let own = [ $( $crate::flow::yaml::decode::Property {
                     name: $key,
+                    aliases: &[$($alias),*],
                     about: concat!($($doc),+),
                     schema: <$type as $crate::flow::yaml::decode::Decode>::schema(),
                     required: properties!(@required $($default)?),
+                    note: properties!(@note $($($note)?)?),
                 }, )* ];
                 own.into_iter()$( $( .chain(<$shared_type>::properties()) )+ )?.collect()
             }
@@ -106,13 +117,19 @@ macro_rules! properties {
             }
         }
     };
-    (@take $fields:ident $decoder:ident $key:literal) => { $fields.required($key, $decoder) };
-    (@take $fields:ident $decoder:ident $key:literal, $default:expr) => {
-        match $fields.take($key) {
-            Some(node) => $crate::flow::yaml::decode::Decode::decode(node, $decoder),
+    (@take $fields:ident $decoder:ident $keys:tt) => { $fields.required(&$keys, $decoder) };
+    (@take $fields:ident $decoder:ident $keys:tt, $default:expr) => {
+        match $fields.take_first(&$keys) {
+            Some(node) => $decoder.within($keys[0], node),
             None => Some($default),
         }
     };
+    (@take $fields:ident $decoder:ident $keys:tt, $default:expr, $note:literal) => {{
+        $fields.note(&$keys, $note, $decoder);
+        properties!(@take $fields $decoder $keys, $default)
+    }};
+    (@note) => { None };
+    (@note $note:literal) => { Some($note) };
     (@required) => { true };
     (@required $default:expr) => { false };
 }
@@ -154,7 +171,8 @@ pub(crate) use {choices, properties};
 pub(crate) struct Fields<'a> {
     position: Position,
     what: String,
-    entries: Vec<(&'a Node, &'a str, &'a Node)>,
+    /// Key, name and value of each entry.
+    pub(super) entries: Vec<(&'a Node, &'a str, &'a Node)>,
     known: Vec<&'static str>,
 }
 
@@ -166,12 +184,35 @@ impl<'a> Fields<'a> {
         Some(self.entries.remove(index).2)
     }
 
-    /// Takes and decodes the value of a required key.
-    pub(crate) fn required<T: Decode>(&mut self, name: &'static str, decoder: &mut Decoder) -> Option<T> {
-        match self.take(name) {
-            Some(node) => T::decode(node, decoder),
-            None => decoder.refuse(self.position, format!("missing property `{name}` in {}", self.what)),
+    /// Takes the value node of the first of these keys that is present: the key of a property, then its older keys.
+    pub(crate) fn take_first(&mut self, keys: &[&'static str]) -> Option<&'a Node> {
+        let found = keys.iter().find(|key| self.entries.iter().any(|(_, name, _)| name == *key));
+        // the older keys are not suggested
+        self.known.extend(keys.first());
+        found.and_then(|key| self.take(key))
+    }
+
+    /// Notes that a property has no effect, if it is present.
+    pub(crate) fn note(&self, keys: &[&str], reason: &str, decoder: &mut Decoder) {
+        if let Some((key, name, _)) = self.entries.iter().find(|(_, name, _)| keys.contains(name)) {
+            decoder.note(key.position, format!("`{name}` has no effect: {reason}"));
         }
+    }
+
+    /// Takes and decodes the value of a required property.
+    pub(crate) fn required<T: Decode>(&mut self, keys: &[&'static str], decoder: &mut Decoder) -> Option<T> {
+        match self.take_first(keys) {
+            Some(node) => decoder.within(keys.first().copied().unwrap_or_default(), node),
+            None => {
+                let name = keys.first().copied().unwrap_or_default();
+                decoder.refuse(self.position, format!("missing property `{name}` in {}", self.what))
+            }
+        }
+    }
+
+    /// Where the mapping starts.
+    pub(crate) const fn position(&self) -> Position {
+        self.position
     }
 
     /// Changes the name of the mapping in messages.
@@ -189,18 +230,98 @@ pub(crate) struct Defaults {
     pub(crate) forced: bool,
 }
 
-/// Collects the faults of a document.
+/// A variable that an expression of the document reads.
+#[derive(Debug)]
+pub(crate) struct Used {
+    /// Where its name is.
+    pub(crate) position: Position,
+    /// The name of the variable.
+    pub(crate) root: String,
+    /// The first key after it.
+    pub(crate) key: Option<String>,
+    /// Whether a run certainly fails if the variable does not exist.
+    pub(crate) is_certain: bool,
+}
+
+/// Properties that a run does not always evaluate.
+const LAZY: [&str; 6] = ["runIf", "url", "username", "password", "errorMessage", "taskRunner"];
+
+/// Collects the faults of a document, and its notes.
 #[derive(Default)]
 pub(crate) struct Decoder {
+    /// The text of the document.
+    source: String,
+    /// The variables that the expressions read.
+    pub(crate) used: Vec<Used>,
+    /// The properties around the node that is decoded.
+    path: Vec<&'static str>,
+    /// The number of tasks around the node that may not run.
+    conditional_tasks: u32,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) notes: Vec<Diagnostic>,
     pub(crate) defaults: Vec<Defaults>,
 }
 
 impl Decoder {
+    /// A decoder for the document with this text.
+    pub(crate) fn new(source: &str, defaults: Vec<Defaults>) -> Self {
+        Self { source: source.to_owned(), defaults, ..Self::default() }
+    }
+
     /// Records a fault.
     pub(crate) fn refuse<T>(&mut self, position: Position, message: impl Into<String>) -> Option<T> {
         self.diagnostics.push(Diagnostic { position, message: message.into() });
         None
+    }
+
+    /// Records a note: something that is accepted and has no effect here, or probably not the intended one.
+    pub(crate) fn note(&mut self, position: Position, message: impl Into<String>) {
+        self.notes.push(Diagnostic { position, message: message.into() });
+    }
+
+    /// Decodes the value of a property.
+    pub(crate) fn within<T: Decode>(&mut self, property: &'static str, node: &Node) -> Option<T> {
+        self.path.push(property);
+        let value = T::decode(node, self);
+        self.path.pop();
+        value
+    }
+
+    /// Decodes a part of a task, which may not run if `is_conditional`.
+    pub(crate) fn conditionally<T>(
+        &mut self,
+        is_conditional: bool,
+        decode: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.conditional_tasks += u32::from(is_conditional);
+        let value = decode(self);
+        self.conditional_tasks -= u32::from(is_conditional);
+        value
+    }
+
+    /// Decodes a text with expressions.
+    pub(crate) fn template(&mut self, node: &Node) -> Option<Template> {
+        let text = self.text(node)?;
+        let position = |at: usize| locate(&self.source, node.position, &text, at);
+        let (template, references) = match Template::parse(&text, node.position) {
+            Ok(parsed) => parsed,
+            Err(fault) => return self.refuse(position(fault.at), fault_of(&text, &fault)),
+        };
+        // a run evaluates a property of a task in the flow's own list, or in lists of those
+        let is_reached = self.conditional_tasks == 0
+            && matches!(self.path.split_last(), Some((last, lists)) if !LAZY.contains(last)
+                && !lists.is_empty() && lists.iter().all(|list| *list == "tasks"));
+        let used = references.into_iter().filter(|reference| !reference.is_guarded);
+        let used: Vec<Used> = used
+            .map(|Reference { root, key, at, is_strict, .. }| Used {
+                position: position(at),
+                root,
+                key,
+                is_certain: is_strict && is_reached,
+            })
+            .collect();
+        self.used.extend(used);
+        Some(template)
     }
 
     /// Decodes a mapping as a type, and refuses properties that the type does not have.
@@ -241,9 +362,7 @@ impl Decoder {
     /// Refuses every property that has not been taken.
     pub(crate) fn end(&mut self, fields: Fields<'_>) {
         for (key, name, _) in &fields.entries {
-            let similarity = |known: &&&str| strsim::jaro_winkler(known, name);
-            let nearest = fields.known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-            let suggestion = nearest.filter(|known| similarity(known) > SUGGESTION_THRESHOLD);
+            let suggestion = hints::property(name, &fields.known);
             let suggestion = suggestion.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
             let text = format!("unknown property `{name}` in {}{suggestion}", fields.what);
             self.refuse::<()>(key.position, text);
@@ -267,14 +386,19 @@ pub(crate) fn object_schema<T: Properties>() -> Json {
 
 /// The JSON Schema of a mapping that has `properties` and no others.
 pub(crate) fn schema_of(about: &str, properties: Vec<Property>) -> Json {
-    let required: Vec<&str> =
-        properties.iter().filter(|property| property.required).map(|property| property.name).collect();
-    let described = properties.into_iter().map(|Property { name, about, mut schema, .. }| {
-        if let Json::Object(schema) = &mut schema {
-            schema.entry("description").or_insert_with(|| about.trim().into());
-        }
-        (name.to_owned(), schema)
-    });
+    // JSON Schema would require the key even if an older key is given
+    let is_required = |property: &&Property| property.required && property.aliases.is_empty();
+    let required: Vec<&str> = properties.iter().filter(is_required).map(|property| property.name).collect();
+    let described =
+        properties.into_iter().flat_map(|Property { name, aliases, about, mut schema, .. }| {
+            if let Json::Object(schema) = &mut schema {
+                schema.entry("description").or_insert_with(|| about.trim().into());
+            }
+            [name]
+                .into_iter()
+                .chain(aliases.iter().copied())
+                .map(move |name| (name.to_owned(), schema.clone()))
+        });
     let described: serde_json::Map<String, Json> = described.collect();
     json!({
         "type": "object",
@@ -283,195 +407,4 @@ pub(crate) fn schema_of(about: &str, properties: Vec<Property>) -> Json {
         "required": required,
         "additionalProperties": false,
     })
-}
-
-impl<T: Decode> Decode for Option<T> {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match node.value {
-            YamlValue::Null => Some(None),
-            _ => T::decode(node, decoder).map(Some),
-        }
-    }
-
-    fn schema() -> Json {
-        T::schema()
-    }
-}
-
-impl<T: Decode> Decode for Box<T> {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        T::decode(node, decoder).map(Self::new)
-    }
-
-    fn schema() -> Json {
-        T::schema()
-    }
-}
-
-impl<T: Decode> Decode for Vec<T> {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match &node.value {
-            YamlValue::Null => Some(Self::new()),
-            YamlValue::List(items) => {
-                // decode every item, so that the faults of all items are found
-                let items: Vec<Option<T>> = items.iter().map(|item| T::decode(item, decoder)).collect();
-                items.into_iter().collect()
-            }
-            other => decoder.refuse(node.position, format!("expected a list, found {}", other.kind())),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "array", "items": T::schema() })
-    }
-}
-
-/// A mapping with arbitrary keys, in the order of the file.
-#[derive(Clone, Debug)]
-pub(crate) struct Entries<T>(pub(crate) Vec<(String, T)>);
-
-impl<T> Default for Entries<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T: Decode> Decode for Entries<T> {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        if let YamlValue::Null = node.value {
-            return Some(Self::default());
-        }
-        let fields = decoder.fields(node, "this property")?;
-        let entries: Vec<Option<(String, T)>> = fields
-            .entries
-            .into_iter()
-            .map(|(_, name, value)| Some((name.to_owned(), T::decode(value, decoder)?)))
-            .collect();
-        entries.into_iter().collect::<Option<_>>().map(Self)
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "object", "additionalProperties": T::schema() })
-    }
-}
-
-impl Decode for Node {
-    fn decode(node: &Node, _: &mut Decoder) -> Option<Self> {
-        Some(node.clone())
-    }
-
-    fn schema() -> Json {
-        json!({})
-    }
-}
-
-impl Decode for String {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        decoder.text(node)
-    }
-
-    fn schema() -> Json {
-        json!({ "type": ["string", "number", "boolean"] })
-    }
-}
-
-impl Decode for Template {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let text = decoder.text(node)?;
-        match Self::new(text, node.position) {
-            Ok(template) => Some(template),
-            Err(diagnostic) => decoder.refuse(diagnostic.position, diagnostic.message),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "type": ["string", "number", "boolean"] })
-    }
-}
-
-impl Decode for bool {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match &node.value {
-            YamlValue::Bool(value) => Some(*value),
-            other => decoder.refuse(node.position, format!("expected true or false, found {}", other.kind())),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "boolean" })
-    }
-}
-
-impl Decode for u32 {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let text = decoder.text(node)?;
-        text.parse().ok().or_else(|| {
-            decoder.refuse(
-                node.position,
-                format!("invalid value {text:?}: expected a whole number, 0 or greater"),
-            )
-        })
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "integer", "minimum": 0 })
-    }
-}
-
-impl Decode for f64 {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let text = decoder.text(node)?;
-        let number = text.parse().ok().filter(|number: &Self| number.is_finite());
-        number.or_else(|| decoder.refuse(node.position, format!("invalid value {text:?}: expected a number")))
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "number" })
-    }
-}
-
-impl Decode for Duration {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let text = decoder.text(node)?;
-        duration(&text).or_else(|| {
-            let expected = "expected an ISO 8601 duration like PT30S, PT5M or P1D";
-            decoder.refuse(node.position, format!("invalid value {text:?}: {expected}"))
-        })
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[Pp]" })
-    }
-}
-
-/// Parses an ISO 8601 duration like `PT30S`; a day has 24 hours.
-fn duration(text: &str) -> Option<Duration> {
-    let span: Span = text.parse().ok().filter(|_| text.starts_with(['P', 'p']))?;
-    let seconds = span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// The id of a flow, an input, a task or a trigger, as used in expressions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Id(pub(crate) String);
-
-impl Decode for Id {
-    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        let text = decoder.text(node)?;
-        let is_valid = text.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'));
-        match is_valid {
-            true => Some(Self(text)),
-            false => decoder.refuse(
-                node.position,
-                format!(
-                    "invalid id {text:?}: use letters, digits, _ and -, and start with a letter or a digit"
-                ),
-            ),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_-]*$" })
-    }
 }

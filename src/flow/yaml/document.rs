@@ -54,8 +54,8 @@ pub(crate) struct Document {
     pub(crate) root: Node,
 }
 
-/// A fault and its position in a file.
-#[derive(Clone, Debug)]
+/// A fault or a note, and its position in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Where the fault is.
     pub position: Position,
@@ -78,16 +78,68 @@ impl Document {
             let message = message.strip_suffix(&suffix).unwrap_or(message);
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
             let found = vec![Diagnostic { position, message: message.to_owned() }];
-            Faults { name: name.to_owned(), text: text.to_owned(), found }
+            Faults { name: name.to_owned(), text: text.to_owned(), found, notes: Vec::new() }
         })?;
         Ok(Self { name: name.to_owned(), text: text.to_owned(), root: node(root, text) })
     }
 
-    /// The faults found in this document, sorted by position.
-    pub(crate) fn faults(&self, mut found: Vec<Diagnostic>) -> Faults {
-        found.sort_by_key(|diagnostic| (diagnostic.position.line, diagnostic.position.column));
-        Faults { name: self.name.clone(), text: self.text.clone(), found }
+    /// Whether the text of the document contains `part`.
+    pub(crate) fn contains(&self, part: &str) -> bool {
+        self.text.contains(part)
     }
+
+    /// The faults found in this document, sorted by position.
+    pub(crate) fn faults(&self, found: Vec<Diagnostic>) -> Faults {
+        let found = in_order(found);
+        Faults { name: self.name.clone(), text: self.text.clone(), found, notes: Vec::new() }
+    }
+
+    /// A note as one line: the file, the position and the note.
+    pub(crate) fn note_line(&self, note: &Diagnostic) -> String {
+        note.line(&self.name)
+    }
+}
+
+impl Diagnostic {
+    /// The note as one line, with the name of its file.
+    pub(crate) fn line(&self, name: &str) -> String {
+        let Position { line, column } = self.position;
+        format!("{name}:{line}:{column}: note: {}", self.message)
+    }
+}
+
+/// Where the byte `at` of a text is in the document. The text begins at `start` there, perhaps in quotes or as a block of
+/// lines. The start itself if the place cannot be found.
+pub(crate) fn locate(document: &str, start: Position, text: &str, at: usize) -> Position {
+    let find = || {
+        let line: usize =
+            document.split_inclusive('\n').take(start.line.checked_sub(1)? as usize).map(str::len).sum();
+        let indent: usize =
+            document.get(line..)?.chars().take(start.column as usize - 1).map(char::len_utf8).sum();
+        let from = line + indent;
+        // the word at the place, and how often it stands before it
+        let rest = text.get(at..)?;
+        let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.');
+        let end = rest.find(|letter| !is_word(letter)).filter(|end| *end > 0);
+        let word = &rest[..end.unwrap_or_else(|| rest.chars().next().map_or(0, char::len_utf8))];
+        let earlier = text[..at].matches(word).count();
+        let (offset, _) =
+            document.get(from..)?.match_indices(word).nth(earlier).filter(|_| !word.is_empty())?;
+        let before = &document[..from + offset];
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        Some(Position {
+            line: before.matches('\n').count() as u64 + 1,
+            column: before[line_start..].chars().count() as u64 + 1,
+        })
+    };
+    find().unwrap_or(start)
+}
+
+/// The diagnostics in the order of the file, each once.
+pub(crate) fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.position.line, diagnostic.position.column));
+    diagnostics.dedup();
+    diagnostics
 }
 
 /// All faults of a file.
@@ -98,6 +150,15 @@ pub struct Faults {
     text: String,
     /// The faults, each with its position.
     pub found: Vec<Diagnostic>,
+    /// What the file says without effect.
+    pub(crate) notes: Vec<Diagnostic>,
+}
+
+impl Faults {
+    /// The same faults with these notes.
+    pub(crate) fn with_notes(self, notes: Vec<Diagnostic>) -> Self {
+        Self { notes: in_order(notes), ..self }
+    }
 }
 
 impl fmt::Display for Faults {
@@ -286,6 +347,18 @@ mod tests {
             scalars,
             ["text 01 at 10", "number 03 at 16", "text yes at 20", "boolean true", "number 1.50 at 31"]
         );
+    }
+
+    #[test]
+    fn a_place_in_a_text_is_found_in_the_document() {
+        let document = "a: 'é x {{ x }}'\nb: |\n  one\n  {{ one.two }}\n";
+        let place = |line, column, text: &str, at: &str| {
+            let found = locate(document, Position { line, column }, text, text.rfind(at).unwrap());
+            (found.line, found.column)
+        };
+        assert_eq!(place(1, 4, "é x {{ x }}", "x"), (1, 12));
+        assert_eq!(place(2, 4, "one\n{{ one.two }}\n", "one.two"), (4, 6));
+        assert_eq!(place(1, 4, "not there", "not"), (1, 4));
     }
 
     #[test]

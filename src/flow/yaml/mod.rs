@@ -2,3 +2,5 @@
 
 pub(crate) mod decode;
 pub mod document;
+pub(crate) mod hints;
+pub(crate) mod values;

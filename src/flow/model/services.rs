@@ -1,0 +1,133 @@
+//! Task types that taxi does not run, and why: each needs a service or a program that one machine does not have.
+
+use super::task::TaskType;
+use crate::flow::yaml::hints;
+
+/// Prefixes of types, and what the types need. A longer prefix comes before its own prefixes.
+pub(crate) const SERVICES: &[(&str, &str)] = &[
+    ("io.kestra.plugin.ai", "an AI provider (plugin ai)"),
+    ("io.kestra.plugin.airbyte", "Airbyte (plugin airbyte)"),
+    ("io.kestra.plugin.airflow", "Airflow (plugin airflow)"),
+    ("io.kestra.plugin.amqp", "an AMQP broker (plugin amqp)"),
+    ("io.kestra.plugin.ansible", "Ansible (plugin ansible)"),
+    ("io.kestra.plugin.aws", "Amazon Web Services (plugin aws)"),
+    ("io.kestra.plugin.azure", "Microsoft Azure (plugin azure)"),
+    ("io.kestra.plugin.cassandra", "Cassandra (plugin cassandra)"),
+    ("io.kestra.plugin.cloudquery", "CloudQuery (plugin cloudquery)"),
+    ("io.kestra.plugin.core.dashboard", "the dashboards of a Kestra server"),
+    ("io.kestra.plugin.couchbase", "Couchbase (plugin couchbase)"),
+    ("io.kestra.plugin.databricks", "Databricks (plugin databricks)"),
+    ("io.kestra.plugin.dbt.cloud", "dbt Cloud (plugin dbt); use io.kestra.plugin.dbt.cli.DbtCLI"),
+    ("io.kestra.plugin.deepseek", "an AI provider (plugin deepseek)"),
+    ("io.kestra.plugin.docker", "a container engine (plugin docker); use io.kestra.plugin.scripts"),
+    ("io.kestra.plugin.ee", "the Enterprise Edition of Kestra"),
+    ("io.kestra.plugin.elasticsearch", "Elasticsearch (plugin elasticsearch)"),
+    ("io.kestra.plugin.email", "a mail server (plugin email)"),
+    ("io.kestra.plugin.fivetran", "Fivetran (plugin fivetran)"),
+    ("io.kestra.plugin.fs.ftp", "an FTP server (plugin fs)"),
+    ("io.kestra.plugin.fs.sftp", "an SFTP server (plugin fs)"),
+    ("io.kestra.plugin.gcp", "Google Cloud (plugin gcp)"),
+    ("io.kestra.plugin.gemini", "an AI provider (plugin gemini)"),
+    ("io.kestra.plugin.github", "GitHub's API (plugin github)"),
+    ("io.kestra.plugin.googleworkspace", "Google Workspace (plugin googleworkspace)"),
+    ("io.kestra.plugin.hubspot", "HubSpot (plugin hubspot)"),
+    ("io.kestra.plugin.jdbc.bigquery", "Google Cloud (plugin jdbc-bigquery)"),
+    (
+        "io.kestra.plugin.jdbc.duckdb",
+        "DuckDB (plugin jdbc-duckdb); run SQL on PostgreSQL, or duckdb in a script",
+    ),
+    (
+        "io.kestra.plugin.jdbc.sqlite",
+        "SQLite (plugin jdbc-sqlite); run SQL on PostgreSQL, or sqlite3 in a script",
+    ),
+    ("io.kestra.plugin.jdbc", "another database than PostgreSQL (plugin jdbc)"),
+    ("io.kestra.plugin.jira", "Jira (plugin jira)"),
+    ("io.kestra.plugin.kafka", "Kafka (plugin kafka)"),
+    ("io.kestra.plugin.kestra", "the API of a Kestra server (plugin kestra)"),
+    ("io.kestra.plugin.kubernetes", "a Kubernetes cluster (plugin kubernetes)"),
+    ("io.kestra.plugin.langchain4j", "an AI provider (plugin langchain4j)"),
+    ("io.kestra.plugin.minio", "an object store (plugin minio)"),
+    ("io.kestra.plugin.modal", "Modal (plugin modal)"),
+    ("io.kestra.plugin.mongodb", "MongoDB (plugin mongodb)"),
+    ("io.kestra.plugin.mqtt", "an MQTT broker (plugin mqtt)"),
+    ("io.kestra.plugin.nats", "NATS (plugin nats)"),
+    ("io.kestra.plugin.neo4j", "Neo4j (plugin neo4j)"),
+    ("io.kestra.plugin.notifications.mail", "a mail server (plugin notifications)"),
+    ("io.kestra.plugin.notifications.slack", "Slack (plugin notifications)"),
+    ("io.kestra.plugin.notifications", "a messaging service (plugin notifications)"),
+    ("io.kestra.plugin.notion", "Notion (plugin notion)"),
+    ("io.kestra.plugin.openai", "an AI provider (plugin openai)"),
+    ("io.kestra.plugin.pulsar", "Pulsar (plugin pulsar)"),
+    ("io.kestra.plugin.redis", "Redis (plugin redis)"),
+    ("io.kestra.plugin.salesforce", "Salesforce (plugin salesforce)"),
+    ("io.kestra.plugin.servicenow", "ServiceNow (plugin servicenow)"),
+    ("io.kestra.plugin.singer", "Singer (plugin singer)"),
+    ("io.kestra.plugin.slack", "Slack (plugin slack)"),
+    ("io.kestra.plugin.soda", "Soda (plugin soda)"),
+    ("io.kestra.plugin.spark", "Spark (plugin spark)"),
+    ("io.kestra.plugin.surrealdb", "SurrealDB (plugin surrealdb)"),
+    ("io.kestra.plugin.terraform", "Terraform (plugin terraform)"),
+    ("io.kestra.plugin.tika", "Apache Tika (plugin tika)"),
+    ("io.kestra.plugin.transform", "another program than taxi (plugin transform)"),
+    ("io.kestra.plugin.weaviate", "Weaviate (plugin weaviate)"),
+    ("io.kestra.plugin.zendesk", "Zendesk (plugin zendesk)"),
+];
+
+/// What a type needs that taxi does not have, if it is the type of a plugin that is known here.
+pub(crate) fn needed(name: &str) -> Option<&'static str> {
+    let is_below =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.') || rest.is_empty());
+    SERVICES.iter().find(|(prefix, _)| is_below(prefix)).map(|(_, needed)| *needed)
+}
+
+/// The one fault of a task whose type taxi does not run.
+pub(crate) fn unsupported(name: &str) -> String {
+    if let Some(needed) = needed(name) {
+        return format!("unsupported task type {name:?}: it needs {needed}");
+    }
+    // the packages of all types begin with the same words
+    let ends: Vec<&str> = TaskType::NAMES.iter().map(|name| end(name)).collect();
+    let nearest = hints::by_letters(end(name), &ends);
+    let nearest = nearest.and_then(|nearest| TaskType::NAMES.iter().find(|name| end(name) == nearest));
+    let nearest = nearest.map(|nearest| format!("did you mean {nearest}?"));
+    let nearest = nearest.unwrap_or_else(|| "'taxi schema' lists the supported types".to_owned());
+    format!("unsupported task type {name:?}; {nearest}")
+}
+
+/// The last two words of a type, such as `log.Log`.
+fn end(name: &str) -> &str {
+    name.rsplitn(3, '.').nth(2).map_or(name, |start| &name[start.len() + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsupported_type_names_its_plugin_or_the_nearest_type() {
+        for (name, end) in [
+            ("io.kestra.plugin.gcp.gcs.Upload", ": it needs Google Cloud (plugin gcp)"),
+            (
+                "io.kestra.plugin.jdbc.mysql.Query",
+                ": it needs another database than PostgreSQL (plugin jdbc)",
+            ),
+            ("io.kestra.plugin.core.log.Logs", "; did you mean io.kestra.plugin.core.log.Log?"),
+            ("io.kestra.plugin.core.dashboard2.Toggle", "; 'taxi schema' lists the supported types"),
+            ("com.example.Task", "; 'taxi schema' lists the supported types"),
+        ] {
+            assert!(unsupported(name).ends_with(end), "{}", unsupported(name));
+        }
+    }
+
+    #[test]
+    fn each_prefix_is_reached_and_no_supported_type_is_below_one() {
+        for (prefix, text) in SERVICES {
+            assert_eq!(needed(prefix), Some(*text), "{prefix}");
+        }
+        let supported_below =
+            |prefix: &str| TaskType::NAMES.iter().any(|name| name.starts_with(&format!("{prefix}.")));
+        let below: Vec<&str> =
+            SERVICES.iter().map(|(prefix, _)| *prefix).filter(|prefix| supported_below(prefix)).collect();
+        assert_eq!(below, ["io.kestra.plugin.jdbc"]);
+    }
+}

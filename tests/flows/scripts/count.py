@@ -1,0 +1,4 @@
+import json
+import sys
+
+print("::" + json.dumps({"outputs": {"count": int(sys.argv[1])}}) + "::")
