@@ -18,7 +18,8 @@ use divan::counter::{BytesCount, ItemsCount};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use taxi_etl::error::Result;
-use taxi_etl::extract::{dialect::BlankLines, gunzip, records::Records};
+use taxi_etl::extract::csv::{dialect::BlankLines, gunzip, records::Records};
+use taxi_etl::extract::rows::FileColumn;
 use taxi_etl::transform::duplicates::DuplicateFilter;
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::row_key::RowKey;
@@ -40,14 +41,14 @@ static GZIPPED: LazyLock<Bytes> = LazyLock::new(|| {
     encoder.write_all(&CSV).unwrap();
     encoder.finish().unwrap().into()
 });
-static RECORDS: LazyLock<Vec<ByteRecord>> = LazyLock::new(|| {
+static RECORDS: LazyLock<(Vec<FileColumn>, Vec<ByteRecord>)> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let mut records = Records::new(channel_of(&CSV).into(), String::new());
-        let (mut all, mut record) = (vec![records.header().await.unwrap()], ByteRecord::new());
-        while records.read(&mut record).await.unwrap() {
-            all.push(record.clone());
+        let (header, mut all) = (records.header().await.unwrap(), Vec::new());
+        while records.next().await.unwrap() {
+            all.push(records.record().clone());
         }
-        all
+        (header, all)
     })
 });
 static RUNTIME: LazyLock<Runtime> =
@@ -88,9 +89,8 @@ fn parse(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::new(CSV.len())).with_inputs(|| channel_of(&CSV)).bench_values(|csv| {
         RUNTIME.block_on(async {
             let mut records = Records::new(csv.into(), String::new());
-            let mut record = ByteRecord::new();
-            while records.read(&mut record).await.unwrap() {
-                divan::black_box(&record);
+            while records.next().await.unwrap() {
+                divan::black_box(records.record());
             }
         });
     });
@@ -99,7 +99,7 @@ fn parse(bencher: Bencher<'_, '_>) {
 /// Encodes records as rows, including their keys.
 #[divan::bench]
 fn encode(bencher: Bencher<'_, '_>) {
-    let (header, records) = RECORDS.split_first().unwrap();
+    let (header, records) = &*RECORDS;
     let mut encoder =
         RowEncoder::new(&Layout::new(columns(), computed(), "tpep_pickup_datetime"), header).unwrap();
     let mut tuples = Vec::with_capacity(2 * CSV.len() + 100 * records.len());

@@ -1,3 +1,3 @@
--- Deletes the rows of the file $1, whatever their time. Reads the whole target.
+-- Deletes the rows of the files $1, whatever their time. Reads the whole target.
 -- Locks: the deleted rows, until the transaction ends. May be run again.
-DELETE FROM {{ table }} WHERE {{ filename_column }} = $1
+DELETE FROM {{ table }} WHERE {{ filename_column }} = ANY ($1)

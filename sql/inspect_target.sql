@@ -4,6 +4,7 @@
 --   that period
 -- * the schema and the name of a new partition for the period (the table's name followed by $5), and whether the name
 --   is taken or too long
+-- * whether taxi made the table: its default partition is where taxi creates it
 -- * the owner of the table, and whether this role may create and attach partitions
 -- * whether the table has identity columns, and a unique index of the key column $6, alone or with the column $2
 -- * the table's triggers, rules and row-level security, the foreign keys that reference it, and the publications that
@@ -49,6 +50,11 @@ SELECT
     (SELECT relname::text FROM overlapping ORDER BY is_equal DESC LIMIT 1) AS partition,
     (SELECT coalesce(bool_or(is_equal), false) FROM overlapping) AS is_equal,
     (SELECT nspname::text FROM pg_namespace WHERE oid = home.oid) AS schema_name,
+    EXISTS (
+        SELECT FROM partitions JOIN pg_namespace ON pg_namespace.oid = partitions.relnamespace
+        WHERE bound = 'DEFAULT' AND partitions.relname = target.relname || '_default'
+            AND nspname = (SELECT nspname FROM pg_namespace WHERE oid = target.relnamespace) || '_partitions'
+    ) AS is_made_by_taxi,
     relname || $5 AS partition_name,
     EXISTS (SELECT FROM pg_class WHERE relnamespace = home.oid AND pg_class.relname = target.relname || $5) AS is_taken,
     pg_get_userbyid(relowner)::text AS owner,

@@ -3,6 +3,7 @@
 //! The first paragraph of a doc comment is what `-h` prints; `--help` prints all of it.
 
 mod flows;
+mod lookups;
 mod options;
 mod retention;
 pub(crate) mod run_id;
@@ -25,6 +26,7 @@ use values::{First, Last, MonthOfYear, Pair};
 pub(crate) use flows::{
     FlowRunArgs, SchemaArgs, ShowArgs, TestArgs, TriggersArgs, ValidateArgs, ValidateOutput, View,
 };
+pub(crate) use lookups::{DriftArgs, ZonesArgs};
 pub(crate) use options::{
     DatabaseArgs, DeliveryArgs, FileArgs, LockArgs, OrchestratorArgs, OutputArgs, RetryArgs, RunnerArgs,
     YearArgs,
@@ -61,13 +63,15 @@ impl Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Load one month
+    /// Load one month, or a single file
     ///
     /// A month that is already loaded, and has not changed at the source since, is skipped.
     #[command(after_long_help = examples(&[
         "taxi load --taxi yellow --year 2021 --month 1",
         "taxi load --taxi green --year 2019 --month 12 --database-url postgresql://localhost/trips",
-        "taxi load --taxi yellow --month previous",
+        "taxi load --taxi green --year 2025 --month 11 --source tlc",
+        "taxi load --taxi yellow --month previous --source tlc",
+        "taxi load ~/Downloads/green_tripdata_2025-11.parquet",
     ]), override_usage = usage::LOAD)]
     Load(LoadArgs),
     /// Load the missing months of a range, or run a flow for the dates of a trigger
@@ -76,11 +80,27 @@ pub(crate) enum Command {
     /// safe to run it again and again. With FLOW and --trigger, the command runs the flow once for each date of
     /// the trigger.
     #[command(after_long_help = examples(&[
-        "taxi backfill --taxi all --from 2019-01 --to 2021-07",
+        "taxi backfill --taxi yellow,green --from 2019-01 --to 2021-07",
+        "taxi backfill --taxi green --from 2019-01 --to latest --source course,tlc",
         "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to 2020-12-31",
         "taxi backfill flow.yaml --trigger monthly --from 2020-03-01 --to latest --missing",
     ]), override_usage = usage::BACKFILL)]
     Backfill(BackfillArgs),
+    /// Load the lookup table of the taxi zones
+    ///
+    /// The table public.taxi_zones gets the zone and the borough of each location id. If the file has not changed since
+    /// it was loaded, the command does nothing.
+    #[command(after_long_help = examples(&["taxi zones", "taxi zones --source tlc"]))]
+    Zones(ZonesArgs),
+    /// Report how the columns of the published files change from month to month
+    ///
+    /// The command reads the footer of each Parquet file and the header of each CSV file, and no data. It needs no
+    /// database.
+    #[command(after_long_help = examples(&[
+        "taxi drift --taxi yellow --from 2019-01 --to 2025-12 --source tlc",
+        "taxi drift --taxi green --from 2019-01 --to latest --source course,tlc --output json",
+    ]))]
+    Drift(DriftArgs),
     /// Run a flow
     ///
     /// The flow is a YAML file in Kestra's syntax. "taxi validate" checks that taxi supports everything in it.
@@ -126,7 +146,7 @@ pub(crate) enum Command {
     /// The command ends with exit code 67 if they differ.
     #[command(after_long_help = examples(&[
         "taxi verify --taxi green --year 2020",
-        "taxi verify --taxi all --year 2020 --month 3",
+        "taxi verify --taxi yellow,green --year 2020 --month 3",
     ]))]
     Verify(VerifyArgs),
     /// Check everything that a load needs, and change nothing
@@ -230,15 +250,21 @@ pub(crate) enum Command {
 /// Arguments of `taxi load`.
 #[derive(Args, Debug)]
 pub(crate) struct LoadArgs {
+    /// A single file to load, or its URL, instead of the file of a source
+    ///
+    /// The name says the taxi type and the month, as in green_tripdata_2025-11.parquet. If it does not, --taxi, --year
+    /// and --month say them.
+    #[arg(value_name = "FILE|URL")]
+    pub(crate) file: Option<SourceUrl>,
     /// Taxi type
-    #[arg(long, value_parser = values::taxi(), ignore_case = true)]
-    pub(crate) taxi: String,
+    #[arg(long, required_unless_present = "file", value_parser = values::taxi(), ignore_case = true)]
+    pub(crate) taxi: Option<String>,
     /// Year of the month, from 2009 to this year; leave it out with --month previous
     #[arg(long, value_parser = values::year)]
     pub(crate) year: Option<u16>,
     /// Month, 1 to 12, or "previous" for the month before the current one
-    #[arg(long)]
-    pub(crate) month: MonthOfYear,
+    #[arg(long, required_unless_present = "file")]
+    pub(crate) month: Option<MonthOfYear>,
     /// Options of the load.
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -251,9 +277,9 @@ pub(crate) struct BackfillArgs {
     /// File of a flow to run for the dates of its trigger, instead of loading months
     #[arg(requires = "trigger")]
     pub(crate) flow: Option<PathBuf>,
-    /// Taxi type
-    #[arg(long, value_parser = values::taxi_or_all(), ignore_case = true)]
-    pub(crate) taxi: Option<String>,
+    /// Taxi type; several, separated by commas, or "all"
+    #[arg(long, value_delimiter = ',', value_parser = values::taxi_or_all(), ignore_case = true)]
+    pub(crate) taxi: Vec<String>,
     /// Trigger of the flow
     #[arg(long, value_name = "ID", requires = "flow")]
     pub(crate) trigger: Option<String>,
@@ -308,12 +334,14 @@ pub(crate) struct BackfillArgs {
 /// Arguments of the commands that load months.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
+    /// Where the files come from: course, tlc, a directory or a URL; several, separated by commas [default: course]
     ///
-    /// The file of January 2021, for example, is yellow/yellow_tripdata_2021-01.csv.gz.
+    /// course is the course's release, with CSV files from 2019-01 to 2021-07. tlc is the agency's site, with Parquet
+    /// files from 2009 on. Of several sources, the first that has the month counts. A URL can be a base address, below
+    /// which the files are laid out as in the course's release, or have the placeholders {taxi}, {year} and {month}.
     #[arg(
         long,
-        value_name = "DIR|URL",
+        value_name = "SOURCE",
         env = "TAXI_SOURCE",
         hide_env_values = true,
         help_heading = options::SOURCE
@@ -345,9 +373,9 @@ pub(crate) struct RunArgs {
 /// Arguments of `taxi verify`.
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// Taxi type
-    #[arg(long, value_parser = values::taxi_or_all(), ignore_case = true)]
-    pub(crate) taxi: String,
+    /// Taxi type; several, separated by commas, or "all"
+    #[arg(long, required = true, value_delimiter = ',', value_parser = values::taxi_or_all(), ignore_case = true)]
+    pub(crate) taxi: Vec<String>,
     /// The months.
     #[command(flatten)]
     pub(crate) months: YearArgs,
@@ -362,13 +390,13 @@ pub(crate) struct VerifyArgs {
 /// Arguments of `taxi doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Taxi type whose table and file to check
-    #[arg(long, default_value = "all", value_parser = values::taxi_or_all(), ignore_case = true)]
-    pub(crate) taxi: String,
-    /// Directory or base URL that holds yellow/ and green/ [default: the course's release site]
+    /// Taxi type whose table and file to check; several, separated by commas, or "all"
+    #[arg(long, default_value = "all", value_delimiter = ',', value_parser = values::taxi_or_all(), ignore_case = true)]
+    pub(crate) taxi: Vec<String>,
+    /// Where the files come from: course, tlc, a directory or a URL; several, separated by commas [default: course]
     #[arg(
         long,
-        value_name = "DIR|URL",
+        value_name = "SOURCE",
         env = "TAXI_SOURCE",
         hide_env_values = true,
         help_heading = options::SOURCE

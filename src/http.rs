@@ -48,6 +48,14 @@ impl SourceUrl {
         }
     }
 
+    /// Splits a list of sources before the last of its addresses.
+    fn split_list(&self) -> Option<(Self, Self)> {
+        let (before, _) = self.0.rsplit_once("://")?;
+        let (first, _) = before.rsplit_once(',')?;
+        let rest = self.0.get(first.len() + 1..)?;
+        Some((Self::new(first), Self::new(rest)))
+    }
+
     /// The whole address, with its secrets. It must not be printed or recorded.
     pub(crate) fn expose(&self) -> &str {
         &self.0
@@ -64,6 +72,10 @@ impl FromStr for SourceUrl {
 
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // of several sources, each is shown on its own
+        if let Some((first, rest)) = self.split_list() {
+            return write!(f, "{first},{rest}");
+        }
         let Ok(mut url) = Url::parse(&self.0) else {
             // not a valid URL: leave out everything that could be a user, a password or a query
             let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
@@ -76,7 +88,8 @@ impl fmt::Display for SourceUrl {
         if url.query().is_some() {
             url.set_query(Some("…"));
         }
-        f.write_str(url.as_str())
+        // the placeholders of a template
+        f.write_str(&url.as_str().replace("%7B", "{").replace("%7D", "}"))
     }
 }
 
@@ -185,7 +198,8 @@ async fn hides_missing_files(mut response: Response) -> bool {
         }
     };
     let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, reading).await;
-    String::from_utf8_lossy(&body).contains("<Code>AccessDenied</Code>")
+    let body = String::from_utf8_lossy(&body);
+    ["<Code>AccessDenied</Code>", "<Code>NoSuchKey</Code>"].iter().any(|code| body.contains(code))
 }
 
 /// The error for a response with this status.
@@ -226,6 +240,10 @@ mod tests {
         assert!(!shown("https://host/a.gz?X-Signature=secret").contains("secret"));
         assert_eq!(shown("http://user:secret@host:99999/a.gz?token=secret"), "http://host:99999/a.gz");
         assert_eq!(shown("testdata/yellow"), "testdata/yellow");
+        assert_eq!(
+            shown("tlc,https://u:secret@h/a,http://u:secret@h/b,course"),
+            "tlc,https://h/a,http://h/b,course"
+        );
         assert_eq!(format!("{:?}", SourceUrl::new("http://u:secret@host/a")), "SourceUrl(\"http://host/a\")");
     }
 }

@@ -1,9 +1,9 @@
-//! Loads the NYC taxi CSV files into PostgreSQL: the library behind the `taxi` command.
+//! Loads the NYC taxi files, CSV and Parquet, into PostgreSQL: the library behind the `taxi` command.
 //!
 //! ```text
 //! provision ──► extract ───────────────► transform ──► load ───────────────────────────► report
-//! bring the     download .csv.gz,        md5 row key   COPY into an empty staging table,  rows, phases,
-//! target up     gunzip, parse records    per record    then ATTACH it as the month's      progress, JSON,
+//! bring the     download, rows of CSV    md5 row key   COPY into an empty staging table,  rows, phases,
+//! target up     or of Parquet            per row       then ATTACH it as the month's      progress, JSON,
 //! first                                                partition, or MERGE it             run history
 //! ```
 //!

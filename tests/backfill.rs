@@ -181,7 +181,7 @@ fn a_month_that_fails_does_not_stop_the_others() {
     let output = command.output().unwrap();
     let error = refusal(&output, 65);
     assert!(
-        error.contains("1 of 4 files were not loaded") && error.contains("is not a gzip file"),
+        error.contains("1 of 4 files were not loaded") && error.contains("is neither gzip, CSV nor Parquet"),
         "{error}"
     );
     let summary = result(&output);
@@ -327,7 +327,9 @@ fn invalid_ranges_are_refused() {
         refused("yellow", "2021-02", "2021-01")
             .contains("--from 2021-02 is after --to 2021-01: the range contains no months")
     );
-    assert!(refused("blue", "2021-01", "2021-01").contains("possible values: yellow, green, all"));
+    assert!(
+        refused("blue", "2021-01", "2021-01").contains("possible values: yellow, green, fhv, fhvhv, all")
+    );
     refused("yellow", "2021-13", "latest");
     refused("yellow", "2021-01", "soon");
 }

@@ -67,7 +67,11 @@ fn damaged_files_are_refused() {
     let whole = gzip(format!("{YELLOW_HEADER}\n{YELLOW_ROW}\n").as_bytes());
 
     refused_file(&database, b"", &["is empty"]);
-    refused_file(&database, b"<html>not found</html>", &["is not a gzip file", "looks like a web page"]);
+    refused_file(
+        &database,
+        b"<html>not found</html>",
+        &["is neither gzip, CSV nor Parquet", "looks like a web page"],
+    );
     refused_file(&database, &whole[..whole.len() - 12], &["is truncated"]);
     refused_file(&database, &whole[..whole.len() - 4], &["is truncated"]);
     refused_file(&database, &whole[..5], &["is truncated"]);
@@ -87,11 +91,16 @@ fn files_of_other_formats_are_refused_by_the_name_of_their_format() {
     let utf16: Vec<u8> = csv.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let utf16 = [&b"\xff\xfe"[..], &utf16].concat();
     for (bytes, format) in [
+        (b"7z\xbc\xaf\x27\x1c\0\x04".to_vec(), "a 7z archive"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:6a9e\nsize 12\n".to_vec(),
+            "a Git LFS pointer",
+        ),
         (b"PK\x03\x04\x14\0".to_vec(), "a zip archive"),
         (b"BZh91AY&SY".to_vec(), "a bzip2 file"),
         (b"\xfd7zXZ\0\0".to_vec(), "an xz file"),
         (b"\x28\xb5\x2f\xfd\0".to_vec(), "a zstd file"),
-        (b"PAR1\x15\0".to_vec(), "a Parquet file"),
+        (b"PAR1\x15\0".to_vec(), "is not a valid Parquet file"),
         (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>".to_vec(), "an XML error message"),
         (b"{\"message\": \"not found\"}".to_vec(), "JSON"),
         (utf16.clone(), "UTF-16 text"),
@@ -170,23 +179,17 @@ fn headers_that_do_not_match_the_table_are_refused() {
     refused_csv(
         &database,
         &csv(&format!(",{YELLOW_HEADER}")),
-        &["line 1: unknown column \"\" at position 1 of the header"],
+        &["line 1: unknown column \"\" at position 1"],
     );
     let repeated = YELLOW_HEADER.replace("extra", "mta_tax");
-    refused_csv(
-        &database,
-        &csv(&repeated),
-        &["line 1: duplicate column \"mta_tax\" at position 13 of the header"],
-    );
+    refused_csv(&database, &csv(&repeated), &["line 1: duplicate column \"mta_tax\" at position 13"]);
     let renamed = YELLOW_HEADER.replace("fare_amount", "fare");
-    refused_csv(&database, &csv(&renamed), &["line 1: unknown column \"fare\" at position 11 of the header"]);
+    refused_csv(&database, &csv(&renamed), &["line 1: unknown column \"fare\" at position 11"]);
     let computed = YELLOW_HEADER.replace("extra", "unique_row_id");
     refused_csv(
         &database,
         &csv(&computed),
-        &[
-            "line 1: the column \"unique_row_id\" at position 12 of the header has the name of a column that taxi",
-        ],
+        &["line 1: the column \"unique_row_id\" at position 12 has the name of a column that taxi"],
     );
 }
 
@@ -205,7 +208,12 @@ fn http_errors_are_reported_with_status_and_url() {
             NOT_PUBLISHED,
             "as object stores do",
         ),
-        (|| Reply::ok(b"<!DOCTYPE html><p>Log in".to_vec()), DATA, "is not a gzip file"),
+        (
+            || Reply { status: 403, ..Reply::ok(b"<Error><Code>NoSuchKey</Code></Error>".to_vec()) },
+            NOT_PUBLISHED,
+            "as object stores do",
+        ),
+        (|| Reply::ok(b"<!DOCTYPE html><p>Log in".to_vec()), DATA, "is neither gzip, CSV nor Parquet"),
         (|| Reply::ok(month::yellow(3000)).announcing(1_000_000), UNREACHABLE, "was interrupted"),
         (|| Reply::ok(Vec::new()), DATA, "is empty"),
     ] {
@@ -236,7 +244,7 @@ fn missing_months_and_sources_are_named() {
     let error =
         refusal(&database.load("yellow", 2021, 1, "ftp://127.0.0.1").output().unwrap(), CONFIGURATION);
     assert!(error.contains("unknown URL scheme \"ftp\" in the source"), "{error}");
-    usage("blue", 2021, 1, "possible values: yellow, green");
+    usage("blue", 2021, 1, "possible values: yellow, green, fhv, fhvhv");
     usage("yellow", 2021, 13, "expected a month from 1 to 12");
 }
 
@@ -260,7 +268,7 @@ fn targets_with_other_columns_are_refused() {
     refused(
         "ALTER TABLE yellow_tripdata DROP extra",
         DATA,
-        &["unknown column \"extra\" at position 12 of the header: no column of the table is loaded from it"],
+        &["unknown column \"extra\" at position 12: no column of the table is loaded from it"],
     );
     refused(
         "ALTER TABLE yellow_tripdata ADD extra double precision, DROP filename",
@@ -333,7 +341,7 @@ fn real_broken_files_are_refused() {
     refused_file(
         &database,
         &broken("yellow_index_column_and_floats.csv.gz"),
-        &["line 1: unknown column \"\" at position 1 of the header"],
+        &["line 1: unknown column \"\" at position 1"],
     );
     refused_file(
         &database,

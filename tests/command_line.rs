@@ -64,8 +64,9 @@ fn help_has_examples_headings_and_possible_values() {
     {
         assert!(help.contains(part), "no {part:?} in {help}");
     }
-    assert!(help.contains("[possible values: yellow, green]"), "{help}");
-    assert!(stdout(&mut taxi(["verify", "-h"])).contains("[possible values: yellow, green, all]"));
+    assert!(help.contains("[possible values: yellow, green, fhv, fhvhv]"), "{help}");
+    let help = stdout(&mut taxi(["verify", "-h"])).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("[possible values: yellow, green, fhv, fhvhv, all]"), "{help}");
     assert!(stdout(&mut taxi(["runs", "show", "--help"])).contains("end of an id is enough"));
 }
 
@@ -97,7 +98,7 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
     const SERVER: [&str; 3] = ["home", "postgres-bin", "postgres-mirror"];
     const DATABASE: [&str; 6] =
         ["database-url", "password-command", "database-timeout", SERVER[0], SERVER[1], SERVER[2]];
-    let expected: [(&str, &[&[&str]]); 19] = [
+    let expected: [(&str, &[&[&str]]); 20] = [
         ("test", &[&["junit", "quiet", "lock-timeout", "source-timeout", "retries", "output"], &DATABASE]),
         ("validate", &[&["strict", "output"]]),
         ("show", &[&["as", "output"]]),
@@ -106,6 +107,7 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
         ("runs", &[&["taxi", "status", "limit", "output"], &DATABASE]),
         ("verify", &[&["taxi", "year", "month", "output"], &DATABASE]),
         ("doctor", &[&["taxi", "source", "output"], &DATABASE]),
+        ("drift", &[&["taxi", "from", "to", "source", "source-timeout", "retries", "output"]]),
         ("up", &[&["output"], &SERVER]),
         ("status", &[&["output", "home"]]),
         ("down", &[&["output", "home", "force"]]),
@@ -126,7 +128,7 @@ fn each_command_has_the_options_that_it_uses_and_no_others() {
         let expected: BTreeSet<&str> = options.concat().into_iter().collect();
         assert_eq!(found, expected, "{name}");
     }
-    for name in ["load", "backfill", "run"] {
+    for name in ["load", "backfill", "zones", "run"] {
         let command = cli.find_subcommand(name).unwrap();
         let has = |long: &&str| command.get_arguments().any(|argument| argument.get_long() == Some(*long));
         assert!(DATABASE.iter().chain(&["verbose", "quiet", "retries", "xcom-dir"]).all(has), "{name}");
@@ -203,7 +205,11 @@ fn values_are_checked_before_a_server_is_started_or_a_connection_is_opened() {
     let years = format!("expected a year from 2009 to {this_year}");
     let next_year = this_year + 1;
     let cases: Vec<(String, i32, &str)> = vec![
-        ("load --taxi blue --year 2021 --month 1".to_owned(), 64, "[possible values: yellow, green]"),
+        (
+            "load --taxi blue --year 2021 --month 1".to_owned(),
+            64,
+            "[possible values: yellow, green, fhv, fhvhv]",
+        ),
         ("load --taxi yellow --year 2008 --month 1".to_owned(), 64, &years),
         (format!("load --taxi yellow --year {next_year} --month 1"), 64, &years),
         (format!("verify --taxi yellow --year {next_year}"), 64, &years),

@@ -164,7 +164,8 @@ fn every_kind_of_source_has_its_own_diagnosis() {
     let found = diagnose(&only_yellow.address, 0);
     let (level, message) = check(&found, "source, yellow");
     assert!(level == "warning" && message.contains("without ETag"), "{message}");
-    assert!(check(&found, "source").1.ends_with("green_tripdata_2021-01.csv.gz"), "{found}");
+    let missing = check(&found, "source").1;
+    assert!(missing.ends_with("fhvhv_tripdata_2021-01.csv.gz") && !missing.contains("yellow"), "{found}");
     assert_eq!(found["status"], "warning");
     let get_only = Server::answering(|request| match request.method.as_str() {
         "HEAD" => Reply::status(405),

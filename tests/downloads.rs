@@ -387,7 +387,7 @@ fn a_flow_can_pin_the_file_and_allow_rejects() {
         let flow = format!(
             "id: pinned\nnamespace: test\ntasks:\n  \
              - {{id: create, type: taxi.postgresql.CreateTables, sql: yellow_tripdata.sql, table: public.yellow_tripdata}}\n  \
-             - {{id: load, type: taxi.postgresql.LoadCsv, from: '{}/month.csv.gz', table: public.yellow_tripdata, \
+             - {{id: load, type: taxi.postgresql.Load, from: '{}/month.csv.gz', table: public.yellow_tripdata, \
                 timeColumn: tpep_pickup_datetime, period: 2021-01, \
                 sha256: '{sha256}', maxRejects: '{rejects}', filename: f.csv, filenameColumn: filename, \
                 rowKeyColumn: unique_row_id, rowKey: [VendorID, tpep_pickup_datetime]}}\n",

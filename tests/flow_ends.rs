@@ -161,7 +161,7 @@ fn a_load_that_times_out_does_not_ask_for_a_second_signal() {
     let path = write(
         &folder,
         &format!(
-            "id: slow\nnamespace: taxi.tests\ntasks:\n  - id: load\n    type: taxi.postgresql.LoadCsv\n    timeout: PT1S\n    \
+            "id: slow\nnamespace: taxi.tests\ntasks:\n  - id: load\n    type: taxi.postgresql.Load\n    timeout: PT1S\n    \
              from: {}/t.csv.gz\n    table: t\n    timeColumn: at\n    period: 2021-01\n    filename: f\n    \
              filenameColumn: f\n    rowKeyColumn: k\n    rowKey: [a]\n",
             site.address

@@ -46,7 +46,6 @@ fn scripts_hand_files_outputs_and_log_lines_to_the_flow() {
     assert_eq!(outputs("second")["vars"], json!({ "text": "onetwo" }));
     let shared = outputs("shared")["outputFiles"].clone();
     assert_eq!(shared.as_object().unwrap().len(), 2, "{shared}");
-    assert!(log(&database, "shared").contains("`cache` has no effect"));
 
     assert_eq!(task(&result, "warned")["status"], "warning");
     assert_eq!(result["status"], "warning");

@@ -71,7 +71,7 @@ fn secrets_stay_hidden_in_subflows_loops_and_loads() {
          namespace: taxi.tests\n    flowId: below\n    inputs: {pw: \"{{ secret('TOKEN') }}\"}\n    \
          labels: {pw: \"{{ secret('TOKEN') }}\"}\n  - id: loop\n    type: io.kestra.plugin.core.flow.ForEach\n    \
          values: [\"{{ secret('TOKEN') }}\"]\n    tasks:\n      - {id: inner, type: io.kestra.plugin.core.log.Log, message: '{{ taskrun.value }}'}\n  \
-         - id: load\n    type: taxi.postgresql.LoadCsv\n    from: \"{{ vars.folder }}/{{ secret('TOKEN') }}.gz\"\n    table: t\n    \
+         - id: load\n    type: taxi.postgresql.Load\n    from: \"{{ vars.folder }}/{{ secret('TOKEN') }}.gz\"\n    table: t\n    \
          timeColumn: at\n    period: 2021-01\n    filename: f\n    filenameColumn: f\n    rowKeyColumn: k\n    rowKey: [a]\n"
         .replace("FOLDER", folder.path().to_str().unwrap())
         .as_str(),

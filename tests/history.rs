@@ -74,7 +74,7 @@ fn runs_are_listed_and_shown_in_full() {
     let shown =
         text(&taxi(&database, &["runs", "show", failed["run_id"].as_str().unwrap()]).output().unwrap());
     assert!(shown.contains("error (data)"), "{shown}");
-    assert!(shown.contains("is not a gzip file") && shown.contains("load: failed"), "{shown}");
+    assert!(shown.contains("is neither gzip, CSV nor Parquet") && shown.contains("load: failed"), "{shown}");
     let unknown = "00000000-0000-0000-0000-000000000000";
     assert!(
         refusal(&taxi(&database, &["runs", "show", unknown]).output().unwrap(), 64)
@@ -148,12 +148,12 @@ fn a_ledger_of_the_first_version_is_upgraded_in_place() {
         database.value(
             "SELECT version || ' ' || (SELECT count(*) FROM taxi_etl.runs) FROM taxi_etl.ledger_version"
         ),
-        "9 2"
+        "10 2"
     );
 
     database.sql("UPDATE taxi_etl.ledger_version SET version = 99");
     let error = refusal(&database.load("yellow", 2021, 1, source.to_str().unwrap()).output().unwrap(), 78);
-    assert!(error.contains("has version 99, but this taxi supports version 9"), "{error}");
+    assert!(error.contains("has version 99, but this taxi supports version 10"), "{error}");
 }
 
 #[test]

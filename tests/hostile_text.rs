@@ -143,7 +143,7 @@ fn tables_columns_and_files_can_have_any_name() {
         let text = |text: &str| format!("{:?}", text.replace("{{", "{{ '{{' }}"));
         let flow = format!(
             "id: hostile\nnamespace: taxi.tests\ninputs: [{{id: name, type: STRING}}]\ntasks:\n  - id: load\n    \
-             type: taxi.postgresql.LoadCsv\n    from: {}\n    table: {}\n    timeColumn: {}\n    \
+             type: taxi.postgresql.Load\n    from: {}\n    table: {}\n    timeColumn: {}\n    \
              period: 2021-01\n    filename: '{{{{ inputs.name }}}}'\n    filenameColumn: {}\n    rowKeyColumn: {}\n    rowKey: [{}]\n",
             text(path.to_str().unwrap()),
             text(&target),

@@ -220,21 +220,21 @@ fn a_file_that_repeats_every_row_is_counted_in_full() {
 
 #[test]
 fn real_months_have_the_known_digests_in_a_partitioned_table() {
-    real_months_have_the_known_digests(|_, _| ());
+    real_months_have_the_known_digests("partitioned", |_, _| ());
 }
 
 #[test]
 fn real_months_have_the_known_digests_in_a_plain_table() {
-    real_months_have_the_known_digests(create_by_reference);
+    real_months_have_the_known_digests("plain", create_by_reference);
 }
 
 /// Loads each month alone, again, and with all others, into targets that `create` prepares for a taxi type.
-fn real_months_have_the_known_digests(create: impl Fn(&Database, &str)) {
+fn real_months_have_the_known_digests(shape: &str, create: impl Fn(&Database, &str)) {
     let Some(folder) = real_data() else { return };
     let oracle = std::fs::read_to_string(folder.join("oracle.tsv")).unwrap();
     let oracle: Vec<Vec<&str>> = oracle.lines().skip(1).map(|line| line.split('\t').collect()).collect();
     let source = folder.to_str().unwrap();
-    let together = Database::new("real_together");
+    let together = Database::new(&format!("real_together_{shape}"));
     ["yellow", "green"].iter().for_each(|taxi| create(&together, taxi));
     for fields in &oracle {
         let (filename, expected) = (fields[0], &fields[1..]);
@@ -243,7 +243,7 @@ fn real_months_have_the_known_digests(create: impl Fn(&Database, &str)) {
             filename.trim_end_matches(".csv").rsplit_once('_').unwrap().1.split_once('-').unwrap();
         let (year, month) = (year.parse().unwrap(), month.parse().unwrap());
 
-        let alone = Database::new("real_alone");
+        let alone = Database::new(&format!("real_alone_{shape}"));
         create(&alone, taxi);
         let first = json(&alone.load(taxi, year, month, source).output().unwrap());
         assert_eq!(first["rows_inserted"].to_string(), expected[0], "{filename}");

@@ -100,7 +100,7 @@ fn assert_parses(arguments: &[String]) {
 fn the_schedules_and_their_commands_are_valid() {
     let Some(mut script) = script("schedules.py") else { return };
     let command = assert_success(&script.output().unwrap());
-    let values = [("BACKFILL_TAXI", "all"), ("BACKFILL_FROM", "2019-01"), ("BACKFILL_TO", "latest")];
+    let values = [("BACKFILL_TAXI", "yellow,green"), ("BACKFILL_FROM", "2019-01"), ("BACKFILL_TO", "latest")];
     assert_parses(&arguments(command.trim(), &values));
 }
 
@@ -193,8 +193,10 @@ fn the_service_of_systemd_runs_without_root_in_its_state_directory() {
     // the range of the unit, as far as this source has it
     let command = setting("ExecStart").replace("2019-01", "2021-01").replace("--to latest", "--to 2021-01");
     let arguments: Vec<&str> = command.split(' ').skip(1).collect();
-    let only_yellow: Vec<&str> =
-        arguments.iter().map(|argument| if *argument == "all" { "yellow" } else { argument }).collect();
+    let only_yellow: Vec<&str> = arguments
+        .iter()
+        .map(|argument| if *argument == "yellow,green" { "yellow" } else { argument })
+        .collect();
     let output = run(&[&only_yellow[..], &["--source", source.to_str().unwrap()]].concat());
     let down = run(&["down"]);
     let stdout = assert_success(&output);

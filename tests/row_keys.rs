@@ -6,6 +6,7 @@ use futures_util::SinkExt as _;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
+use taxi_etl::extract::rows::{Cell, FileColumn, Row};
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
 
@@ -117,7 +118,7 @@ fn keys_and_values_match_the_servers() {
         key_of: ["f", "b", "c", "a", "d", "e"].map(str::to_owned).to_vec(),
         filename_column: "file".to_owned(),
     };
-    let header = ByteRecord::from(COLUMNS.map(|(name, _)| name).to_vec());
+    let header = COLUMNS.map(|(name, _)| FileColumn::new(name));
     let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut texts = String::new();
     let mut accepted = 0;
@@ -153,4 +154,121 @@ fn keys_and_values_match_the_servers() {
     );
     assert_eq!(differing, Vec::<Vec<String>>::new(), "text, encoded row, expected row");
     assert_eq!(database.value("SELECT count(*) FROM encoded"), accepted.to_string());
+}
+
+/// A row of cells with types, as a file in a binary format has them.
+struct TypedRow([Cell<'static>; 5]);
+
+impl Row for TypedRow {
+    fn width(&self) -> usize {
+        self.0.len()
+    }
+
+    fn cell(&self, position: usize) -> Cell<'_> {
+        self.0[position]
+    }
+}
+
+#[test]
+fn typed_values_are_stored_and_printed_as_the_servers() {
+    const DAY: i64 = 86_400_000_000;
+    let database = Database::new("typed_values");
+    database.sql(
+        "CREATE TABLE encoded (nth bigserial, key text, n double precision, nt text, i bigint, it text, \
+             t timestamp, tt text, d date, dt text, b boolean, bt text); \
+         CREATE TABLE texts (nth bigint, n text, i bigint, days int, rest bigint, d int, b boolean)",
+    );
+    // each value of the file goes into a column of its type and into a text column
+    let names = ["n", "i", "t", "d", "b"];
+    let types = [
+        ColumnType::Double,
+        ColumnType::BigInt,
+        ColumnType::Timestamp,
+        ColumnType::Date,
+        ColumnType::Boolean,
+    ];
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type, not_null: false };
+    let encoder = |as_text: bool| {
+        let mut columns = vec![column("key", ColumnType::Text), column("file", ColumnType::Text)];
+        columns.extend(
+            std::iter::zip(names, types)
+                .map(|(name, own)| column(name, if as_text { ColumnType::Text } else { own })),
+        );
+        let computed = Computed {
+            key_column: "key".to_owned(),
+            key_of: names.map(str::to_owned).to_vec(),
+            filename_column: "file".to_owned(),
+        };
+        let file = names.map(FileColumn::new);
+        RowEncoder::new(&Layout::new(columns, computed, "t"), &file).unwrap()
+    };
+    let (mut typed, mut printed) = (encoder(false), encoder(true));
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut tuples, mut texts) = (b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec(), String::new());
+    for row in 0..6000 {
+        let number = match row % 4 {
+            0 => f64::from_bits(random.u64(..)),
+            1 => f64::from(random.i32(-2_000_000..2_000_000)) / 100.0,
+            2 => f64::from(random.i32(..)) / 100_000.0,
+            _ => 2_f64.powi(random.i32(-1070..1023)) * f64::from(random.i8(..)),
+        };
+        let integer = random.i64(..) >> random.u32(0..63);
+        // the years 1 to 9999
+        let (days, rest) = (random.i32(-730_119..2_921_940), random.i64(0..DAY));
+        let rest = if row % 2 == 0 { rest / 1_000_000 * 1_000_000 } else { rest };
+        let day = random.i32(-730_119..2_921_940);
+        let flag = random.bool();
+        let cells = TypedRow([
+            Cell::Double(number),
+            Cell::Integer(integer),
+            Cell::Timestamp(i64::from(days) * DAY + rest),
+            Cell::Date(day),
+            Cell::Boolean(flag),
+        ]);
+        let (mut own, mut as_text) = (Vec::new(), Vec::new());
+        let key = typed.encode(&cells, &mut own).unwrap().key;
+        assert!(
+            key == printed.encode(&cells, &mut as_text).unwrap().key,
+            "the key depends on the target's types"
+        );
+        // both rows as one: the key, then the fields of each column in turn
+        let fields = |tuple: &[u8]| {
+            let (mut fields, mut rest) = (Vec::new(), &tuple[2..]);
+            while let Some((length, after)) = rest.split_first_chunk::<4>() {
+                let length = u32::from_be_bytes(*length) as usize;
+                fields.push(rest[..4 + length].to_vec());
+                rest = &after[length..];
+            }
+            fields
+        };
+        let (own, as_text) = (fields(&own), fields(&as_text));
+        tuples.extend(11_i16.to_be_bytes());
+        tuples.extend(&own[0]);
+        std::iter::zip(&own[1..], &as_text[1..])
+            .for_each(|(own, text)| tuples.extend([&own[..], text].concat()));
+        texts.push_str(&format!("{},{number:e},{integer},{days},{rest},{day},{flag}\n", row + 1));
+    }
+    tuples.extend((-1_i16).to_be_bytes());
+    let (runtime, client) = database.driver();
+    for (copy, bytes) in [
+        ("COPY encoded (key, n, nt, i, it, t, tt, d, dt, b, bt) FROM STDIN (FORMAT binary)", tuples),
+        ("COPY texts FROM STDIN (FORMAT csv)", texts.into_bytes()),
+    ] {
+        runtime.block_on(async {
+            let mut sink = Box::pin(client.copy_in::<_, bytes::Bytes>(copy).await.unwrap());
+            sink.send(bytes.into()).await.unwrap();
+            sink.as_mut().finish().await.unwrap();
+        });
+    }
+    let differing = database.sql(
+        "WITH v AS (SELECT nth, n::double precision AS n, i, b, date '2000-01-01' + d AS d, \
+                           timestamp '2000-01-01' + days * interval '1 day' + rest * interval '1 microsecond' AS t \
+                    FROM texts) \
+         SELECT v, e FROM encoded e JOIN v USING (nth) \
+         WHERE (e.n, e.nt, e.i, e.it, e.t, e.tt, e.d, e.dt, e.b, e.bt, e.key) IS DISTINCT FROM \
+               (v.n, v.n::text, v.i, v.i::text, v.t, v.t::text, v.d, v.d::text, v.b, v.b::text, \
+                md5(v.n::text || v.i::text || v.t::text || v.d::text || v.b::text)) LIMIT 5",
+    );
+    assert_eq!(differing, Vec::<Vec<String>>::new(), "the server's values and the encoded row");
+    assert_eq!(database.value("SELECT count(*) FROM encoded JOIN texts USING (nth)"), "6000");
 }

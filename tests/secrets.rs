@@ -41,7 +41,7 @@ impl Watch {
                 if last {
                     return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(std::time::Duration::from_millis(20));
             }
         });
         Self { stop, seen, thread: Some(thread) }
@@ -133,6 +133,8 @@ fn a_password_appears_nowhere() {
         [&["load"], &month[..]].concat(),
         [&["backfill"], &range[..]].concat(),
         [&["backfill"], &range[..], &["--plan"]].concat(),
+        vec!["zones", "--source", source, "--force"],
+        [&["drift"], &range[..]].concat(),
         vec!["run", flow],
         vec!["backfill", flow, "--trigger", "daily", "--from", "2021-01-01", "--to", "2021-01-02"],
         vec!["run", flow, "--dry-run"],
@@ -186,6 +188,11 @@ fn a_password_appears_nowhere() {
     let watch = Watch::new(MARK, folder.path());
     for (index, configuration) in configurations.iter().enumerate() {
         for command in &commands {
+            let local = ["drift", "validate", "show", "triggers", "schema", "completions", "man"]
+                .contains(&command[0]);
+            if local && index > 0 {
+                continue;
+            }
             // test all forms of the output with one configuration only
             let forms = forms(command[0]);
             let forms = if index == 0 { &forms[..] } else { &forms[..1] };
@@ -203,8 +210,6 @@ fn a_password_appears_nowhere() {
                     printed(&output)
                 );
                 let works = index < 4;
-                let local =
-                    ["validate", "show", "triggers", "schema", "completions", "man"].contains(&command[0]);
                 let code = output.status.code().unwrap();
                 // a backfill with a missing month has its own exit code; there is no backup to restore; a dry run
                 // needs a valid setting, but no server

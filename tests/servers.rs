@@ -81,7 +81,9 @@ fn a_publication_of_all_tables_does_not_prevent_a_load() {
         "UPDATE taxi_etl.ledger_version SET version = 5; \
          ALTER TABLE taxi_etl.ledger_version DROP CONSTRAINT ledger_version_pkey; \
          ALTER TABLE taxi_etl.rejects DROP COLUMN reject_id; \
-         ALTER TABLE taxi_etl.runs DROP COLUMN dropped_at; \
+         ALTER TABLE taxi_etl.runs DROP COLUMN dropped_at, DROP COLUMN replay_of, DROP COLUMN trigger, \
+             DROP COLUMN hidden_inputs, DROP COLUMN new_columns; \
+         DROP TABLE taxi_etl.key_values; \
          UPDATE taxi_etl.runs SET target_table = 'yellow_tripdata'",
     );
     assert_eq!(load(&database)["status"], "skipped", "the upgraded ledger still knows the file");

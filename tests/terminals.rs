@@ -171,9 +171,9 @@ fn tables_fit_a_terminal_and_are_whole_elsewhere() {
     let database = Database::new("tables_fit");
     json(&database.load("yellow", 2021, 1, testdata().to_str().unwrap()).output().unwrap());
     let run = database.value("SELECT run_id FROM taxi_etl.runs");
-    let verify = ["verify", "--taxi", "all", "--year", "2021"];
+    let verify = ["verify", "--taxi", "yellow,green", "--year", "2021"];
     let source = testdata();
-    let backfill = ["backfill", "--taxi", "all", "--from", "2021-01", "--to", "2021-02", "--source"];
+    let backfill = ["backfill", "--taxi", "yellow,green", "--from", "2021-01", "--to", "2021-02", "--source"];
     let backfill = [&backfill[..], &[source.to_str().unwrap()]].concat();
     let whole_rows = [
         (&["runs"][..], format!("{run}  succeeded  yellow_tripdata_2021-01.csv     3,001        0")),

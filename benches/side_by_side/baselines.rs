@@ -182,6 +182,17 @@ fn duckdb(url: &str, file: &Path, month: &Month) -> Timed {
     time(Command::new(python).arg(script).arg(url).arg(file).arg(month.filename()))
 }
 
+/// Writes the month as Parquet to `path`, unless the file exists. Returns why that is not possible.
+pub(crate) fn write_parquet(csv: &Path, path: &Path) -> Result<(), &'static str> {
+    let python = DUCKDB_PYTHON.as_ref().map_err(String::as_str)?;
+    if !path.exists() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/side_by_side/parquet_month.py");
+        time(Command::new(python).arg(script).arg(csv).arg(path));
+    }
+    Ok(())
+}
+
 fn create_tables(url: &str) {
     for table in ["yellow_tripdata", "yellow_tripdata_staging"] {
         let create =
@@ -205,7 +216,7 @@ pub(crate) fn time(command: &mut Command) -> Timed {
     Timed { seconds, ..Timed::default() }
 }
 
-/// The Python interpreter of a virtual environment with the two packages. The environment is created once,
+/// The Python interpreter of a virtual environment with these packages. The environment is created once,
 /// below the target folder.
 static DUCKDB_PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("duckdb");
@@ -217,9 +228,9 @@ static DUCKDB_PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
         }
         Err(cause) => Err(cause.to_string()),
     };
-    if run(&python, &["-c", "import duckdb, duckdb_extension_postgres_scanner"]).is_err() {
+    if run(&python, &["-c", "import duckdb, duckdb_extension_postgres_scanner, pyarrow"]).is_err() {
         run(Path::new("python3"), &["-m", "venv", environment.to_str().unwrap()])?;
-        let packages = ["duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5"];
+        let packages = ["duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5", "pyarrow"];
         run(&python, &[&["-m", "pip", "install", "--quiet"][..], &packages].concat())?;
     }
     Ok(python)

@@ -1,4 +1,4 @@
-"""Loads one gzipped month into PostgreSQL with DuckDB: its CSV reader, its md5, its PostgreSQL extension.
+"""Loads one month, gzipped CSV or Parquet, into PostgreSQL with DuckDB: its reader, its md5, its PostgreSQL extension.
 
 Called with the URL of the database, the file and the name that the rows carry. The tables exist already.
 """
@@ -20,18 +20,20 @@ db.execute(f"ATTACH '{url}' AS pg (TYPE postgres)")
 
 number = lambda column: f"coalesce(printf('%g', {column}), '')"
 db.execute("CALL postgres_execute('pg', 'TRUNCATE public.yellow_tripdata_staging')")
-db.execute(f"""
-    INSERT INTO pg.public.yellow_tripdata_staging
-    SELECT md5(concat(VendorID, strftime(tpep_pickup_datetime, '%Y-%m-%d %H:%M:%S'),
-                      strftime(tpep_dropoff_datetime, '%Y-%m-%d %H:%M:%S'), PULocationID, DOLocationID,
-                      {number('fare_amount')}, {number('trip_distance')})), '{filename}', *
-    FROM read_csv('{path}', header = true, columns = {{
+csv = f"""read_csv('{path}', header = true, columns = {{
         'VendorID': 'VARCHAR', 'tpep_pickup_datetime': 'TIMESTAMP', 'tpep_dropoff_datetime': 'TIMESTAMP',
         'passenger_count': 'INTEGER', 'trip_distance': 'DOUBLE', 'RatecodeID': 'VARCHAR',
         'store_and_fwd_flag': 'VARCHAR', 'PULocationID': 'VARCHAR', 'DOLocationID': 'VARCHAR',
         'payment_type': 'INTEGER', 'fare_amount': 'DOUBLE', 'extra': 'DOUBLE', 'mta_tax': 'DOUBLE',
         'tip_amount': 'DOUBLE', 'tolls_amount': 'DOUBLE', 'improvement_surcharge': 'DOUBLE',
-        'total_amount': 'DOUBLE', 'congestion_surcharge': 'DOUBLE'}})
+        'total_amount': 'DOUBLE', 'congestion_surcharge': 'DOUBLE'}})"""
+rows = f"read_parquet('{path}')" if path.endswith(".parquet") else csv
+db.execute(f"""
+    INSERT INTO pg.public.yellow_tripdata_staging
+    SELECT md5(concat(VendorID, strftime(tpep_pickup_datetime, '%Y-%m-%d %H:%M:%S'),
+                      strftime(tpep_dropoff_datetime, '%Y-%m-%d %H:%M:%S'), PULocationID, DOLocationID,
+                      {number('fare_amount')}, {number('trip_distance')})), '{filename}', *
+    FROM {rows}
 """)
 db.execute("""
     CALL postgres_execute('pg', 'MERGE INTO public.yellow_tripdata t USING public.yellow_tripdata_staging s

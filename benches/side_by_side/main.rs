@@ -50,6 +50,8 @@ struct Args {
 enum Part {
     /// One month with each loader, on a server with taxi's settings and on one with stock settings
     Month,
+    /// One month as Parquet, with taxi and DuckDB, and the same month as CSV
+    Parquet,
     /// Peak memory for months of two sizes
     Memory,
     /// 24 months, one after the other
@@ -106,6 +108,9 @@ fn main() {
         let server = Server::start(stock);
         if is_selected(Part::Month) {
             one_month(&server, &scale, &months, &source.address, name, &mut results);
+        }
+        if !stock && is_selected(Part::Parquet) {
+            parquet(&server, &scale, &months, &source.address, &mut results);
         }
         if !stock && is_selected(Part::Memory) {
             memory(&server, &scale, &mut results);
@@ -166,6 +171,50 @@ fn one_month(
         eprintln!("  taxi into a plain target / reference: {:.2}", plain / reference);
         results.insert(format!("{name}: taxi, plain target / reference"), plain / reference);
     }
+}
+
+/// Loads one month as Parquet into an empty target, and the same rows as CSV.
+fn parquet(
+    server: &Server,
+    scale: &Scale,
+    months: &Path,
+    address: &str,
+    results: &mut BTreeMap<String, f64>,
+) {
+    let month = Month::nth(0, scale.rows);
+    let csv = month.write(months);
+    // a folder of its own: the first bytes of the file say what it is, not its name
+    let folder = months.join("parquet");
+    let file = folder.join("yellow").join(format!("{}.gz", month.filename()));
+    if let Err(why) = baselines::write_parquet(&csv, &file) {
+        return eprintln!("skipped: Parquet: {why}");
+    }
+    let named = file.with_extension("parquet");
+    std::fs::copy(&file, &named).unwrap();
+    let from_folder = format!("{address}/parquet");
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut peak_kib = 0;
+    for _ in 0..scale.rounds {
+        let ours = Loader::Taxi.load(&server.fresh_database(), &from_folder, &file, &month);
+        peak_kib = peak_kib.max(ours.peak_kib);
+        times.entry("taxi").or_default().push(ours.seconds);
+        let duckdb = Loader::DuckDb.load(&server.fresh_database(), "", &named, &month);
+        times.entry("DuckDB").or_default().push(duckdb.seconds);
+        let ours = Loader::Taxi.load(&server.fresh_database(), address, &csv, &month);
+        times.entry("taxi, the same rows as CSV").or_default().push(ours.seconds);
+    }
+    eprintln!("\n{} rows of a Parquet file, medians of {}:", scale.rows, scale.rounds);
+    let ours = median(&times["taxi"]);
+    for (what, seconds) in &times {
+        let seconds = median(seconds);
+        eprintln!("  {what:<28} {seconds:>7.2} s   taxi / this {:.2}", ours / seconds);
+        results.insert(format!("Parquet: {what}, seconds"), seconds);
+        if *what != "taxi" {
+            results.insert(format!("Parquet: taxi / {what}"), ours / seconds);
+        }
+    }
+    eprintln!("  peak memory of taxi {:.1} MiB", peak_kib as f64 / 1024.0);
+    results.insert("Parquet: peak MiB".to_owned(), peak_kib as f64 / 1024.0);
 }
 
 /// Loads month after month into one target.

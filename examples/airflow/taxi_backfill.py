@@ -88,7 +88,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    params={"taxi": "all", "from": "2019-01", "to": "latest"},
+    params={"taxi": "yellow,green", "from": "2019-01", "to": "latest"},
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["taxi"],
 ):

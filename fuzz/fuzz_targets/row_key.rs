@@ -5,6 +5,7 @@
 
 use csv_async::ByteRecord;
 use libfuzzer_sys::fuzz_target;
+use taxi_etl::extract::rows::{Cell, FileColumn};
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
 
@@ -32,7 +33,7 @@ fn row(cell: &[u8], column_type: ColumnType) -> Option<Vec<u8>> {
         key_of: vec!["cell".to_owned()],
         filename_column: "file".to_owned(),
     };
-    let header = ByteRecord::from(vec!["cell"]);
+    let header = [FileColumn::new("cell")];
     let mut encoder = RowEncoder::new(&Layout::new(columns, computed, "cell"), &header).expect("the header is valid");
     let mut tuple = Vec::new();
     encoder.encode(&ByteRecord::from(vec![cell]), &mut tuple).ok().map(|_| tuple)
@@ -42,7 +43,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (choice, cell) = input;
     let column_type = TYPES[usize::from(choice) % TYPES.len()];
     let mut text = Vec::new();
-    if column_type.encode(cell, &mut Vec::new(), Some(&mut text)).is_ok() {
+    if column_type.encode(Cell::Text(cell), &mut Vec::new(), Some(&mut text)).is_ok() {
         assert_eq!(row(cell, column_type), row(&text, column_type), "{column_type:?}: {cell:?} and {text:?}");
     }
 });

@@ -8,7 +8,8 @@ use clap::Args;
 use super::values;
 use crate::database::password::PasswordCommand;
 use crate::database::url::DatabaseUrl;
-use crate::extract::dialect::BlankLines;
+use crate::extract::csv::dialect::BlankLines;
+use crate::extract::csv::encoding::Encoding;
 use crate::flow::context::runners::RunnerChoice;
 use crate::http::SourceUrl;
 use crate::load::new_columns::NewColumns;
@@ -176,12 +177,20 @@ pub(crate) struct FileArgs {
     /// The load stores these rows in the table taxi_etl.rejects. It fails at the first row above the maximum.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(reject::MAX_REJECTS)))]
     pub(crate) max_rejects: u32,
+    /// Encoding of the text of CSV files
+    ///
+    /// Some files of for-hire vehicles have bytes that are not UTF-8. By default, such a row does not fit the table.
+    #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
+    pub(crate) encoding: Encoding,
     /// What to do with blank lines
     #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     pub(crate) blank_lines: BlankLines,
-    /// What to do with columns of the file that the table does not have
-    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
-    pub(crate) new_columns: NewColumns,
+    /// What to do with columns of the file that the table does not have [default: refuse; columns that the agency added
+    /// later are added to a table that taxi made, and left out of others]
+    ///
+    /// By default, a column without any values is left out, too.
+    #[arg(long, value_enum, value_name = "ACTION")]
+    pub(crate) new_columns: Option<NewColumns>,
     /// What to do with rows that repeat the row key of an earlier row of the file [default: keep-all, or fail if the
     /// table has a unique index of the key]
     #[arg(long, value_enum, value_name = "ACTION")]

@@ -11,7 +11,8 @@ use crate::report::output::{CommandOutput, write_line};
 
 /// The forms of `taxi load`.
 pub(super) const LOAD: &str = "taxi load [OPTIONS] --taxi <TAXI> --year <YEAR> --month <MONTH>
-       taxi load [OPTIONS] --taxi <TAXI> --month previous";
+       taxi load [OPTIONS] --taxi <TAXI> --month previous
+       taxi load [OPTIONS] <FILE|URL>";
 /// The forms of `taxi backfill`.
 pub(super) const BACKFILL: &str = "taxi backfill [OPTIONS] --taxi <TAXI> --from <MONTH> --to <MONTH>
        taxi backfill [OPTIONS] <FLOW> --trigger <ID> --from <MONTH|DATE> --to <MONTH|DATE>";

@@ -52,10 +52,10 @@ pub(crate) async fn run(
         let client = target::open_read_only(database, provisioner, report.as_ref());
         return match interrupt.or(client).await? {
             Some((settings, client)) => {
-                let planned = preview(&plans, Some(&client), &options, &report);
+                let planned = preview(plans, Some(&client), &options, &report);
                 interrupt.or(session::while_answering(&settings, planned)).await
             }
-            None => interrupt.or(preview(&plans, None, &options, &report)).await,
+            None => interrupt.or(preview(plans, None, &options, &report)).await,
         };
     }
     let opened = target::open(database, provisioner, report.as_ref());
@@ -70,10 +70,27 @@ pub(crate) async fn run(
 /// The plans of the range, one taxi type after the other.
 fn plans(args: &BackfillArgs, report: &dyn Report) -> Result<Vec<Plan>> {
     let flow = Flow::builtin(plan::PIPELINE)?;
+    let (first, last) = range(&args.from, &args.to)?;
+    let source = settings::existing_source(&flow, args.run.source.as_ref())?;
+    let plan = |taxi: &str| {
+        let months = first.to(last);
+        months
+            .map(|month| plan::of_month(&flow, taxi, month, source, args.run.file.max_rejects))
+            .collect::<Result<Vec<_>>>()
+    };
+    let mut plans = Vec::new();
+    for taxi in flow.selected_types(&args.taxi) {
+        plans.extend(plan(taxi)?);
+    }
+    array_job::select(args.index, plans, "month", report)
+}
+
+/// The first and the last month of `--from` and `--to`.
+pub(super) fn range(from: &First, to: &Last) -> Result<(Month, Month)> {
     let not_months = || Error::new(Kind::Usage, "--from and --to must be months like 2021-01, not dates");
     let check = |month| values::check_month(month).map_err(|text| Error::new(Kind::Usage, text));
-    let First::Month(first) = args.from else { return Err(not_months()) };
-    let last = match args.to {
+    let First::Month(first) = *from else { return Err(not_months()) };
+    let last = match *to {
         Last::Month(month) => month,
         Last::Latest => Month::previous(),
         Last::Date(_) => return Err(not_months()),
@@ -86,18 +103,7 @@ fn plans(args: &BackfillArgs, report: &dyn Report) -> Result<Vec<Plan>> {
     }
     check(first)?;
     check(last)?;
-    let source = settings::existing_source(args.run.source.as_ref())?;
-    let plan = |taxi: &str| {
-        let months = first.to(last);
-        months
-            .map(|month| plan::of_month(&flow, taxi, month, source.as_ref(), args.run.file.max_rejects))
-            .collect::<Result<Vec<_>>>()
-    };
-    let mut plans = Vec::new();
-    for taxi in flow.taxi_types(args.taxi.as_deref().unwrap_or_default()) {
-        plans.extend(plan(taxi)?);
-    }
-    array_job::select(args.index, plans, "month", report)
+    Ok((first, last))
 }
 
 /// The result of a backfill.
@@ -215,13 +221,13 @@ struct FilePreview {
 }
 
 async fn preview(
-    plans: &[Plan],
+    plans: Vec<Plan>,
     client: Option<&tokio_postgres::Client>,
     options: &Options,
     report: &Arc<dyn Report>,
 ) -> Result<CommandOutput> {
     let mut files = Vec::new();
-    for Plan { job, .. } in plans {
+    for Plan { mut job, .. } in plans {
         let preview = job.preview(client, options, report).await?;
         files.push(FilePreview { filename: job.filename.clone(), table: job.table.to_string(), preview });
     }

@@ -31,13 +31,11 @@ struct Diagnosis {
 /// Checks everything that a load needs, without changing anything.
 pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<CommandOutput> {
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let base = settings::source_base(args.source.as_ref())?;
+    let given = settings::source(args.source.as_ref());
     let month = Month::new(MONTH.0, MONTH.1)
         .ok_or_else(|| Error::new(Kind::Internal, "the month of the source check is invalid"))?;
-    let plans = flow
-        .taxi_types(&args.taxi)
-        .into_iter()
-        .map(|taxi| plan::of_month(&flow, taxi, month, base.as_ref(), 0));
+    let plans =
+        flow.selected_types(&args.taxi).into_iter().map(|taxi| plan::of_month(&flow, taxi, month, given, 0));
     let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
     let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
 
@@ -53,8 +51,7 @@ pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<C
     if let Some(settings) = settings {
         database::check(&settings, &jobs, &mut findings).await;
     }
-    let files: Vec<_> = plans.iter().map(|plan| (plan.taxi.clone(), &plan.job.source)).collect();
-    source::check(&files, &mut findings).await;
+    source::check(plans, &mut findings).await;
     conclude(findings.into_checks())
 }
 

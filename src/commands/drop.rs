@@ -71,7 +71,9 @@ pub(crate) async fn run(
 /// The jobs of the months, of which only the files' names and months are used.
 fn jobs(args: &DropArgs) -> Result<Vec<Job>> {
     let flow = Flow::builtin(plan::PIPELINE)?;
-    args.months.months().map(|month| Ok(plan::of_month(&flow, &args.taxi, month, None, 0)?.job)).collect()
+    let job = |month| Ok(plan::of_month(&flow, &args.taxi, month, None, 0)?.job);
+    let jobs: Vec<Job> = args.months.months().map(job).collect::<Result<_>>()?;
+    Ok(jobs.into_iter().flat_map(Job::in_each_form).collect())
 }
 
 /// Asks on the terminal. Fails unless the answer is yes.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{settings, target};
+use super::{settings, single_file, target};
 use crate::cli::LoadArgs;
 use crate::cli::values::MonthOfYear;
 use crate::error::{Error, Kind, Result};
@@ -24,9 +24,20 @@ pub(crate) async fn run(
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
     let options = settings::options(&args.run)?;
-    let source = settings::existing_source(args.run.source.as_ref())?;
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let plan = plan::of_month(&flow, &args.taxi, month(&args)?, source.as_ref(), args.run.file.max_rejects)?;
+    let max_rejects = args.run.file.max_rejects;
+    let plan = match &args.file {
+        Some(file) => {
+            let (taxi, month) = single_file::recognize(&flow, file, &args)?;
+            plan::of_month(&flow, &taxi, month, Some(file), max_rejects)?
+        }
+        None => {
+            let source = settings::existing_source(&flow, args.run.source.as_ref())?;
+            let taxi = args.taxi.as_deref().unwrap_or_default();
+            let month = given_month(&args)?.ok_or_else(|| Error::new(Kind::Usage, "--month is missing"))?;
+            plan::of_month(&flow, taxi, month, source, max_rejects)?
+        }
+    };
     let database = settings::database(&args.run.database)?;
     let mut run = MonthRun::new(plan, options, false, report);
     let connected =
@@ -42,16 +53,20 @@ pub(crate) async fn run(
     Ok(CommandOutput::new(&summary, text)?.with_error(error).with_files(vec![summary]))
 }
 
-fn month(args: &LoadArgs) -> Result<Month> {
-    let refuse = |text: &str| Error::new(Kind::Usage, text);
+/// The month of `--year` and `--month`; `None` if neither is given.
+pub(super) fn given_month(args: &LoadArgs) -> Result<Option<Month>> {
+    let refuse = |text: &str| Err(Error::new(Kind::Usage, text));
     match (args.month, args.year) {
-        (MonthOfYear::Previous, None) => Ok(Month::previous()),
-        (MonthOfYear::Previous, Some(_)) => {
-            Err(refuse("--year cannot be combined with --month previous, which sets the year"))
+        (None, None) => Ok(None),
+        (None, Some(_)) => refuse("--year requires --month"),
+        (Some(MonthOfYear::Previous), None) => Ok(Some(Month::previous())),
+        (Some(MonthOfYear::Previous), Some(_)) => {
+            refuse("--year cannot be combined with --month previous, which sets the year")
         }
-        (MonthOfYear::Number(_), None) => Err(refuse("--month requires --year")),
-        (MonthOfYear::Number(month), Some(year)) => {
-            Month::new(year, month).ok_or_else(|| refuse("the month does not exist"))
-        }
+        (Some(MonthOfYear::Number(_)), None) => refuse("--month requires --year"),
+        (Some(MonthOfYear::Number(month)), Some(year)) => match Month::new(year, month) {
+            Some(month) => Ok(Some(month)),
+            None => refuse("the month does not exist"),
+        },
     }
 }

@@ -3,6 +3,7 @@
 mod backfill;
 mod backup;
 mod doctor;
+mod drift;
 mod drop;
 mod flows;
 mod follow;
@@ -18,10 +19,12 @@ mod runs;
 mod schedule;
 mod server;
 mod settings;
+mod single_file;
 mod target;
 mod test;
 mod upgrade;
 mod verify;
+mod zones;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -61,7 +64,12 @@ async fn dispatch(cli: Cli, delivery: &Delivery) -> Result<CommandOutput, Error>
     let interrupt = Interrupt::listen(move || on_screen.clear())?;
     let is_cancellable = matches!(
         cli.command,
-        Command::Load(_) | Command::Backfill(_) | Command::Run(_) | Command::Test(_) | Command::Upgrade(_)
+        Command::Load(_)
+            | Command::Backfill(_)
+            | Command::Zones(_)
+            | Command::Run(_)
+            | Command::Test(_)
+            | Command::Upgrade(_)
     );
     // in boxes here and in `month::run`: the compiler limits how deep the types of futures may nest
     let command = execute(cli.command, delivery, &interrupt, &report).boxed_local();
@@ -95,6 +103,8 @@ async fn execute(
             Some(path) => schedule::run(&args, path, provisioner, interrupt, report).await,
             None => backfill::run(args, &provisioner, interrupt, report).await,
         },
+        Command::Zones(args) => zones::run(args, &provisioner, interrupt, report).boxed_local().await,
+        Command::Drift(args) => drift::run(args, interrupt, &report).await,
         Command::Run(args) if args.dry_run => run::dry_run(&args),
         Command::Run(args) => run::run(args, provisioner, interrupt, report).await,
         Command::Test(args) => test::run(&args, &provisioner, interrupt, report).boxed_local().await,
@@ -126,6 +136,7 @@ fn provisioner(command: &Command) -> Provisioner {
     let server = match command {
         Command::Load(args) => Some(&args.run.database.server),
         Command::Backfill(args) => Some(&args.run.database.server),
+        Command::Zones(args) => Some(&args.database.server),
         Command::Run(args) => Some(&args.database.server),
         Command::Test(args) => Some(&args.database.server),
         Command::Runs(args) => Some(&args.database().server),

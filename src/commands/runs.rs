@@ -183,6 +183,7 @@ fn text(run: &RecordedRun) -> String {
     for (name, count) in &run.rows {
         fact(&words(name), count.map(|count| HumanCount(count.unsigned_abs()).to_string()));
     }
+    fact("new columns", run.new_columns.as_ref().and_then(new_columns));
     let failed = run
         .error
         .as_ref()
@@ -198,6 +199,19 @@ fn text(run: &RecordedRun) -> String {
         logs,
     ];
     sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+/// The columns of the file that the target did not have.
+fn new_columns(columns: &serde_json::Value) -> Option<String> {
+    let text = |column: &serde_json::Value| {
+        let part = |name: &str| column[name].as_str().map(words).unwrap_or_default();
+        let name = column["column"].as_str().unwrap_or_default();
+        match column["type"].as_str() {
+            Some(column_type) => format!("{name} {} as {column_type}", part("action")),
+            None => format!("{name} {}", part("action")),
+        }
+    };
+    Some(columns.as_array()?.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 /// The rejected rows as a table, up to `REJECTS_SHOWN`; the JSON output has all of them.

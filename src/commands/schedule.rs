@@ -15,8 +15,10 @@ use crate::flow::context::databases::Databases;
 use crate::flow::context::runners::Runners;
 use crate::flow::expression::dates;
 use crate::flow::model::flow::Flow;
+use crate::flow::plan;
 use crate::flow::run::presets::Presets;
 use crate::flow::run::{FlowSummary, Request, replay, schedule};
+use crate::http::SourceUrl;
 use crate::interrupt::Interrupt;
 use crate::ledger::run::recorded_inputs;
 use crate::ledger::{RunStatus, history};
@@ -117,8 +119,11 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
         let has_source_input = flow.inputs.iter().any(|input| input.id.0 == "source");
         match has_source_input {
             true => {
-                let source = settings::existing_source(Some(source))?;
-                inputs.extend(source.map(|source| ("source".to_owned(), source.expose().to_owned())));
+                let builtin = Flow::builtin(plan::PIPELINE)?;
+                let source = settings::existing_source(&builtin, Some(source))?;
+                // the flow appends its own paths
+                let base = |source: &SourceUrl| source.expose().trim_end_matches('/').to_owned();
+                inputs.extend(source.map(|source| ("source".to_owned(), base(source))));
             }
             // the variable may be set for other commands
             false if std::env::var("TAXI_SOURCE").is_ok_and(|value| value == source.expose()) => {}

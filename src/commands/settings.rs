@@ -4,15 +4,16 @@ use crate::cli::{BackfillArgs, Command, DatabaseArgs, LoadArgs, RetryArgs, RunAr
 use crate::database::environment;
 use crate::database::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::extract::source::{self, Source};
 use crate::extract::transfer::RetryPolicy;
+use crate::flow::model::flow::Flow;
+use crate::flow::sources::SourceList;
 use crate::http::SourceUrl;
 use crate::month::options::{IfLoaded, Options};
 use crate::provision::Provisioner;
 use crate::provision::home::Home;
 
 /// What the source is if none is given.
-const COURSE: &str = "the course's release site";
+const COURSE: &str = "course";
 
 /// Returns the database of `--database-url` or `DATABASE_URL`, else the database that libpq's environment
 /// variables name. `None` means taxi's embedded server. An empty URL counts as not set.
@@ -27,23 +28,22 @@ pub(crate) fn database(args: &DatabaseArgs) -> Result<Option<Settings>> {
     }))
 }
 
-/// Returns the base URL of `--source` or `TAXI_SOURCE`, without a trailing slash. `None` keeps the pipeline's
-/// default.
-pub(crate) fn source_base(source: Option<&SourceUrl>) -> Result<Option<SourceUrl>> {
-    let Some(base) = source.map(SourceUrl::expose).filter(|base| !base.is_empty()) else { return Ok(None) };
-    Source::parse(base)?;
-    let base = base.trim_end_matches('/');
-    // the root directory "/" must not become empty
-    Ok(Some(SourceUrl::new(if base.is_empty() { "/." } else { base })))
+/// Returns the text of `--source` or `TAXI_SOURCE`. `None` keeps the pipeline's default.
+pub(crate) fn source(source: Option<&SourceUrl>) -> Option<&SourceUrl> {
+    source.filter(|source| !source.expose().is_empty())
 }
 
-/// Like [`source_base`], and refuses a directory that does not exist: a command checks this before it starts anything.
-pub(crate) fn existing_source(source: Option<&SourceUrl>) -> Result<Option<SourceUrl>> {
-    let base = source_base(source)?;
-    match base.as_ref().map(|base| Source::parse(base.expose())).transpose()? {
-        Some(Source::File(dir)) if !dir.is_dir() => Err(source::not_a_directory(&dir)),
-        _ => Ok(base),
+/// Like [`source`], and refuses a source that cannot hold months, such as a directory that does not exist: a command
+/// checks this before it starts anything.
+pub(crate) fn existing_source<'a>(
+    flow: &Flow,
+    given: Option<&'a SourceUrl>,
+) -> Result<Option<&'a SourceUrl>> {
+    let given = source(given);
+    if let Some(source) = given {
+        SourceList::parse(source.expose(), flow.sources()).check()?;
     }
+    Ok(given)
 }
 
 /// Returns the load options. Refuses options that cannot be combined.
@@ -58,6 +58,7 @@ pub(crate) fn options(args: &RunArgs) -> Result<Options> {
         lock_timeout: args.lock.lock_timeout,
         retry_policy,
         blank_lines: args.file.blank_lines,
+        encoding: args.file.encoding,
         new_columns: args.file.new_columns,
         on_repeated_key: args.file.on_repeated_key,
     })
@@ -72,12 +73,16 @@ pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
 pub(crate) fn describe(command: &Command, provisioner: &Provisioner) -> Result<Vec<String>> {
     let (database_args, retry, lock_timeout, source) = match command {
         Command::Load(LoadArgs { run, .. }) | Command::Backfill(BackfillArgs { run, flow: None, .. }) => {
-            let source = source_base(run.source.as_ref())?;
-            let source = source.map_or_else(|| COURSE.to_owned(), |source| source.to_string());
+            let source = source(run.source.as_ref());
+            let source = source.map_or_else(|| COURSE.to_owned(), ToString::to_string);
             (&run.database, &run.retry, run.lock.lock_timeout, Some(source))
         }
         Command::Backfill(BackfillArgs { run, .. }) => {
             (&run.database, &run.retry, run.lock.lock_timeout, None)
+        }
+        Command::Zones(args) => {
+            let source = source(args.source.as_ref()).map_or_else(|| COURSE.to_owned(), ToString::to_string);
+            (&args.database, &args.retry, args.lock.lock_timeout, Some(source))
         }
         Command::Run(args) => (&args.database, &args.retry, args.lock.lock_timeout, None),
         _ => return Ok(Vec::new()),

@@ -43,11 +43,11 @@ pub(crate) async fn run(
             .hint("use 'taxi load' to load a file, or --database-url to verify your own database")
     })?;
     let mut files = Vec::new();
-    for taxi in flow.taxi_types(&args.taxi) {
+    for taxi in flow.selected_types(&args.taxi) {
         let plans = months.iter().map(|month| plan::of_month(&flow, taxi, *month, None, 0));
         let plans: Vec<Plan> = plans.collect::<Result<_>>()?;
-        let jobs: Vec<&Job> = plans.iter().map(|plan| &plan.job).collect();
-        files.extend(session::while_answering(&settings, verify::check(&mut client, &jobs)).await?);
+        let jobs: Vec<Job> = plans.into_iter().map(|plan| plan.job).collect();
+        files.extend(session::while_answering(&settings, verify::check(&mut client, jobs)).await?);
     }
     let error = mismatch(&files, &args);
     let is_unknown = files.iter().all(|file| file.verdict == Verdict::Unknown);
@@ -70,7 +70,7 @@ fn mismatch(files: &[VerifiedFile], args: &VerifyArgs) -> Option<Error> {
     };
     let missing_text = count(missing, ["is not loaded", "are not loaded"]);
     let wrong_text = count(wrong, ["has missing or extra rows", "have missing or extra rows"]);
-    let (taxi, year) = (&args.taxi, args.months.year);
+    let (taxi, year) = (args.taxi.join(","), args.months.year);
     let (first, last) = args.months.month.map_or((1, 12), |month| (month, month));
     let load = format!("taxi backfill --taxi {taxi} --from {year}-{first:02} --to {year}-{last:02}");
     let load_missing = format!("use '{load}' to load the missing files");

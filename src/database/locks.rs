@@ -58,6 +58,18 @@ impl Lock {
         }
     }
 
+    /// The lock on a lookup table. It prevents two concurrent loads of that table.
+    pub(crate) fn of_lookup(table: &TableName, timeout: Duration) -> Self {
+        Self {
+            name: format!("taxi_etl: load the lookup table {}", table.quoted()),
+            what: format!("the lock on {table}"),
+            timeout,
+            notice_delay: MONTH_NOTICE_DELAY,
+            hint: "use --lock-timeout to wait longer; it is safe to run the command again",
+            take: sql!("take_lock.sql"),
+        }
+    }
+
     /// The lock on the columns of the table, which loads share. The load of a file with new columns takes it alone.
     pub(crate) fn of_columns(table: &TableName, timeout: Duration) -> Self {
         Self {

@@ -10,22 +10,28 @@ use crate::error::Kind;
 use crate::extract::description::Description;
 use crate::extract::source::Source;
 use crate::extract::transfer::RetryPolicy;
+use crate::month::options::Options;
+use crate::month::plan::Plan;
 use crate::report::Report;
 use crate::report::forward::Quiet;
 
 const RETRY_POLICY: RetryPolicy = RetryPolicy { idle_timeout: Duration::from_secs(15), retries: 0 };
 
 /// Looks for a file of each taxi type. A file that is missing is a warning: the source may have other months.
-pub(crate) async fn check(files: &[(String, &Source)], findings: &mut Findings) {
+pub(crate) async fn check(plans: Vec<Plan>, findings: &mut Findings) {
     let report: Arc<dyn Report> = Arc::new(Quiet);
+    let options = Options { retry_policy: RETRY_POLICY, ..Options::default() };
     let mut missing = Vec::new();
-    for (taxi, source) in files {
-        match source.describe(RETRY_POLICY, &report).await {
-            Ok(description) => check_description(taxi, source, &description, findings),
-            Err(error) if error.kind() == Kind::NotPublished => missing.push(source.address()),
+    for Plan { taxi, mut job, .. } in plans {
+        let found = match job.find_file(None, &options, &report).await {
+            Ok(()) => job.source.describe(RETRY_POLICY, &report).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(description) => check_description(&taxi, &job.source, &description, findings),
+            Err(error) if error.kind() == Kind::NotPublished => missing.push(job.source.address()),
             Err(error) => {
-                let fix =
-                    "set --source (or TAXI_SOURCE) to the directory or base address of yellow/ and green/";
+                let fix = "set --source (or TAXI_SOURCE) to a directory or an address of the files";
                 return findings.fail("source", &error, fix);
             }
         }
@@ -34,7 +40,7 @@ pub(crate) async fn check(files: &[(String, &Source)], findings: &mut Findings) 
         findings.warn(
             "source",
             format!("the source is reachable but does not have {}", missing.join(" or ")),
-            "check that the files are at <base>/<taxi>/<taxi>_tripdata_<year>-<month>.csv.gz, if the source has these months",
+            "check the layout of the source, if it has these months: docs/configuration.md lists the layouts",
         );
     }
 }

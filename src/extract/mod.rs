@@ -1,19 +1,24 @@
-//! Reads CSV records from a source, in one forward pass and bounded memory:
+//! Reads a file from a source, in bounded memory, and yields its rows:
 //!
 //! ```text
-//! source ─► transfer ───► download ─► gunzip ─► dialect ─► records
-//!           retries,      sha256      CRC       quotes,    cells
-//!           resumption    length                line ends
+//!                                ┌─► csv:     gunzip ─► dialect ─► records ─┐
+//! source ─► transfer ─► download ┤                                          ├─► rows of typed cells
+//!           retries,    sha256   └─► parquet: spool ─► footer ─► pages ─────┘
+//!           resumption  length
 //! ```
+//!
+//! The [format](format) of the file is what its first bytes say. [`rows`] is the interface that both formats have.
 //!
 //! The stages are connected by bounded channels. An error travels down the same channels as the bytes, so the last
 //! stage receives the first failure and not one of its consequences.
 
+pub mod csv;
 pub(crate) mod description;
-pub mod dialect;
 pub(crate) mod download;
-pub mod gunzip;
-pub mod records;
+pub(crate) mod format;
+pub mod parquet;
+pub mod rows;
+pub(crate) mod shape;
 pub(crate) mod source;
 pub(crate) mod transfer;
 

@@ -15,6 +15,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use super::description::{Description, Received};
+use super::format::LONGEST_SIGNATURE_BYTES;
 use super::transfer::{Requests, RetryPolicy, Transfer};
 use crate::error::{Error, Kind, Result};
 use crate::http::{self, SourceUrl};
@@ -39,6 +40,8 @@ pub(crate) struct Body {
     pub(crate) address: String,
     /// Length and digest of the bytes read so far.
     pub(crate) received: Received,
+    /// The first bytes, if they were read to recognize the format and not yet returned.
+    start: Option<Bytes>,
     content: Content,
 }
 
@@ -153,7 +156,7 @@ async fn open_file(path: &Path) -> Result<Body> {
     };
     let address = path.display().to_string();
     let content = Content::File(file, path.to_owned());
-    Ok(Body { description, address, received: Received::default(), content })
+    Ok(Body { description, address, received: Received::default(), start: None, content })
 }
 
 /// Distinguishes a missing month from a missing source directory.
@@ -172,7 +175,7 @@ fn missing_file(path: &Path, cause: std::io::Error) -> Error {
 /// The error for a source that is neither a URL nor a directory.
 pub(crate) fn not_a_directory(base: &Path) -> Error {
     Error::new(Kind::Configuration, format!("the source {} is not a directory", base.display()))
-        .hint("set --source (or TAXI_SOURCE) to the directory that contains yellow/ and green/")
+        .hint("set --source (or TAXI_SOURCE) to a directory or an address of the files, or to course or tlc")
 }
 
 impl Body {
@@ -185,11 +188,37 @@ impl Body {
     fn of(address: &SourceUrl, requests: Requests, response: reqwest::Response) -> Self {
         let description = Description::of(response.headers());
         let content = Content::Http(Box::new(Transfer::new(requests, response, &description)));
-        Self { description, address: address.to_string(), received: Received::default(), content }
+        Self {
+            description,
+            address: address.to_string(),
+            received: Received::default(),
+            start: None,
+            content,
+        }
+    }
+
+    /// The first bytes of the file, as many as it takes to recognize its format. The next chunk begins with them.
+    pub(crate) async fn start(&mut self) -> Result<&[u8]> {
+        let mut start = BytesMut::new();
+        while start.len() < LONGEST_SIGNATURE_BYTES {
+            let Some(chunk) = self.chunk().await? else { break };
+            start.extend_from_slice(&chunk);
+        }
+        Ok(self.start.insert(start.freeze()))
+    }
+
+    /// The file itself, if it is on this machine. It can be read at any position.
+    pub(crate) async fn local_file(&self) -> Result<Option<std::fs::File>> {
+        let Content::File(file, path) = &self.content else { return Ok(None) };
+        let file = file.try_clone().await.map_err(|cause| Error::file("read", path, cause))?;
+        Ok(Some(file.into_std().await))
     }
 
     /// Returns the next bytes, or `None` at the end of the file.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if let Some(start) = self.start.take().filter(|start| !start.is_empty()) {
+            return Ok(Some(start));
+        }
         let chunk = match &mut self.content {
             Content::Http(transfer) => transfer.chunk(&self.received, &self.description).await?,
             Content::File(file, path) => {

@@ -21,6 +21,7 @@ pub(crate) mod plan;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod sources;
 pub(crate) mod tasks;
 pub(crate) mod testing;
 pub mod yaml;

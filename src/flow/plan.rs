@@ -11,11 +11,40 @@ use super::yaml::document::Diagnostic;
 use crate::error::{Error, Kind, Result};
 use crate::http::SourceUrl;
 use crate::month::calendar::Month;
+use crate::month::lookup::Lookup;
 use crate::month::plan::Plan;
 use crate::secrets::Secrets;
 
 /// The built-in flow that loads one month.
 pub(crate) const PIPELINE: &str = "postgres_taxi";
+
+/// The built-in flow that loads the zones.
+pub(crate) const ZONES: &str = "taxi_zones";
+
+/// The load of a lookup table. `source` replaces the source of the flow.
+pub(crate) fn of_lookup(flow: &Flow, source: Option<&SourceUrl>) -> Result<Lookup> {
+    let given: Vec<_> =
+        source.iter().map(|source| ("source".to_owned(), source.expose().to_owned())).collect();
+    let scope = Scope::new(&Secrets::default());
+    let inputs = Inputs::resolve(&flow.inputs, &given, &scope)?;
+    let scope = scope.with("inputs", inputs.data());
+    let pairs = inputs.into_pairs();
+    let fault = |diagnostic| flow.faults(vec![diagnostic]);
+    let (mut table_sql, mut lookup) = (None, None);
+    for task in &flow.tasks {
+        match &task.kind {
+            TaskType::CreateTables(task) => table_sql = Some(task.resolve(&scope).map_err(fault)?.0),
+            TaskType::LoadLookup(task) => {
+                lookup = Some(task.lookup(&scope, flow.name(), pairs.clone()).map_err(fault)?);
+            }
+            _ => {}
+        }
+    }
+    let lookup = lookup.ok_or_else(|| {
+        Error::new(Kind::Internal, format!("the flow {} has no task that loads a lookup table", flow.name()))
+    })?;
+    Ok(Lookup { table_sql, ..lookup })
+}
 
 /// The plan for a month of a taxi type. `source` replaces the source of the flow.
 pub(crate) fn of_month(
@@ -46,7 +75,7 @@ fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
     for task in &flow.tasks {
         let filled = match &task.kind {
             TaskType::CreateTables(task) => task.resolve(&scope).map(|(sql, _)| table_sql = Some(sql)),
-            TaskType::LoadCsv(task) => task.job(&scope).map(|filled| job = Some(filled)),
+            TaskType::Load(task) => task.job(&scope).map(|filled| job = Some(filled)),
             other => Err(Diagnostic {
                 position: task.position,
                 message: format!("only 'taxi run' can run a task of type {}", other.name()),
@@ -60,7 +89,7 @@ fn plan(flow: &Flow, given: &[(String, String)]) -> Result<Plan> {
     match job {
         _ if !diagnostics.is_empty() => Err(flow.faults(diagnostics)),
         None => {
-            let text = format!("the flow {} has no task of type taxi.postgresql.LoadCsv", flow.name());
+            let text = format!("the flow {} has no task of type taxi.postgresql.Load", flow.name());
             Err(Error::new(Kind::Configuration, text))
         }
         Some(job) => Ok(Plan {
@@ -105,7 +134,7 @@ mod tests {
         let refusal = |pairs: &[(&str, &str)]| plan(&flow, &given(pairs)).unwrap_err().to_string();
         assert_eq!(
             refusal(&[("taxi", "blue")]),
-            "invalid value \"blue\" for the input \"taxi\": expected one of yellow, green"
+            "invalid value \"blue\" for the input \"taxi\": expected one of yellow, green, fhv, fhvhv"
         );
         assert!(refusal(&[("yaer", "2020")]).starts_with("no input with the id \"yaer\""));
     }

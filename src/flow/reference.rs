@@ -120,10 +120,12 @@ pub(crate) fn properties() -> String {
     for Row { owner, property, supported, note } in rows() {
         let _ = writeln!(out, "| {owner} | {property} | {supported} | {} |", note.replace('|', "\\|"));
     }
-    out.push_str("\n| not supported | it needs |\n|---|---|\n");
+    out.push_str("\n| other types | need |\n|---|---|\n");
     for (prefix, needed) in SERVICES {
         let short = prefix.strip_prefix("io.kestra.plugin.").unwrap_or(prefix);
-        let _ = writeln!(out, "| `{short}.*` | {needed} |");
+        let is_type = short.rsplit('.').next().is_some_and(|last| last.starts_with(char::is_uppercase));
+        let pattern = if is_type { short.to_owned() } else { format!("{short}.*") };
+        let _ = writeln!(out, "| `{pattern}` | {needed} |");
     }
     out
 }

@@ -164,6 +164,9 @@ pub(crate) struct RecordedRun {
     /// The counts of a successful load.
     #[serde(flatten)]
     pub(crate) rows: BTreeMap<&'static str, Option<i64>>,
+    /// The columns of the file that the target did not have, and what the load did with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_columns: Option<Value>,
     /// The phases and their durations in seconds.
     pub(crate) phases: Value,
     /// The stable name of the error's kind.
@@ -349,6 +352,7 @@ fn recorded(row: &Row) -> Result<RecordedRun> {
             .into_iter()
             .map(|column| Ok((column, get(row, column)?)))
             .collect::<Result<_>>()?,
+        new_columns: get(row, "new_columns")?,
         phases: get(row, "phases")?,
         error_kind: get(row, "error_kind")?,
         error: get(row, "error")?,

@@ -16,6 +16,7 @@ use crate::database::statement::render;
 use crate::error::{Error, Result};
 use crate::extract::description::Description;
 use crate::http::SourceUrl;
+use crate::load::new_columns::NewColumn;
 use crate::report::load_counts::LoadCounts;
 use crate::report::log::Log;
 use crate::report::timeline::Timeline;
@@ -62,6 +63,8 @@ pub(crate) struct Run {
     pub(crate) table: Option<TableName>,
     /// The source's address, safe to show, and what the source announced about the file.
     pub(crate) source: Option<(String, Description)>,
+    /// The columns of the file that the target did not have.
+    pub(crate) new_columns: Vec<NewColumn>,
 }
 
 impl Run {
@@ -87,6 +90,7 @@ impl Run {
             filename: None,
             table: None,
             source: None,
+            new_columns: Vec::new(),
         }
     }
 
@@ -94,6 +98,7 @@ impl Run {
     pub(crate) fn begin_again(&mut self, phases: Timeline) {
         (self.id, self.started_at, self.phases, self.source) =
             (Uuid::now_v7(), Timestamp::now(), phases, None);
+        self.new_columns.clear();
     }
 
     /// Records that the run is in progress, so that other sessions can see it.
@@ -168,9 +173,10 @@ impl Run {
             .unzip();
         let mut log = self.log.lines();
         log.iter_mut().for_each(|line| line.message = self.secrets.hide(&line.message));
+        let new_columns = Some(Json(&self.new_columns)).filter(|Json(columns)| !columns.is_empty());
         let finished = (status != RunStatus::Running).then(Timestamp::now);
         let (host, pid) = (host(), std::process::id() as i32);
-        let values: [(&str, &(dyn ToSql + Sync)); 38] = [
+        let values: [(&str, &(dyn ToSql + Sync)); 39] = [
             ("run_id", &self.id),
             ("pipeline", &self.pipeline),
             ("inputs", &inputs),
@@ -199,6 +205,7 @@ impl Run {
             ("rows_deleted", &deleted),
             ("rows_in_period", &in_period),
             ("duplicate_keys", &duplicates),
+            ("new_columns", &new_columns),
             ("phases", &Json(&self.phases)),
             ("log", &Json(log)),
             ("error_kind", &kind),

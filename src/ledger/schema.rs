@@ -9,7 +9,7 @@ use crate::database::{failure, locks};
 use crate::error::{Error, Kind, Result};
 
 /// The migrations in `sql/ledger/`, each from one version to the next. The first creates the tables.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     sql!("ledger/1_runs.sql"),
     sql!("ledger/2_history.sql"),
     sql!("ledger/3_tasks.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 9] = [
     sql!("ledger/7_drops.sql"),
     sql!("ledger/8_replays.sql"),
     sql!("ledger/9_key_values.sql"),
+    sql!("ledger/10_new_columns.sql"),
 ];
 
 /// How long an upgrade waits for running loads.

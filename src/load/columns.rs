@@ -1,13 +1,13 @@
 //! Reads the target's columns from the database's catalog, and finds those that a file fills.
 
-use csv_async::ByteRecord;
 use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::database::failure;
 use crate::database::identifier::{TableName, quote};
 use crate::database::statement::sql;
 use crate::error::{Error, Kind, Result};
-use crate::transform::row::{Column, Computed, header_names};
+use crate::extract::rows::FileColumn;
+use crate::transform::row::{Column, Computed};
 use crate::transform::row_key::KEY_LENGTH;
 use crate::transform::times::Period;
 use crate::transform::value::ColumnType;
@@ -60,25 +60,24 @@ impl TableColumns {
         Ok(columns)
     }
 
-    /// Returns the columns that a load fills from a file with this `header`: those that the file has, and the computed
+    /// Returns the columns that a load fills from a file with these columns: those that the file has, and the computed
     /// ones. The others take their defaults. `may_be_null` holds the names of those that have no default. Refuses
     /// columns of a type that loads do not support and, unless triggers may fill them (`has_triggers`), columns that
     /// are NOT NULL without a default and a value.
     pub(crate) fn filled_from(
         &self,
-        header: &ByteRecord,
+        file: &[FileColumn],
         computed: &Computed,
         period: &Period,
         has_triggers: bool,
     ) -> Result<Filled> {
-        let names = header_names(header);
         let is_computed = |name: &str| {
             name == computed.key_column.to_lowercase() || name == computed.filename_column.to_lowercase()
         };
         let mut filled = Filled { columns: Vec::new(), without_value: Vec::new() };
         for column in &self.columns {
             let name = column.name.to_lowercase();
-            if is_computed(&name) || names.contains(&name) {
+            if is_computed(&name) || file.iter().any(|column| column.name == name) {
                 let filled_column = column.to_fill(&self.table, has_triggers)?;
                 if filled_column.column_type == ColumnType::TimestampTz && period.time_zone.is_none() {
                     return Err(column.without_time_zone(&self.table));
@@ -109,12 +108,10 @@ impl TableColumns {
         self.columns.len()
     }
 
-    /// The header's columns that the table does not have, with their spelling in the header.
-    pub(crate) fn unknown(&self, header: &ByteRecord) -> Vec<String> {
+    /// The file's columns that the table does not have.
+    pub(crate) fn unknown(&self, file: &[FileColumn]) -> Vec<FileColumn> {
         let is_known = |name: &str| self.columns.iter().any(|column| column.name.to_lowercase() == name);
-        let names = header_names(header).into_iter().zip(header.iter());
-        let unknown = names.filter(|(name, _)| !is_known(name));
-        unknown.map(|(_, cell)| String::from_utf8_lossy(cell.trim_ascii()).into_owned()).collect()
+        file.iter().filter(|column| !is_known(&column.name)).cloned().collect()
     }
 
     fn require(&self, name: &str, type_name: &str, fits: fn(&TableColumn) -> bool) -> Result<()> {

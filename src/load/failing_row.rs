@@ -19,7 +19,9 @@ const ROWS_PER_PAGE: u32 = 300;
 /// rows were added. If the search fails, the error stays as it is.
 pub(super) async fn explain(load: &Load<'_>, staging: &Staging, error: Error) -> Error {
     match line(load, staging).await {
-        Ok(Some(line)) => error.within(format!("{}, line {line}: the row was refused", load.filename)),
+        Ok(Some(line)) => {
+            error.within(format!("{}, {} {line}: the row was refused", load.filename, load.place.word()))
+        }
         Ok(None) | Err(_) => error,
     }
 }

@@ -85,7 +85,8 @@ async fn refuse(load: &Load<'_>, staging: &Staging, keys: &Keys, repeated: u64) 
             let (key, numbers): (String, Vec<i64>) = (row.get(0), row.get(1));
             let lines = numbers.iter().filter_map(|number| table.lines.of(number.unsigned_abs()));
             let lines: Vec<String> = lines.map(|line| line.to_string()).collect();
-            text.push_str(&format!(": for example, the lines {} have the key {key}", lines.join(", ")));
+            let (places, lines) = (load.place.word(), lines.join(", "));
+            text.push_str(&format!(": for example, the {places}s {lines} have the key {key}"));
             break;
         }
     }

@@ -93,6 +93,8 @@ pub(crate) struct Target {
     /// Whether the target is partitioned by ranges of the time column. If so, all rows without a time are in one
     /// partition.
     pub(crate) is_partitioned: bool,
+    /// Whether taxi made the table, and this role may change it.
+    pub(crate) is_made_by_taxi: bool,
     /// The triggers that fire when rows are inserted or deleted.
     pub(crate) triggers: Vec<String>,
     /// The unique index that allows each row key only once, if there is one.
@@ -138,6 +140,7 @@ pub(crate) async fn inspect(
         route,
         new_months,
         is_partitioned: row.get("is_partitioned"),
+        is_made_by_taxi: row.get("is_made_by_taxi") && row.get("may_attach"),
         triggers: row.get("triggers"),
         unique_index: row.get("unique_index"),
     })

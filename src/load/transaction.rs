@@ -10,6 +10,7 @@ use crate::database::identifier::TableName;
 use crate::database::locks::{self, Lock};
 use crate::database::statement::render;
 use crate::error::{Error, Kind, Result};
+use crate::extract::rows::Place;
 use crate::report::Report;
 use crate::transform::times::Period;
 use crate::transform::timestamp::LocalTime;
@@ -34,8 +35,10 @@ pub(crate) struct Load<'a> {
     pub(crate) names: minijinja::Value,
     /// Whether the file was loaded before, so that its rows may be in the target with other times.
     pub(crate) was_loaded: bool,
-    /// Whether the file's old rows are deleted first.
-    pub(crate) replaces: bool,
+    /// The files whose old rows are deleted first.
+    pub(crate) replaces: Vec<String>,
+    /// What the positions of the file's rows count.
+    pub(crate) place: Place,
     /// Maximum time to wait for a lock that another session holds.
     pub(crate) lock_timeout: Duration,
     /// Receives a notice of each long wait.
@@ -58,12 +61,12 @@ impl Load<'_> {
     pub(crate) async fn begin_to_add(&self) -> Result<(u64, bool)> {
         locks::take(self.transaction, self.control, &Lock::of_table(self.table), self.report).await?;
         locks::set_timeout(self.transaction, self.lock_timeout, true).await?;
-        if !self.replaces {
+        if self.replaces.is_empty() {
             return Ok((0, self.was_loaded));
         }
-        let Self { table, filename, .. } = self;
+        let Self { table, filename, replaces, .. } = self;
         let delete = render!("delete_file.sql", &self.names)?;
-        let deleted = self.transaction.execute(&delete, &[filename]).await.map_err(|cause| {
+        let deleted = self.transaction.execute(&delete, &[replaces]).await.map_err(|cause| {
             failure::statement(format!("cannot delete the rows of {filename} from {table}"), cause)
         })?;
         if !self.target.triggers.is_empty() {
@@ -74,9 +77,9 @@ impl Load<'_> {
 
     /// Fails if a trigger has prevented the deletion of rows of the file.
     async fn check_deleted(&self) -> Result<()> {
-        let Self { table, filename, .. } = self;
+        let Self { table, filename, replaces, .. } = self;
         let count = render!("count_files.sql", &self.names)?;
-        let remaining = self.transaction.query(&count, &[&[filename].as_slice()]).await;
+        let remaining = self.transaction.query(&count, &[replaces]).await;
         let remaining = remaining
             .map_err(|cause| failure::statement(format!("cannot count the rows of {table}"), cause))?;
         if remaining.is_empty() {

@@ -38,6 +38,7 @@ impl Job {
         options: &Options,
     ) -> Result<Decision> {
         let Some(previous) = history::previous_load(ledger, &self.table, &self.filename).await? else {
+            self.check_other_form(ledger, client, options).await?;
             return Ok(Decision::Load { again: false });
         };
         let held = if options.force { None } else { self.rows_still_held(client, &previous).await? };
@@ -92,11 +93,12 @@ impl Job {
     /// Dry run of the load: decides, queries the source, and changes nothing. Without a `client`, the ledger and
     /// the target do not exist yet.
     pub(crate) async fn preview(
-        &self,
+        &mut self,
         client: Option<&Client>,
         options: &Options,
         report: &Arc<dyn Report>,
     ) -> Result<Preview> {
+        self.find_file(client, options, report).await?;
         let decision = match client {
             Some(client) if schema::state(client).await? == SchemaState::Current => {
                 self.decide(client, client, options).await?

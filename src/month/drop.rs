@@ -152,6 +152,14 @@ async fn survey<'a>(client: &Client, jobs: &'a [Job], loaded: &[String]) -> Resu
         };
         let partition = whole_partition(client, job).await?;
         let partition = partition.filter(|found| found.has_default || others(found.oid) == 0);
+        // the month's file in another form can be in the same partition, which goes once
+        let goes_already = |oid: u32| {
+            months
+                .iter()
+                .filter_map(|month: &Month<'_>| month.partition.as_ref())
+                .any(|(known, _)| *known == oid)
+        };
+        let partition = partition.filter(|found| !goes_already(found.oid));
         months.push(Month {
             job,
             file: LoadedFile {

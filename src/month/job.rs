@@ -1,22 +1,26 @@
 //! A job: which file to load, and into which table.
 
+use std::ops::Deref;
+
+use super::candidates::Candidate;
 use crate::database::identifier::{TableName, quote};
-use crate::extract::source::Source;
+use crate::extract::rows::FileColumn;
 use crate::load::columns::column_list;
+use crate::load::new_columns::LaterColumn;
 use crate::transform::row::{Column, Computed, without_filename};
 use crate::transform::times::Period;
 
 /// What to load, and into which table.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    /// The source of the gzipped CSV file.
-    pub(crate) source: Source,
+    /// The file to load.
+    pub(crate) file: Candidate,
+    /// The files that are loaded instead, if `file` does not exist: the first that does.
+    pub(crate) other_files: Vec<Candidate>,
+    /// What to do if none of the files exists.
+    pub(crate) if_missing: Option<String>,
     /// The file's month, in which nearly all of its rows lie.
     pub(crate) period: Period,
-    /// Number of rows that the file had when it was published, if known.
-    pub(crate) published_rows: Option<u64>,
-    /// The file name that is stored with each row.
-    pub(crate) filename: String,
     /// The target table.
     pub(crate) table: TableName,
     /// The columns that are computed: the row key and the file name.
@@ -25,9 +29,31 @@ pub(crate) struct Job {
     pub(crate) sha256: Option<String>,
     /// Maximum number of rows that may be rejected.
     pub(crate) max_rejects: u32,
+    /// Names of columns in some files, and the names of these columns in the table.
+    pub(crate) column_names: Vec<(String, String)>,
+    /// The columns that the data set has had since some month.
+    pub(crate) later_columns: Vec<LaterColumn>,
+}
+
+impl Deref for Job {
+    type Target = Candidate;
+
+    fn deref(&self) -> &Candidate {
+        &self.file
+    }
 }
 
 impl Job {
+    /// Gives the columns of a file the names that they have in the table.
+    pub(crate) fn rename(&self, file: &mut [FileColumn]) {
+        for column in file {
+            let name = self.column_names.iter().find(|(name, _)| name.to_lowercase() == column.name);
+            if let Some((_, in_table)) = name {
+                column.name = in_table.to_lowercase();
+            }
+        }
+    }
+
     /// Returns the quoted names for the statement templates, without the columns to fill.
     pub(crate) fn names(&self) -> minijinja::Value {
         minijinja::context! {

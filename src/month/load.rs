@@ -13,15 +13,16 @@ use tokio_postgres::{Client, Transaction};
 use uuid::Uuid;
 
 use super::decision::Decision;
-use super::file;
+use super::file::Opening;
 use super::job::Job;
-use super::options::{IfLoaded, Options};
+use super::options::Options;
 use super::sessions::Sessions;
 use crate::database::failure as database_failure;
 use crate::database::locks::{self, Lock};
 use crate::database::statement::sql;
 use crate::error::{Detail, Error, Kind, Result};
 use crate::extract::download::Downloaded;
+use crate::extract::rows::Place;
 use crate::extract::source::Body;
 use crate::ledger::history::{self, PreviousLoad};
 use crate::ledger::rejects;
@@ -178,7 +179,8 @@ impl Steps<'_> {
             filename: &job.filename,
             names: job.names(),
             was_loaded,
-            replaces: options.if_loaded == IfLoaded::Replace,
+            replaces: job.replaced(options),
+            place: Place::default(),
             lock_timeout: options.lock_timeout,
             report: report.as_ref(),
         };
@@ -192,7 +194,9 @@ impl Steps<'_> {
         let phase = self.report.begin(Phase::Load, Some(&progress));
         self.run.record_progress(load.control).await?;
         let expected = [job.sha256.clone(), body.description.sha256.clone()];
-        let stages = file::start(job, self.options, load, body, &progress).await?;
+        let new_columns = &mut self.run.new_columns;
+        let opening = Opening { job, options: self.options, load, progress: &progress, new_columns };
+        let stages = opening.start(body).await?;
         let mut staging = Staging::new(&load.target.route, self.run.id);
         copy::copy_all(load, &mut staging, stages.batches).await?;
         let task_failed = |cause| Error::new(Kind::Internal, "the task of a stage failed").because(cause);
@@ -245,8 +249,11 @@ impl Steps<'_> {
             downloaded_bytes: downloaded.length_bytes,
             sha256: downloaded.sha256,
         };
-        if added.rows_deleted > 0 {
-            history::forget_matched(load.transaction, load.table, load.filename).await?;
+        for replaced in load.replaces.iter().filter(|_| added.rows_deleted > 0) {
+            history::forget_matched(load.transaction, load.table, replaced).await?;
+        }
+        for other in load.replaces.iter().filter(|replaced| *replaced != load.filename) {
+            history::mark_dropped(load.transaction, load.table, other).await?;
         }
         if rows_rejected > 0 {
             rejects::record(load.transaction, self.run.id, load.filename, &transformed.rejects).await?;

@@ -9,12 +9,16 @@
 
 pub(crate) mod backfill;
 pub(crate) mod calendar;
+pub(crate) mod candidates;
 pub(crate) mod decision;
+pub(crate) mod drift;
 pub(crate) mod drop;
 mod file;
 pub(crate) mod job;
 pub(crate) mod load;
+pub(crate) mod lookup;
 pub(crate) mod options;
+mod other_form;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod sessions;

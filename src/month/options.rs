@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::extract::dialect::BlankLines;
+use crate::extract::csv::dialect::BlankLines;
+use crate::extract::csv::encoding::Encoding;
+use crate::extract::csv::gunzip::CsvForm;
 use crate::extract::transfer::RetryPolicy;
 use crate::load::new_columns::NewColumns;
 use crate::load::repeated_keys::OnRepeatedKey;
@@ -43,9 +45,19 @@ pub(crate) struct Options {
     pub(crate) retry_policy: RetryPolicy,
     /// What to do with blank lines of a file.
     pub(crate) blank_lines: BlankLines,
-    /// What to do with columns of a file that the table does not have.
-    pub(crate) new_columns: NewColumns,
+    /// The encoding of the text of a CSV file.
+    pub(crate) encoding: Encoding,
+    /// What to do with columns of a file that the table does not have. `None` adds those that the pipeline knows to a
+    /// table that taxi made, and refuses a file with others.
+    pub(crate) new_columns: Option<NewColumns>,
     /// What to do with rows that repeat the key of an earlier row. `None` keeps them, unless the table has a unique
     /// index of the key.
     pub(crate) on_repeated_key: Option<OnRepeatedKey>,
+}
+
+impl Options {
+    /// What a CSV file may have that others have not.
+    pub(crate) fn csv_form(&self) -> CsvForm {
+        CsvForm { blank_lines: self.blank_lines, encoding: self.encoding }
+    }
 }

@@ -33,6 +33,10 @@ pub(crate) struct MonthRun {
     run: Run,
     options: Options,
     began: Instant,
+    one_of_several: bool,
+    /// The report of the command.
+    outer: Arc<dyn Report>,
+    /// The report of this run, which names the file.
     report: Arc<dyn Report>,
 }
 
@@ -41,8 +45,9 @@ impl MonthRun {
     pub(crate) fn new(plan: Plan, options: Options, one_of_several: bool, report: Arc<dyn Report>) -> Self {
         let log = Log::default();
         let summary = plan.summary();
+        let outer = report;
         let file = one_of_several.then(|| summary.filename.clone());
-        let report = Arc::new(RunReport { outer: report, file, log: log.clone() });
+        let report = Arc::new(RunReport { outer: Arc::clone(&outer), file, log: log.clone() });
         let mut run = Run::begin(plan.pipeline, plan.inputs, log);
         (run.forced, run.if_loaded) = (options.force, Some(options.if_loaded.name()));
         Self {
@@ -52,6 +57,8 @@ impl MonthRun {
             run,
             options,
             began: Instant::now(),
+            one_of_several,
+            outer,
             report,
         }
     }
@@ -130,6 +137,7 @@ impl MonthRun {
                 None
             }
             Err(error) => {
+                let error = self.job.explain(error);
                 summary.status = Outcome::of(&error);
                 // do not record a file that the source does not have: a daily cron job would fill the history
                 if summary.status != Outcome::NotPublished {
@@ -190,6 +198,13 @@ impl MonthRun {
     }
 
     async fn load(&mut self, sessions: &mut Sessions) -> Result<LoadOutcome> {
+        self.job.find_file(Some(&sessions.control), &self.options, &self.report).await?;
+        if self.summary.filename != self.job.filename {
+            self.summary.filename.clone_from(&self.job.filename);
+            let file = self.one_of_several.then(|| self.job.filename.clone());
+            let (outer, log) = (Arc::clone(&self.outer), self.run.log.clone());
+            self.report = Arc::new(RunReport { outer, file, log });
+        }
         if let Some(file) = &self.table_sql {
             let phase = self.report.begin(Phase::CreateTables, None);
             tables::create(&mut sessions.load, &self.job.table, file).await?;

@@ -94,8 +94,23 @@ impl Verdict {
     }
 }
 
-/// Checks the files of these jobs, which all load into one table. Reads the whole table.
-pub(crate) async fn check(client: &mut Client, jobs: &[&Job]) -> Result<Vec<VerifiedFile>> {
+/// Checks the months of these jobs, which all load into one table. Reads the whole table. A month whose file is not
+/// known in any form is one file.
+pub(crate) async fn check(client: &mut Client, jobs: Vec<Job>) -> Result<Vec<VerifiedFile>> {
+    let forms: Vec<[Job; 2]> = jobs.into_iter().map(Job::in_each_form).collect();
+    let jobs: Vec<&Job> = forms.iter().flatten().collect();
+    let checked = check_files(client, &jobs).await?;
+    let is_known = |file: &VerifiedFile| {
+        file.rows_in_target > 0 || file.rows_in_ledger.is_some() || file.verdict == Verdict::Dropped
+    };
+    let months = checked.chunks_exact(2).map(|forms| {
+        let known: Vec<VerifiedFile> = forms.iter().filter(|file| is_known(file)).cloned().collect();
+        if known.is_empty() { forms[..1].to_vec() } else { known }
+    });
+    Ok(months.flatten().collect())
+}
+
+async fn check_files(client: &mut Client, jobs: &[&Job]) -> Result<Vec<VerifiedFile>> {
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
     let filenames: Vec<&str> = jobs.iter().map(|job| job.filename.as_str()).collect();
     let held = count(client, first, &filenames).await?;

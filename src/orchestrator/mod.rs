@@ -63,6 +63,7 @@ impl Delivery {
         match command {
             Command::Load(args) => running(&args.run.delivery),
             Command::Backfill(args) => running(&args.run.delivery),
+            Command::Zones(args) => running(&args.delivery),
             Command::Run(args) => running(&args.delivery),
             Command::Test(args) => Self { quiet: args.quiet, ..plain(&args.output) },
             Command::Validate(args) => plain(&args.output.args()),
@@ -72,6 +73,7 @@ impl Delivery {
             Command::Runs(args) => plain(args.output()),
             Command::Verify(args) => plain(&args.output),
             Command::Doctor(args) => plain(&args.output),
+            Command::Drift(args) => plain(&args.output),
             Command::Up(args) => plain(&args.output),
             Command::Status(args) => plain(&args.output),
             Command::Down(args) => plain(&args.output),

@@ -39,14 +39,20 @@ impl Failure {
 }
 
 /// Combines the errors of several named items into one. Its kind is the kind of the first error that a retry can
-/// fix, else the kind of the first error: a retry completes what it can, and then reports the rest.
+/// fix, else the kind of the first error: a retry completes what it can, and then reports the rest. A hint that all of
+/// them have stays.
 pub(crate) fn of_several(failed: &[(&str, Error)], count: usize, outcome: &str) -> Error {
     let kinds = || failed.iter().map(|(_, error)| error.kind());
     let kind = kinds().find(|kind| kind.is_worth_retrying()).or_else(|| kinds().next());
     let messages: Vec<String> =
         failed.iter().map(|(name, error)| format!("{name}: {}", plain(error))).collect();
-    Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {count} {outcome}", failed.len()))
-        .because(messages.join("\n  "))
+    let error = Error::new(kind.unwrap_or(Kind::Internal), format!("{} of {count} {outcome}", failed.len()))
+        .because(messages.join("\n  "));
+    let advice = failed.first().and_then(|(_, first)| first.advice());
+    match advice.filter(|advice| failed.iter().all(|(_, error)| error.advice() == Some(advice))) {
+        Some(advice) => error.hint(advice),
+        None => error,
+    }
 }
 
 /// The error and its causes as text, with the hint.

@@ -21,7 +21,7 @@ pub(crate) struct LoadCounts {
     pub(crate) rows_in_period: u64,
     /// Staged rows minus the distinct keys among them.
     pub(crate) duplicate_keys: u64,
-    /// Bytes of uncompressed CSV.
+    /// Bytes of uncompressed CSV; 0 for Parquet.
     #[serde(rename = "bytes_csv")]
     pub(crate) csv_bytes: u64,
     /// Bytes of the file as downloaded.

@@ -96,7 +96,8 @@ impl FileSummary {
         let mut rows: Vec<[String; 2]> =
             counts.map(|(name, count)| [name.to_owned(), HumanCount(count).to_string()]).into();
         rows.push(["downloaded".to_owned(), HumanBytes(self.rows.downloaded_bytes).to_string()]);
-        rows.push(["csv".to_owned(), HumanBytes(self.rows.csv_bytes).to_string()]);
+        let csv = Some(self.rows.csv_bytes).filter(|bytes| *bytes > 0);
+        rows.extend(csv.map(|bytes| ["csv".to_owned(), HumanBytes(bytes).to_string()]));
         let phases = self.phases.iter();
         rows.extend(
             phases.map(|(phase, took)| {

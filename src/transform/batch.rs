@@ -1,4 +1,4 @@
-//! The stage between the parser and COPY: a task that turns records into batches of encoded rows.
+//! The stage between the file and COPY: a task that turns rows of a file into batches of encoded rows.
 //!
 //! The stage also routes the rows. It sends the rows inside the file's month as they arrive. It holds the few
 //! out-of-period rows back and sends them at the end.
@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use csv_async::ByteRecord;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -16,13 +15,15 @@ use super::reject::Reject;
 use super::row::{RowEncoder, RowError};
 use super::times::{Period, TimesOutside};
 use crate::error::{Error, Kind, Result};
-use crate::extract::records::Records;
+use crate::extract::rows::{Rows, TEXT_LIMIT_BYTES};
 
 /// Size from which a batch is sent. Each batch becomes a message of its own, so smaller batches mean more messages.
 const BATCH_SIZE_BYTES: usize = 64 * 1024;
 /// Size from which a batch of out-of-period rows is sent before the end of the file. Only a file with many such rows
 /// reaches it.
 const OUT_OF_PERIOD_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// Maximum length of an encoded row. A line of CSV is limited to the same length; its fields have lengths in addition.
+const ROW_LIMIT_BYTES: usize = 2 * TEXT_LIMIT_BYTES;
 /// Number of batches that can queue for the server.
 const CHANNEL_DEPTH: usize = 32;
 /// Number of keys that are added to the filter at a time, see [`DuplicateFilter::add_all`].
@@ -63,11 +64,11 @@ pub(crate) struct Transformed {
     pub(crate) rows_with_extra_cells: u64,
 }
 
-/// Starts a task that encodes `records` into batches. At most `max_rejects` records may be rejected; the next
+/// Starts a task that encodes `rows` into batches. At most `max_rejects` records may be rejected; the next
 /// invalid record is an error. `progress` counts the rows. The task ends after the last record, at the first
 /// error, or when the receiver is dropped.
-pub(crate) fn start(
-    records: Records,
+pub(crate) fn start<R: Rows>(
+    rows: R,
     encoder: RowEncoder,
     period: Period,
     max_rejects: u32,
@@ -76,7 +77,7 @@ pub(crate) fn start(
     let (sender, receiver) = mpsc::channel(CHANNEL_DEPTH);
     let task = tokio::spawn(async move {
         let mut transformer = Transformer {
-            records,
+            rows,
             encoder,
             period,
             duplicates: DuplicateFilter::default(),
@@ -94,7 +95,7 @@ pub(crate) fn start(
             duplicates: transformer.duplicates.into_candidates(),
             rows_in_period: transformer.rows_in_period,
             outside: transformer.outside,
-            csv_bytes: transformer.records.bytes_read(),
+            csv_bytes: transformer.rows.csv_bytes(),
             rejects: transformer.rejects,
             rows_with_extra_cells: transformer.encoder.rows_with_extra_cells(),
         }
@@ -103,8 +104,8 @@ pub(crate) fn start(
 }
 
 /// The state of the stage.
-struct Transformer {
-    records: Records,
+struct Transformer<R> {
+    rows: R,
     encoder: RowEncoder,
     period: Period,
     duplicates: DuplicateFilter,
@@ -116,23 +117,22 @@ struct Transformer {
     batches: mpsc::Sender<Result<Batch>>,
 }
 
-impl Transformer {
+impl<R: Rows> Transformer<R> {
     async fn run(&mut self) -> Result<()> {
-        let mut record = ByteRecord::new();
         let (mut inside, mut outside) = (Batch::empty(true), Batch::empty(false));
         let mut keys = Vec::with_capacity(KEYS_AT_ONCE);
-        while self.records.read(&mut record).await? {
+        while self.rows.read().await? {
             let start = inside.tuples.len();
-            let row = match self.encoder.encode(&record, &mut inside.tuples) {
-                Ok(row) => row,
-                Err(error) => {
+            let row = match self.encoder.encode(self.rows.row(), &mut inside.tuples) {
+                Ok(row) if inside.tuples.len() - start <= ROW_LIMIT_BYTES => row,
+                refused => {
                     inside.tuples.truncate(start);
-                    self.reject(&record, error)?;
+                    self.reject(refused.err().unwrap_or(RowError::Long))?;
                     continue;
                 }
             };
             self.progress.fetch_add(1, Ordering::Relaxed);
-            let line = self.records.line_of(&record);
+            let line = self.rows.position();
             if self.period.contains(row.time) {
                 self.rows_in_period += 1;
                 inside.rows += 1;
@@ -164,13 +164,16 @@ impl Transformer {
     }
 
     /// Rejects the record, or returns an error if `max_rejects` records have already been rejected.
-    fn reject(&mut self, record: &ByteRecord, error: RowError) -> Result<()> {
-        let line = self.records.line_of(record);
+    fn reject(&mut self, error: RowError) -> Result<()> {
+        let line = self.rows.position();
         if self.rejects.len() < self.max_rejects {
-            self.rejects.push(Reject::new(line, record, error));
+            self.rejects.push(Reject::new(line, self.rows.row(), error));
             return Ok(());
         }
-        let error = Error::new(Kind::Data, format!("{}, line {line}: {error}", self.records.address()));
+        let error = Error::new(
+            Kind::Data,
+            format!("{}, {} {line}: {error}", self.rows.address(), self.rows.place().word()),
+        );
         Err(match self.max_rejects {
             0 => error,
             max => error

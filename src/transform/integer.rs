@@ -14,13 +14,38 @@ pub(crate) fn parse(cell: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
+/// Appends the plain decimal form of `value`.
+pub(crate) fn append_text(value: i64, text: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = value.unsigned_abs();
+    while rest > 0 || start == digits.len() {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    if value < 0 {
+        text.push(b'-');
+    }
+    text.extend_from_slice(&digits[start..]);
+}
+
 fn is_zeros(fraction: &[u8]) -> bool {
     !fraction.is_empty() && fraction.iter().all(|byte| *byte == b'0')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{append_text, parse};
+
+    #[test]
+    fn prints_every_digit_and_the_sign() {
+        for value in [0, 7, -7, 10, 263, i64::MAX, i64::MIN] {
+            let mut text = Vec::new();
+            append_text(value, &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), value.to_string());
+        }
+    }
 
     #[test]
     fn reads_integers_and_whole_decimals() {

@@ -1,6 +1,7 @@
-//! Converts CSV records to rows: typed column values and row keys, in batches ready for COPY.
+//! Converts the rows of a file to rows of the target: typed column values and row keys, in batches ready for COPY.
 
 pub(crate) mod batch;
+pub(crate) mod cell;
 pub mod duplicates;
 pub(crate) mod float8;
 pub(crate) mod integer;

@@ -1,8 +1,8 @@
 //! A rejected record: it does not fit the table, and is kept for a person to inspect.
 
-use csv_async::ByteRecord;
-
+use super::cell;
 use super::row::RowError;
+use crate::extract::rows::Row;
 
 /// Maximum number of characters kept of a record's text.
 const TEXT_LIMIT_CHARS: usize = 1000;
@@ -12,7 +12,7 @@ pub(crate) const MAX_REJECTS: u32 = 10_000;
 /// A record that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reject {
-    /// The line on which the record begins.
+    /// The line on which the record begins, or the number of the row.
     pub(crate) line: u64,
     /// The column whose cell is invalid; `None` if the record as a whole is.
     pub(crate) column: Option<String>,
@@ -23,25 +23,27 @@ pub(crate) struct Reject {
 }
 
 impl Reject {
-    /// Describes the `record` on `line`, rejected because of `error`.
-    pub(crate) fn new(line: u64, record: &ByteRecord, error: RowError) -> Self {
+    /// Describes the `row` on `line`, rejected because of `error`.
+    pub(crate) fn new(line: u64, row: &impl Row, error: RowError) -> Self {
         let (column, reason) = match error {
-            RowError::Width { .. } => (None, error.to_string()),
+            RowError::Width { .. } | RowError::Long => (None, error.to_string()),
             RowError::Cell { column, error, .. } => (Some(column), error.to_string()),
         };
-        Self { line, column, reason, text: text(record) }
+        Self { line, column, reason, text: text(row) }
     }
 }
 
-/// Formats the record as a line of CSV. A replacement character replaces anything that the server's text cannot
+/// Formats the row as a line of CSV. A replacement character replaces anything that the server's text cannot
 /// hold.
-fn text(record: &ByteRecord) -> String {
+fn text(row: &impl Row) -> String {
     let mut line = String::new();
-    for (index, cell) in record.iter().enumerate() {
-        if index > 0 {
+    for position in 0..row.width() {
+        if position > 0 {
             line.push(',');
         }
-        let cell = String::from_utf8_lossy(cell).replace('\0', "\u{fffd}");
+        let mut cell_text = Vec::new();
+        cell::append_text(row.cell(position), &mut cell_text);
+        let cell = String::from_utf8_lossy(&cell_text).replace('\0', "\u{fffd}");
         if cell.contains(['"', ',', '\n', '\r']) {
             line.push_str(&format!("\"{}\"", cell.replace('"', "\"\"")));
         } else {
@@ -59,6 +61,8 @@ fn text(record: &ByteRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use csv_async::ByteRecord;
+
     use super::*;
 
     #[test]

@@ -1,18 +1,19 @@
-//! Converts one CSV record to one row of binary COPY: the cells and the row key, in table order. The row has no
+//! Converts one row of a file to one row of binary COPY: the cells and the row key, in table order. The row has no
 //! field for the file name: it is the same for all rows, so the staging table supplies it as a column default.
 //!
-//! In: the table's columns, the CSV's header and the key columns, matched by name once per file. Out: bytes.
+//! In: the table's columns, the columns of the file and the key columns, matched by name once per file. Out: bytes.
 //! A column that the file does not have gets no field, and so its default. Refused: a column that the table does not
-//! have (or left out, see [`Layout::ignores_unknown`]), a row of the wrong width, a cell of the wrong type.
+//! have (unless it is [ignored](Layout::ignored)), a row of the wrong width, a cell of the wrong type.
 
 use std::ops::Range;
 
-use csv_async::ByteRecord;
 use jiff::tz::TimeZone;
 
+use super::cell;
 use super::row_key::{KEY_LENGTH, RowKey};
 use super::timestamp::Timestamp;
 use super::value::{CellError, ColumnType};
+use crate::extract::rows::{Cell, FileColumn, Row};
 
 /// The columns that are computed instead of read from the file: the row key and the file name.
 #[derive(Clone, Debug)]
@@ -47,39 +48,35 @@ pub struct Layout {
     pub time_column: String,
     /// The time zone of the file's times, for columns of the type `timestamp with time zone`.
     pub time_zone: TimeZone,
-    /// Whether the file may have columns that the table does not have: their cells are left out.
-    pub ignores_unknown: bool,
+    /// The names of the file's columns that are left out, in lower case.
+    pub ignored: Vec<String>,
 }
 
-/// A header that does not match the table.
+/// Columns of a file that do not match the table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The file has a column that no column of the table is loaded from.
-    #[error(
-        "unknown column {name:?} at position {position} of the header: no column of the table is loaded from it"
-    )]
+    #[error("unknown column {name:?} at position {position}: no column of the table is loaded from it")]
     Unknown {
-        /// Position in the header, counted from 1.
+        /// Position in the file, counted from 1.
         position: usize,
-        /// The name as the header spells it.
+        /// The name as the file spells it.
         name: String,
     },
     /// The file has a column with the name of a column that is computed.
-    #[error(
-        "the column {name:?} at position {position} of the header has the name of a column that taxi computes"
-    )]
+    #[error("the column {name:?} at position {position} has the name of a column that taxi computes")]
     Computed {
-        /// Position in the header, counted from 1.
+        /// Position in the file, counted from 1.
         position: usize,
-        /// The name as the header spells it.
+        /// The name as the file spells it.
         name: String,
     },
-    /// The header contains a name twice.
-    #[error("duplicate column {name:?} at position {position} of the header")]
+    /// The file has a name twice.
+    #[error("duplicate column {name:?} at position {position}")]
     Repeated {
-        /// Position in the header, counted from 1.
+        /// Position in the file, counted from 1.
         position: usize,
-        /// The name as the header spells it.
+        /// The name as the file spells it.
         name: String,
     },
     /// The file does not have a column of the row key.
@@ -98,6 +95,9 @@ pub enum RowError {
         /// Number of cells in the header.
         expected: usize,
     },
+    /// The row is longer than any real one.
+    #[error("the row is longer than 1 MiB")]
+    Long,
     /// A cell is not valid for its column.
     #[error("invalid value {text:?} in column {column:?}: {error}")]
     Cell {
@@ -141,15 +141,15 @@ pub struct RowEncoder {
 }
 
 impl RowEncoder {
-    /// Matches the `header` with the table's columns, ignoring case.
-    pub fn new(layout: &Layout, header: &ByteRecord) -> Result<Self, HeaderError> {
+    /// Matches the columns of the file with those of the table by their names.
+    pub fn new(layout: &Layout, file: &[FileColumn]) -> Result<Self, HeaderError> {
         let Layout { computed, time_column, .. } = layout;
-        let names = header_names(header);
-        if let Some(error) = layout.refuse(&names, header) {
+        let names: Vec<&str> = file.iter().map(|column| column.name.as_str()).collect();
+        if let Some(error) = layout.refuse(file) {
             return Err(error);
         }
         let key_of: Vec<String> = computed.key_of.iter().map(|name| name.to_lowercase()).collect();
-        if let Some(missing) = key_of.iter().position(|name| !names.contains(name)) {
+        if let Some(missing) = key_of.iter().position(|name| !names.contains(&name.as_str())) {
             return Err(HeaderError::NoSuchKeyColumn(computed.key_of[missing].clone()));
         }
         let field = |column: &Column| {
@@ -178,16 +178,24 @@ impl RowEncoder {
         })
     }
 
+    /// The positions of the file's cells that the rows need.
+    pub(crate) fn positions(&self) -> Vec<usize> {
+        let position = |field: &Field| match field {
+            Field::Key => None,
+            Field::Cell { position, .. } => Some(*position),
+        };
+        self.fields.iter().filter_map(position).collect()
+    }
+
     /// Number of rows that had more cells than the header, all of them empty. Some published files have such rows.
     pub fn rows_with_extra_cells(&self) -> u64 {
         self.rows_with_extra_cells
     }
 
-    /// Appends `record` to `tuple` as one tuple of binary COPY. After an error, the caller must discard what was
-    /// appended.
-    pub fn encode(&mut self, record: &ByteRecord, tuple: &mut Vec<u8>) -> Result<Encoded, RowError> {
-        if record.len() != self.width {
-            self.check_width(record)?;
+    /// Appends `row` to `tuple` as one tuple of binary COPY. After an error, the caller must discard what was appended.
+    pub fn encode(&mut self, row: &impl Row, tuple: &mut Vec<u8>) -> Result<Encoded, RowError> {
+        if row.width() != self.width {
+            self.check_width(row)?;
         }
         self.text.clear();
         let (mut key_start, mut time) = (0, None);
@@ -202,9 +210,13 @@ impl RowEncoder {
                 }
                 Field::Cell { position, column_type, not_null, key_part } => {
                     let start = self.text.len();
-                    let cell = &record[*position];
+                    let mut cell = row.cell(*position);
+                    let mut instant = None;
+                    if *column_type == ColumnType::TimestampTz {
+                        (cell, instant) = local(cell, &self.time_zone);
+                    }
                     let text = key_part.is_some().then_some(&mut self.text);
-                    let encoded = match *not_null && cell.is_empty() {
+                    let encoded = match *not_null && matches!(cell, Cell::Null) {
                         true => Err(CellError::IsNull),
                         false => column_type.encode(cell, tuple, text),
                     };
@@ -217,7 +229,7 @@ impl RowEncoder {
                         time = timestamp_at_end(cell, tuple);
                     }
                     if *column_type == ColumnType::TimestampTz {
-                        convert_at_end(cell, tuple, &self.time_zone);
+                        convert_at_end(cell, instant, tuple, &self.time_zone);
                     }
                     if let Some(part) = key_part {
                         self.key_parts[*part] = start..self.text.len();
@@ -230,10 +242,12 @@ impl RowEncoder {
         Ok(Encoded { key, time })
     }
 
-    /// Checks a record that does not have as many cells as the header: cells after the last column must be empty.
-    fn check_width(&mut self, record: &ByteRecord) -> Result<(), RowError> {
-        if record.len() < self.width || record.iter().skip(self.width).any(|cell| !cell.is_empty()) {
-            return Err(RowError::Width { found: record.len(), expected: self.width });
+    /// Checks a row that does not have as many cells as the file has columns: cells after the last one must be empty.
+    fn check_width(&mut self, row: &impl Row) -> Result<(), RowError> {
+        let found = row.width();
+        if found < self.width || (self.width..found).any(|position| !matches!(row.cell(position), Cell::Null))
+        {
+            return Err(RowError::Width { found, expected: self.width });
         }
         self.rows_with_extra_cells += 1;
         Ok(())
@@ -244,32 +258,27 @@ impl Layout {
     /// A layout without a time zone: times are in UTC. A file with columns that the table does not have is refused.
     pub fn new(columns: Vec<Column>, computed: Computed, time_column: &str) -> Self {
         let time_column = time_column.to_owned();
-        Self { columns, computed, time_column, time_zone: TimeZone::UTC, ignores_unknown: false }
+        Self { columns, computed, time_column, time_zone: TimeZone::UTC, ignored: Vec::new() }
     }
 
-    /// The error for a header that does not match, if there is one. `names` are the names in the `header`.
-    fn refuse(&self, names: &[String], header: &ByteRecord) -> Option<HeaderError> {
+    /// The error for a file whose columns do not match, if there is one.
+    fn refuse(&self, file: &[FileColumn]) -> Option<HeaderError> {
         let Computed { key_column, filename_column, .. } = &self.computed;
         let is_computed =
             |name: &str| name == key_column.to_lowercase() || name == filename_column.to_lowercase();
-        names.iter().enumerate().find_map(|(index, name)| {
-            let name_in_file = || String::from_utf8_lossy(&header[index]).into_owned();
-            if names[..index].contains(name) && !(name.is_empty() && self.ignores_unknown) {
-                return Some(HeaderError::Repeated { position: index + 1, name: name_in_file() });
+        file.iter().enumerate().find_map(|(index, FileColumn { spelling, name, .. })| {
+            let (position, spelling) = (index + 1, || spelling.clone());
+            let is_ignored = self.ignored.contains(name);
+            if file[..index].iter().any(|other| other.name == *name) && !(name.is_empty() && is_ignored) {
+                return Some(HeaderError::Repeated { position, name: spelling() });
             }
             let is_known = self.columns.iter().any(|column| column.name.to_lowercase() == *name);
             if is_computed(name) {
-                return Some(HeaderError::Computed { position: index + 1, name: name_in_file() });
+                return Some(HeaderError::Computed { position, name: spelling() });
             }
-            (!is_known && !self.ignores_unknown)
-                .then(|| HeaderError::Unknown { position: index + 1, name: name_in_file() })
+            (!is_known && !is_ignored).then(|| HeaderError::Unknown { position, name: spelling() })
         })
     }
-}
-
-/// The names of a header's columns, trimmed and in lower case.
-pub fn header_names(header: &ByteRecord) -> Vec<String> {
-    header.iter().map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase()).collect()
 }
 
 /// The columns that have a field in the row: all except the file name.
@@ -279,26 +288,37 @@ pub fn without_filename(columns: &[Column], computed: &Computed) -> Vec<Column> 
 }
 
 /// The timestamp that `cell` was just encoded to, at the end of `tuple`.
-fn timestamp_at_end(cell: &[u8], tuple: &[u8]) -> Option<Timestamp> {
-    if cell.is_empty() {
+fn timestamp_at_end(cell: Cell<'_>, tuple: &[u8]) -> Option<Timestamp> {
+    if matches!(cell, Cell::Null) {
         return None;
     }
     tuple.last_chunk().map(|value| Timestamp(i64::from_be_bytes(*value)))
 }
 
-/// Converts the local time that `cell` was just encoded to, at the end of `tuple`, to the server's UTC time.
-fn convert_at_end(cell: &[u8], tuple: &mut [u8], zone: &TimeZone) {
+/// A point in time as the local time of the `zone`, and the point itself. Other cells stay as they are.
+fn local<'a>(cell: Cell<'a>, zone: &TimeZone) -> (Cell<'a>, Option<Timestamp>) {
+    match cell {
+        Cell::Instant(at) => (Cell::Timestamp(Timestamp(at).local_in(zone).0), Some(Timestamp(at))),
+        other => (other, None),
+    }
+}
+
+/// Converts the local time that `cell` was just encoded to, at the end of `tuple`, to the server's UTC time: to the
+/// `instant` if it is known.
+fn convert_at_end(cell: Cell<'_>, instant: Option<Timestamp>, tuple: &mut [u8], zone: &TimeZone) {
     if let Some(local) = timestamp_at_end(cell, tuple)
         && let Some(value) = tuple.last_chunk_mut::<8>()
     {
-        *value = local.in_zone(zone).0.to_be_bytes();
+        *value = instant.unwrap_or_else(|| local.in_zone(zone)).0.to_be_bytes();
     }
 }
 
 /// Up to forty characters of a cell, for error messages.
-fn excerpt(cell: &[u8]) -> String {
+fn excerpt(cell: Cell<'_>) -> String {
     const LIMIT: usize = 40;
-    let text = String::from_utf8_lossy(cell);
+    let mut text = Vec::new();
+    cell::append_text(cell, &mut text);
+    let text = String::from_utf8_lossy(&text);
     match text.char_indices().nth(LIMIT) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text.into_owned(),
@@ -307,6 +327,8 @@ fn excerpt(cell: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use csv_async::ByteRecord;
+
     use super::*;
 
     fn columns() -> Vec<Column> {
@@ -325,7 +347,8 @@ mod tests {
             key_of: vec!["B".to_owned(), "A".to_owned()],
             filename_column: "file".to_owned(),
         };
-        RowEncoder::new(&Layout::new(columns(), computed, "at"), &ByteRecord::from(header.to_vec()))
+        let file: Vec<FileColumn> = header.iter().map(|name| FileColumn::new(name)).collect();
+        RowEncoder::new(&Layout::new(columns(), computed, "at"), &file)
     }
 
     #[test]
@@ -347,15 +370,10 @@ mod tests {
             Some("the row key uses the column \"B\", which the file does not have".into())
         );
         let unknown = |name: &str| {
-            format!(
-                "unknown column {name:?} at position 3 of the header: no column of the table is loaded from it"
-            )
+            format!("unknown column {name:?} at position 3: no column of the table is loaded from it")
         };
         assert_eq!(refusal(&["a", "b", "c"]), Some(unknown("c")));
-        assert_eq!(
-            refusal(&["a", "b", "A"]),
-            Some("duplicate column \"A\" at position 3 of the header".into())
-        );
+        assert_eq!(refusal(&["a", "b", "A"]), Some("duplicate column \"A\" at position 3".into()));
         assert!(refusal(&["a", "b", "key"]).unwrap().contains("the name of a column that taxi computes"));
     }
 

@@ -40,6 +40,14 @@ impl Timestamp {
         )
     }
 
+    /// The local time in `zone` at this point in time, which counts from 2000-01-01 UTC.
+    pub(crate) fn local_in(self, zone: &TimeZone) -> Self {
+        let epoch = SERVER_EPOCH_DAYS * SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
+        let offset = jiff::Timestamp::from_microsecond(self.0.saturating_add(epoch))
+            .map_or(0, |time| zone.to_offset(time).seconds());
+        Self(self.0.saturating_add(i64::from(offset) * MICROSECONDS_PER_SECOND))
+    }
+
     fn to_civil(self) -> jiff::civil::DateTime {
         let epoch = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
         epoch.saturating_add(jiff::SignedDuration::from_micros(self.0))
@@ -116,6 +124,56 @@ pub fn append_timestamp(cell: &[u8], value: Timestamp, text: &mut Vec<u8>) {
     }
 }
 
+/// Appends the server's text for `value`, which must lie in the years 1 to 9999.
+pub(crate) fn append_value(value: Timestamp, text: &mut Vec<u8>) {
+    let microseconds_per_day = SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
+    append_day(value.0.div_euclid(microseconds_per_day), text);
+    let clock = value.0.rem_euclid(microseconds_per_day);
+    let (seconds, mut fraction) = (clock / MICROSECONDS_PER_SECOND, clock % MICROSECONDS_PER_SECOND);
+    for (mark, number) in [(b' ', seconds / 3600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
+        text.push(mark);
+        append_two_digits(number, text);
+    }
+    if fraction > 0 {
+        let mut unit = MICROSECONDS_PER_SECOND / 10;
+        text.push(b'.');
+        while fraction > 0 {
+            text.push(b'0' + (fraction / unit) as u8);
+            fraction %= unit;
+            unit /= 10;
+        }
+    }
+}
+
+/// Appends a day as `YYYY-MM-DD`, given as days since 2000-01-01.
+pub(crate) fn append_day(days: i64, text: &mut Vec<u8>) {
+    // the inverse of days_since_server_epoch
+    let shifted = days + 719_468 + SERVER_EPOCH_DAYS;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    append_two_digits(year / 100, text);
+    append_two_digits(year % 100, text);
+    for number in [month, day] {
+        text.push(b'-');
+        append_two_digits(number, text);
+    }
+}
+
+fn append_two_digits(number: i64, text: &mut Vec<u8>) {
+    text.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
+}
+
+/// The day that begins at this time; `None` at any other time than midnight.
+pub(crate) fn whole_days(value: Timestamp) -> Option<i32> {
+    let microseconds_per_day = SECONDS_PER_DAY * MICROSECONDS_PER_SECOND;
+    (value.0 % microseconds_per_day == 0).then(|| i32::try_from(value.0 / microseconds_per_day).ok())?
+}
+
 /// Parses a `date` to days since 2000-01-01. The server's text for it is the trimmed cell.
 pub fn parse_date(cell: &[u8]) -> Option<i32> {
     i32::try_from(days_since_server_epoch(cell.trim_ascii())?).ok()
@@ -181,9 +239,11 @@ mod tests {
     use super::*;
 
     fn timestamp(cell: &str) -> Option<(i64, String)> {
-        let mut text = Vec::new();
+        let (mut text, mut of_value) = (Vec::new(), Vec::new());
         let value = parse_timestamp(cell.as_bytes())?;
         append_timestamp(cell.as_bytes(), value, &mut text);
+        append_value(value, &mut of_value);
+        assert_eq!(text, of_value, "{cell}");
         Some((value.0, String::from_utf8(text).unwrap()))
     }
 

@@ -9,7 +9,9 @@ use std::fmt;
 use tokio_postgres::types::Type;
 
 use super::numeric::Decimal;
-use super::{float8, integer, timestamp};
+use super::timestamp::Timestamp;
+use super::{cell, float8, integer, timestamp};
+use crate::extract::rows::{Cell, Unfit};
 
 /// The column types that a load can fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +50,19 @@ pub enum CellError {
     #[error("expected a value of type {0}")]
     NotOfType(ColumnType),
     /// The cell is not UTF-8, the encoding of the server's text.
-    #[error("expected UTF-8 text")]
+    #[error("expected UTF-8 text: --encoding windows-1252 reads the bytes as text of Windows")]
     NotUtf8,
     /// The cell contains a NUL byte, which the server's text cannot hold.
     #[error("a text column cannot store a NUL byte")]
     HasNul,
+    /// The cell has a value that no column can hold.
+    #[error("{0}")]
+    Unfit(Unfit),
+    /// The cell is a point in time, and the column has no time zone.
+    #[error(
+        "the file's times are points in time (UTC), and the column holds local times without a time zone"
+    )]
+    IsInstant,
     /// The cell is empty, and the column is NOT NULL.
     #[error("the column is NOT NULL, and an empty cell is NULL")]
     IsNull,
@@ -80,6 +90,24 @@ impl fmt::Display for ColumnType {
 }
 
 impl ColumnType {
+    /// The type with this SQL name, without limits; `None` if loads do not support it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let types = [
+            Self::Text,
+            Self::SmallInt,
+            Self::Integer,
+            Self::BigInt,
+            Self::Real,
+            Self::Double,
+            Self::Numeric(None),
+            Self::Boolean,
+            Self::Date,
+            Self::Timestamp,
+            Self::TimestampTz,
+        ];
+        types.into_iter().find(|column_type| column_type.to_string() == name)
+    }
+
     /// The type for the catalog's `oid` and type modifier; `None` if loads do not support it.
     pub fn from_catalog(oid: u32, modifier: i32) -> Option<Self> {
         // the modifier of a type with a limit contains the length of a header (`VARHDRSZ`)
@@ -113,17 +141,114 @@ impl ColumnType {
     ///
     /// The part of the key is what the server prints for the type that the course's tables use for such a value: a
     /// number with a fraction counts as `double precision`, a time as `timestamp`, a flag as text. A key therefore does
-    /// not depend on the target's types. An empty cell is NULL: its field is the length -1, and its text is empty.
+    /// not depend on the target's types. The field of NULL is the length -1, and its text is empty.
+    #[inline]
     pub fn encode(
+        self,
+        cell: Cell<'_>,
+        field: &mut Vec<u8>,
+        text: Option<&mut Vec<u8>>,
+    ) -> Result<(), CellError> {
+        match cell {
+            Cell::Null => {
+                field.extend_from_slice(&(-1_i32).to_be_bytes());
+                Ok(())
+            }
+            Cell::Text(cell) => self.encode_text(cell, field, text),
+            typed => self.encode_typed(typed, field, text),
+        }
+    }
+
+    /// Encodes a typed value as the server would read its text, and refuses it if the type cannot hold exactly this
+    /// value.
+    fn encode_typed(
+        self,
+        cell: Cell<'_>,
+        field: &mut Vec<u8>,
+        text: Option<&mut Vec<u8>>,
+    ) -> Result<(), CellError> {
+        let not_of_type = CellError::NotOfType(self);
+        match (self, cell) {
+            (_, Cell::Unfit(unfit)) => Err(CellError::Unfit(unfit)),
+            (_, Cell::Instant(_)) => Err(CellError::IsInstant),
+            (Self::SmallInt | Self::Integer | Self::BigInt, Cell::Integer(value)) => {
+                self.append_integer(value, field, text)
+            }
+            (Self::SmallInt | Self::Integer | Self::BigInt, Cell::Double(value)) => {
+                self.append_integer(whole(value).ok_or(not_of_type)?, field, text)
+            }
+            (Self::Double, Cell::Double(value)) => {
+                append_double(value, field, text);
+                Ok(())
+            }
+            (Self::Double, Cell::Real(value)) => {
+                append_double(value.into(), field, text);
+                Ok(())
+            }
+            (Self::Double, Cell::Integer(value)) => {
+                if whole(value as f64) != Some(value) {
+                    return Err(not_of_type);
+                }
+                append_double(value as f64, field, text);
+                Ok(())
+            }
+            (Self::Real, Cell::Real(value)) => {
+                append(value.to_be_bytes(), field);
+                if let Some(text) = text {
+                    float8::append_shortest(value.into(), text);
+                }
+                Ok(())
+            }
+            (Self::Timestamp | Self::TimestampTz, Cell::Timestamp(value)) => {
+                append(value.to_be_bytes(), field);
+                if let Some(text) = text {
+                    timestamp::append_value(Timestamp(value), text);
+                }
+                Ok(())
+            }
+            (Self::Date, Cell::Date(value)) => {
+                append(value.to_be_bytes(), field);
+                if let Some(text) = text {
+                    cell::append_text(cell, text);
+                }
+                Ok(())
+            }
+            // a time at midnight is a date
+            (Self::Date, Cell::Timestamp(value)) => {
+                let day = timestamp::whole_days(Timestamp(value)).ok_or(not_of_type)?;
+                self.encode_typed(Cell::Date(day), field, text)
+            }
+            // the text of a number in single precision depends on who prints it
+            (_, Cell::Real(value)) => {
+                self.encode_typed(Cell::Integer(whole(value.into()).ok_or(not_of_type)?), field, text)
+            }
+            // the text of 1.0 depends on who prints it
+            (Self::Text | Self::LimitedText(_), Cell::Decimal { scale: 1.., .. }) => Err(not_of_type),
+            (Self::Text, _) => {
+                let start = field.len();
+                append([0; 0], field);
+                cell::append_text(cell, field);
+                set_length(start, field);
+                if let Some(text) = text {
+                    text.extend_from_slice(&field[start + 4..]);
+                }
+                Ok(())
+            }
+            _ => {
+                let mut printed = Vec::with_capacity(32);
+                cell::append_text(cell, &mut printed);
+                self.encode_text(&printed, field, text)
+            }
+        }
+    }
+
+    /// Encodes a text as the server reads it.
+    fn encode_text(
         self,
         cell: &[u8],
         field: &mut Vec<u8>,
         text: Option<&mut Vec<u8>>,
     ) -> Result<(), CellError> {
-        if cell.is_empty() {
-            field.extend_from_slice(&(-1_i32).to_be_bytes());
-            return Ok(());
-        }
         let not_of_type = CellError::NotOfType(self);
         match self {
             Self::Text => {
@@ -138,22 +263,11 @@ impl ColumnType {
                 if String::from_utf8_lossy(cell).chars().count() > limit as usize {
                     return Err(not_of_type);
                 }
-                return Self::Text.encode(cell, field, text);
+                return Self::Text.encode_text(cell, field, text);
             }
             Self::SmallInt | Self::Integer | Self::BigInt => {
                 let value = integer::parse(cell).ok_or(not_of_type)?;
-                match self {
-                    Self::SmallInt => {
-                        append(i16::try_from(value).map_err(|_| not_of_type)?.to_be_bytes(), field)
-                    }
-                    Self::Integer => {
-                        append(i32::try_from(value).map_err(|_| not_of_type)?.to_be_bytes(), field)
-                    }
-                    _ => append(value.to_be_bytes(), field),
-                }
-                if let Some(text) = text {
-                    text.extend_from_slice(value.to_string().as_bytes());
-                }
+                self.append_integer(value, field, text)?;
             }
             Self::Double => {
                 let value = float8::parse(cell).ok_or(not_of_type)?;
@@ -208,10 +322,48 @@ impl ColumnType {
         let start = field.len();
         append([0; 0], field);
         decimal.append(field);
-        let length = (field.len() - start - 4) as i32;
-        field[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        set_length(start, field);
         Some(())
     }
+
+    /// Appends an integer of this type.
+    fn append_integer(
+        self,
+        value: i64,
+        field: &mut Vec<u8>,
+        text: Option<&mut Vec<u8>>,
+    ) -> Result<(), CellError> {
+        let not_of_type = CellError::NotOfType(self);
+        match self {
+            Self::SmallInt => append(i16::try_from(value).map_err(|_| not_of_type)?.to_be_bytes(), field),
+            Self::Integer => append(i32::try_from(value).map_err(|_| not_of_type)?.to_be_bytes(), field),
+            _ => append(value.to_be_bytes(), field),
+        }
+        if let Some(text) = text {
+            cell::append_text(Cell::Integer(value), text);
+        }
+        Ok(())
+    }
+}
+
+/// The whole number that equals `value`.
+fn whole(value: f64) -> Option<i64> {
+    // the limits are powers of two, and so exact
+    let is_whole = value.fract() == 0.0 && (-(2_f64.powi(63))..2_f64.powi(63)).contains(&value);
+    is_whole.then_some(value as i64)
+}
+
+fn append_double(value: f64, field: &mut Vec<u8>, text: Option<&mut Vec<u8>>) {
+    append(value.to_be_bytes(), field);
+    if let Some(text) = text {
+        float8::append_value(value, text);
+    }
+}
+
+/// Sets the length of the field that begins at `start` and ends at the end of `field`.
+fn set_length(start: usize, field: &mut [u8]) {
+    let length = (field.len() - start - 4) as i32;
+    field[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Parses a boolean as the server does: a word, or an unambiguous start of it, in any case.

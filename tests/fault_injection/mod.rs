@@ -1,7 +1,7 @@
 //! Injects hundreds of faults at random instants of a load. After each fault, the target is unchanged or
 //! complete, the ledger agrees with it, the next load completes it, and nothing is left behind.
 //!
-//! `TAXI_FAULTS` is the number of faults (default 30), `TAXI_FAULT_SEED` the seed (default 1). The same seed
+//! `TAXI_FAULTS` is the number of faults (default 20), `TAXI_FAULT_SEED` the seed (default 1). The same seed
 //! gives the same faults, but not at exactly the same instants. A failure message has the seed, the round and
 //! the fault.
 
@@ -88,7 +88,7 @@ fn no_fault_loses_or_duplicates_a_row() {
         std::env::var(name)
             .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
     };
-    let (faults, seed) = (setting("TAXI_FAULTS", 30), setting("TAXI_FAULT_SEED", 1));
+    let (faults, seed) = (setting("TAXI_FAULTS", 20), setting("TAXI_FAULT_SEED", 1));
     let mut rng = Rng::with_seed(seed);
     let main_bed = TestBed::new(OwnServer::new(), None);
     let small_bed = SmallDisk::mount("320m").map(|disk| {

@@ -35,9 +35,9 @@ for fault in [
     {"tasks": [{"id": "t", "type": "io.kestra.plugin.core.log.Log", "message": "m", "mesage": "m"}]},
     {"tasks": [{"id": "t", "type": "io.kestra.plugin.gcp.bigquery.Query", "sql": "x"}]},
     {"tasks": [{"id": "t", "type": "io.kestra.plugin.core.flow.Sequential", "tasks": [{"id": "u"}]}]},
-    {"inputs": [{"id": "x", "type": "FILE"}]},
+    {"inputs": [{"id": "x", "type": "FOLDER"}]},
     {"concurrency": {"limit": "many"}},
-    {"retry": {"type": "random", "interval": "PT1S"}},
+    {"retry": {"type": "sometimes", "interval": "PT1S"}},
 ]:
     assert not validator.is_valid(valid | fault), fault
 print(len(flows), "flows are valid")

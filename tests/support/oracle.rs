@@ -4,13 +4,12 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use csv_async::ByteRecord;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::SinkExt as _;
-use taxi_etl::extract::dialect::BlankLines;
-use taxi_etl::extract::gunzip;
-use taxi_etl::extract::records::Records;
+use taxi_etl::extract::csv::dialect::BlankLines;
+use taxi_etl::extract::csv::gunzip;
+use taxi_etl::extract::csv::records::Records;
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
 use tokio::runtime::Runtime;
@@ -92,9 +91,8 @@ pub(crate) async fn encode(csv: &[u8]) -> Option<Vec<u8>> {
     };
     let mut rows = RowEncoder::new(&Layout::new(columns.to_vec(), computed, "at"), &header).ok()?;
     let mut tuples = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-    let mut record = ByteRecord::new();
-    while records.read(&mut record).await.ok()? {
-        rows.encode(&record, &mut tuples).ok()?;
+    while records.next().await.ok()? {
+        rows.encode(records.record(), &mut tuples).ok()?;
     }
     if rows.rows_with_extra_cells() > 0 {
         return None; // a load accepts empty cells after the last column, and the server does not

@@ -129,6 +129,12 @@ impl Scope {
         })
     }
 
+    /// The text of an input, if the flow has it.
+    pub(crate) fn input(&self, name: &str) -> Option<String> {
+        let value = self.names.get("inputs")?.get_attr(name).ok()?;
+        (!value.is_undefined()).then(|| value.to_string())
+    }
+
     /// Evaluates a template and returns whether the result is true by Kestra's rules.
     pub(crate) fn is_true(&self, template: &Template) -> Result<bool, Diagnostic> {
         let text = self.fill(template)?;

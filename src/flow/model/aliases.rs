@@ -1,7 +1,7 @@
 //! Older names of types, which published flows still use, and today's names.
 
 /// Older names of task types, each with today's name.
-const TASKS: [(&str, &str); 38] = [
+const TASKS: [(&str, &str); 41] = [
     ("io.kestra.core.tasks.debugs.Echo", "io.kestra.plugin.core.debug.Echo"),
     ("io.kestra.core.tasks.debugs.Return", "io.kestra.plugin.core.debug.Return"),
     ("io.kestra.core.tasks.executions.Assert", "io.kestra.plugin.core.execution.Assert"),
@@ -19,6 +19,8 @@ const TASKS: [(&str, &str); 38] = [
     ("io.kestra.core.tasks.flows.Sequential", "io.kestra.plugin.core.flow.Sequential"),
     ("io.kestra.core.tasks.flows.Subflow", "io.kestra.plugin.core.flow.Subflow"),
     ("io.kestra.core.tasks.flows.Switch", "io.kestra.plugin.core.flow.Switch"),
+    ("io.kestra.core.tasks.flows.Worker", "io.kestra.plugin.core.flow.WorkingDirectory"),
+    ("io.kestra.core.tasks.flows.WorkingDirectory", "io.kestra.plugin.core.flow.WorkingDirectory"),
     ("io.kestra.core.tasks.log.Log", "io.kestra.plugin.core.log.Log"),
     ("io.kestra.core.tasks.outputs.OutputValues", "io.kestra.plugin.core.output.OutputValues"),
     ("io.kestra.core.tasks.storages.Concat", "io.kestra.plugin.core.storage.Concat"),
@@ -46,6 +48,7 @@ const TASKS: [(&str, &str); 38] = [
     ("io.kestra.plugin.serdes.csv.CsvWriter", "io.kestra.plugin.serdes.csv.IonToCsv"),
     ("io.kestra.plugin.serdes.json.JsonReader", "io.kestra.plugin.serdes.json.JsonToIon"),
     ("io.kestra.plugin.serdes.json.JsonWriter", "io.kestra.plugin.serdes.json.IonToJson"),
+    ("taxi.postgresql.LoadCsv", "taxi.postgresql.Load"),
 ];
 
 /// The packages of conditions; older ones first. The names of older conditions also end in `Condition`.

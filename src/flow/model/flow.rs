@@ -10,8 +10,9 @@ use crate::flow::model::ending::{Check, FlowOutput, Listener, Sla};
 use crate::flow::model::inputs::Input;
 use crate::flow::model::labels::Labels;
 use crate::flow::model::retry::Retry;
-use crate::flow::model::task::Task;
+use crate::flow::model::task::{Task, TaskType};
 use crate::flow::model::trigger::{ScheduleTrigger, Trigger};
+use crate::flow::sources::Declared;
 use crate::flow::yaml::decode::{Decode as _, Decoder, Defaults, Entries, Id, choices, properties};
 use crate::flow::yaml::document::{Diagnostic, Document, Faults, Node, YamlValue, in_order};
 
@@ -210,13 +211,26 @@ impl Flow {
         format!("{}.{}", self.namespace, self.id.0)
     }
 
-    /// The taxi types that `given` selects: every type that the flow declares for `all`, else only `given`.
-    pub(crate) fn taxi_types<'a>(&'a self, given: &'a str) -> Vec<&'a str> {
+    /// The taxi types that the flow declares.
+    pub(crate) fn taxi_types(&self) -> &[String] {
         let declared = self.inputs.iter().find(|input| input.id.0 == "taxi");
-        match declared.and_then(|input| input.values.as_ref()) {
-            Some(values) if given == "all" => values.iter().map(String::as_str).collect(),
-            _ => vec![given],
-        }
+        declared.and_then(|input| input.values.as_deref()).unwrap_or_default()
+    }
+
+    /// The taxi types that are `given`, in the order in which the flow declares them; all of them if `all` is given.
+    pub(crate) fn selected_types(&self, given: &[String]) -> Vec<&str> {
+        let is_given = |name: &str| given.iter().any(|given| given == name || given == "all");
+        self.taxi_types().iter().map(String::as_str).filter(|name| is_given(name)).collect()
+    }
+
+    /// The sources that the flow declares, and the layouts of their files.
+    pub(crate) fn sources(&self) -> Declared<'_> {
+        let declared = self.tasks.iter().find_map(|task| match &task.kind {
+            TaskType::Load(load) => Some(load.declared()),
+            TaskType::LoadLookup(load) => Some(load.declared()),
+            _ => None,
+        });
+        declared.unwrap_or(Declared { names: &[], layouts: &[] })
     }
 
     /// Calls `visit` with every task.

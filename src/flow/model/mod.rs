@@ -10,6 +10,7 @@ pub(crate) mod input_values;
 pub(crate) mod inputs;
 pub(crate) mod labels;
 pub(crate) mod names;
+pub(crate) mod pairs;
 pub(crate) mod retry;
 pub(crate) mod services;
 pub(crate) mod task;

@@ -14,8 +14,8 @@ use crate::flow::model::services;
 use crate::flow::tasks::builtin::LogLevel;
 use crate::flow::tasks::script::ScriptOptions;
 use crate::flow::tasks::{
-    batch, builtin, calls, control, copy, dbt, flowable, git, http_client, http_request, kv, load, node,
-    python, query, serdes, shell, stored_files, working_directory,
+    batch, builtin, calls, control, copy, dbt, flowable, git, http_client, http_request, kv, load, lookup,
+    node, python, query, serdes, shell, stored_files, working_directory,
 };
 use crate::flow::yaml::decode::{
     Decode, Decoder, Defaults, Fields, Id, Properties, Property, properties, schema_of,
@@ -210,7 +210,8 @@ task_types! {
         CopyIn(copy::CopyIn) = "io.kestra.plugin.jdbc.postgresql.CopyIn",
         CopyOut(copy::CopyOut) = "io.kestra.plugin.jdbc.postgresql.CopyOut",
         CreateTables(load::CreateTables) = "taxi.postgresql.CreateTables",
-        LoadCsv(load::LoadCsv) = "taxi.postgresql.LoadCsv",
+        Load(load::Load) = "taxi.postgresql.Load",
+        LoadLookup(lookup::LoadLookup) = "taxi.postgresql.LoadLookup",
     }
     flowables {
         If(flowable::If) = "io.kestra.plugin.core.flow.If",

@@ -249,16 +249,16 @@ impl Execution {
             (None, kind) => kind.run(run).await,
             (Some(flowable), kind) => {
                 let shared = match kind {
-                    TaskType::WorkingDirectory(task) => Some(task.open(run)?),
+                    TaskType::WorkingDirectory(task) => Some((task, task.open(run)?)),
                     _ => None,
                 };
                 let below = invocation.frame.below(task_run);
-                let below = shared.as_ref().map_or(below, |shared| below.within(shared.path()));
+                let below = shared.as_ref().map_or(below, |(_, folder)| below.within(folder.path()));
                 let mut outputs = Outputs::new();
                 let body = async {
                     self.run_children(kind, invocation.frame, below, run, task_run).await?;
-                    if let TaskType::WorkingDirectory(task) = kind {
-                        outputs = task.outputs(run, shared.as_ref())?;
+                    if let Some((task, folder)) = &shared {
+                        outputs = task.outputs(run, folder)?;
                     }
                     Ok(())
                 };

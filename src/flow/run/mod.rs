@@ -181,7 +181,10 @@ impl Execution {
         report: Arc<dyn Report>,
     ) -> Result<Self> {
         let flow = Arc::clone(&request.flow);
-        interrupt.or(parts::check_runners(&flow, &request.runners, report.as_ref())).await?;
+        // a test may give the results of the tasks
+        if !request.presets.is_test {
+            interrupt.or(parts::check_runners(&flow, &request.runners, report.as_ref())).await?;
+        }
         let secrets = request.secrets.clone();
         databases.keep_passwords(&secrets);
         let log = Log::default();

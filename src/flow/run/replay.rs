@@ -164,6 +164,10 @@ impl Plan<'_> {
             let text = format!("a run cannot continue in the `{name}` tasks of {}", task.id());
             return Err(Error::new(Kind::Usage, text).hint(format!("use --from {}", task.id())));
         }
+        if let TaskType::WorkingDirectory(_) = task.kind {
+            let text = format!("a run cannot continue within {}: its files are gone", task.id());
+            return Err(Error::new(Kind::Usage, text).hint(format!("use --from {}", task.id())));
+        }
         if let TaskType::Parallel(_) | TaskType::Dag(_) = task.kind {
             // what runs side by side has no order: whatever has succeeded is kept
             for task in *tasks {

@@ -123,16 +123,16 @@ properties! {
         "privileged" => privileged: bool = false,
         /// The address of the container engine. Default: that of its own settings, like DOCKER_HOST.
         "host" => host: Option<Template> = None,
-        /// How the container gets its files; it always sees the working directory itself.
-        "fileHandlingStrategy" => _file_handling: FileHandling = FileHandling::Mount,
+        /// How the container gets its files.
+        "fileHandlingStrategy" => _file_handling: FileHandling = FileHandling::Mount => "a container sees the working directory itself",
         /// Whether the container is removed at the end.
         "delete" => delete: bool = true,
         /// Whether the task waits for the container; only true is supported.
         "wait" => _wait: Always = Always,
-        /// Whether a restarted run finds its container again. A run of taxi is never restarted.
-        "resume" => _resume: bool = true,
-        /// How long a stopped container may take to end; taxi gives it 2 seconds.
-        "killGracePeriod" => _kill_grace_period: Duration = Duration::ZERO,
+        /// Whether a restarted run finds its container again.
+        "resume" => _resume: bool = true => "runs are not restarted",
+        /// How long a stopped container may take to end.
+        "killGracePeriod" => _kill_grace_period: Duration = Duration::ZERO => "a stopped container has 2 seconds to end",
     }
 }
 

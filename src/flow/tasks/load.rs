@@ -8,10 +8,14 @@ use crate::error::{Error, Kind, Result};
 use crate::extract::source::Source;
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::{Scope, Template};
+use crate::flow::model::pairs::Pairs;
 use crate::flow::model::values::Values;
-use crate::flow::yaml::decode::properties;
+use crate::flow::sources::{self, Declared, SourceList};
+use crate::flow::yaml::decode::{Entries, properties};
 use crate::flow::yaml::document::{Diagnostic, Position};
+use crate::load::new_columns::LaterColumn;
 use crate::load::tables;
+use crate::month::candidates::Candidate;
 use crate::month::job::Job;
 use crate::month::options::Options;
 use crate::month::plan::Plan;
@@ -20,6 +24,7 @@ use crate::month::sessions::Sessions;
 use crate::transform::reject;
 use crate::transform::row::Computed;
 use crate::transform::times::Period;
+use crate::transform::value::ColumnType;
 
 properties! {
     /// Creates the target table if it does not exist, from a SQL file built into taxi.
@@ -50,11 +55,15 @@ impl CreateTables {
 }
 
 properties! {
-    /// Streams a gzipped CSV into the target table: download, row keys, COPY, ATTACH or MERGE, in one transaction
+    /// Streams a CSV or Parquet file into the target table: download, row keys, COPY, ATTACH or MERGE, in one transaction
     /// with the ledger entry.
-    pub(crate) struct LoadCsv as "a LoadCsv task" {
-        /// The file's URL or path.
+    pub(crate) struct Load as "a Load task" {
+        /// The file's URL or path. With layouts: the sources of the file, separated by commas.
         "from" => from: Template,
+        /// The sources that have a name, each with the address of the file: {taxi}, {year} and {month} stand for the inputs.
+        "sources" => sources: Entries<String> = Entries::default(),
+        /// The paths that the file can have in a directory; a base address has the first. The first file that exists is loaded.
+        "layouts" => layouts: Vec<String> = Vec::new(),
         /// The target table.
         "table" => table: Template,
         /// The column that holds a row's timestamp.
@@ -77,31 +86,71 @@ properties! {
         "rowKeyColumn" => row_key_column: Template,
         /// The columns that make up the row key, in order: a list, or an expression that yields a JSON array.
         "rowKey" => row_key: Values,
+        /// Names of columns in some files, and the names of these columns in the table: a mapping, or an expression that
+        /// yields a JSON object. Upper and lower case do not differ.
+        "columns" => columns: Pairs = Pairs::default(),
+        /// The columns that files have had since some month, and their types: a mapping, or an expression that yields a
+        /// JSON object. A load adds them to a table that taxi made.
+        "laterColumns" => later_columns: Pairs = Pairs::default(),
     }
 }
 
-impl LoadCsv {
+impl Load {
     /// The job with all values filled in.
     pub(crate) fn job(&self, scope: &Scope) -> Result<Job, Diagnostic> {
         let time_column = scope.fill(&self.time_column)?;
+        let (candidates, if_missing) = self.candidates(scope)?;
+        let mut candidates = candidates.into_iter();
+        let file = candidates.next().ok_or_else(|| Diagnostic {
+            position: self.from.position,
+            message: "no source is named".to_owned(),
+        })?;
         Ok(Job {
-            source: Source::parse(&scope.fill(&self.from)?).map_err(at(self.from.position))?,
+            file,
+            other_files: candidates.collect(),
+            if_missing,
             period: Period {
                 time_zone: time_zone(scope, self.time_zone.as_ref())?,
                 ..Period::of_month(&time_column, &scope.fill(&self.period)?)
                     .map_err(at(self.period.position))?
             },
-            published_rows: rows(scope, self.published_rows.as_ref())?,
             sha256: digest(scope, self.sha256.as_ref())?,
             max_rejects: rejects(scope, self.max_rejects.as_ref())?,
-            filename: scope.fill(&self.filename)?,
             table: table(scope, &self.table)?,
             computed: Computed {
                 key_column: scope.fill(&self.row_key_column)?,
                 key_of: self.row_key.resolve(scope)?,
                 filename_column: scope.fill(&self.filename_column)?,
             },
+            column_names: self.columns.resolve(scope)?,
+            later_columns: later_columns(self.later_columns.resolve(scope)?, &self.later_columns)?,
         })
+    }
+
+    /// The sources and layouts that the task declares.
+    pub(crate) fn declared(&self) -> Declared<'_> {
+        Declared { names: &self.sources.0, layouts: &self.layouts }
+    }
+
+    /// The files that can hold the month, and what to do if none of them exists.
+    fn candidates(&self, scope: &Scope) -> Result<(Vec<Candidate>, Option<String>), Diagnostic> {
+        let from = scope.fill(&self.from)?;
+        let filename = scope.fill(&self.filename)?;
+        let published_rows = rows(scope, self.published_rows.as_ref())?;
+        if self.layouts.is_empty() {
+            let source = Source::parse(&from).map_err(at(self.from.position))?;
+            return Ok((vec![Candidate { source, filename, published_rows }], None));
+        }
+        let list = SourceList::parse(&from, self.declared());
+        let candidate = |address: String| {
+            let name = sources::filename_at(&address, &filename);
+            // the counts are those of the CSV files
+            let published_rows = published_rows.filter(|_| name == filename);
+            Ok(Candidate { source: Source::parse(&address)?, filename: name, published_rows })
+        };
+        let addresses = list.addresses(scope).map_err(at(self.from.position))?;
+        let candidates = addresses.into_iter().map(candidate).collect::<Result<_>>();
+        Ok((candidates.map_err(at(self.from.position))?, list.advice()))
     }
 
     /// Loads the file as a separate run that is part of the flow's run.
@@ -130,6 +179,17 @@ impl LoadCsv {
             _ => Err(Error::new(Kind::Internal, "the summary of a load is not a JSON object")),
         }
     }
+}
+
+fn later_columns(pairs: Vec<(String, String)>, property: &Pairs) -> Result<Vec<LaterColumn>, Diagnostic> {
+    let later = |(name, type_name): (String, String)| {
+        let column_type = ColumnType::named(&type_name).ok_or_else(|| Diagnostic {
+            position: property.position(),
+            message: format!("unsupported type {type_name:?} of the column {name}"),
+        })?;
+        Ok(LaterColumn { name: name.to_lowercase(), column_type })
+    };
+    pairs.into_iter().map(later).collect()
 }
 
 fn time_zone(scope: &Scope, template: Option<&Template>) -> Result<Option<TimeZone>, Diagnostic> {

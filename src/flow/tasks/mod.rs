@@ -15,6 +15,7 @@ pub(crate) mod http_request;
 pub(crate) mod kv;
 pub(crate) mod lines;
 pub(crate) mod load;
+pub(crate) mod lookup;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod python;

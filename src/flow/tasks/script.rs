@@ -54,10 +54,10 @@ properties! {
         "runner" => runner: Option<RunnerKind> = None,
         /// The container by its older name.
         "docker" => docker: Option<DockerOptions> = None,
-        /// Whether the commands have a folder for outputs; they always have one.
-        "outputDirectory" => _output_directory: bool = true,
+        /// Whether the commands have a folder for outputs.
+        "outputDirectory" => _output_directory: bool = true => "commands always have a folder for outputs",
         /// The operating system of the commands.
-        "targetOS" => _target_os: TargetOs = TargetOs::Auto,
+        "targetOS" => _target_os: TargetOs = TargetOs::Auto => "commands run on the system of this machine",
     }
 }
 

@@ -12,7 +12,6 @@ use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::model::task::Task;
 use crate::flow::yaml::decode::properties;
-use crate::report::event::Level;
 
 properties! {
     /// A cache of files between runs.
@@ -36,8 +35,8 @@ properties! {
         "outputFiles" => output_files: Vec<Template> = Vec::new(),
         /// Files of the namespace to put into the directory.
         "namespaceFiles" => namespace_files: Option<NamespaceFiles> = None,
-        /// Files to keep for the next run; taxi keeps none.
-        "cache" => cache: Option<Cache> = None,
+        /// Files to keep for the next run.
+        "cache" => _cache: Option<Cache> = None => "every run begins with an empty working directory",
         /// Tasks that run after one of this task's children has failed.
         "errors" => errors: Vec<Task> = Vec::new(),
         /// Tasks that run at the end, after success and after failure.
@@ -52,9 +51,6 @@ impl WorkingDirectory {
     pub(crate) fn open(&self, run: &TaskRun<'_>) -> Result<TempDir> {
         let storage = &run.context.storage;
         let folder = storage.working_dir()?;
-        if self.cache.is_some() {
-            run.log(Level::Info, "`cache` has no effect: every run begins with an empty working directory");
-        }
         if let Some(namespace_files) = &self.namespace_files {
             namespace_files.put(run, folder.path())?;
         }
@@ -65,12 +61,9 @@ impl WorkingDirectory {
     }
 
     /// Stores the output files of the directory.
-    pub(crate) fn outputs(&self, run: &TaskRun<'_>, folder: Option<&TempDir>) -> Result<Outputs> {
+    pub(crate) fn outputs(&self, run: &TaskRun<'_>, folder: &TempDir) -> Result<Outputs> {
         let patterns = fill_all(run, &self.output_files)?;
-        let files = match folder {
-            Some(folder) => run.context.storage.keep(folder.path(), &patterns, true)?,
-            None => Vec::new(),
-        };
+        let files = run.context.storage.keep(folder.path(), &patterns, true)?;
         Ok(Outputs::from_iter([("outputFiles".to_owned(), paths(files))]))
     }
 }

@@ -74,8 +74,8 @@ properties! {
         "storeManifest" => store_manifest: Option<StoredManifest> = None,
         /// Which stored manifest to put into dbt's target directory first.
         "loadManifest" => load_manifest: Option<StoredManifest> = None,
-        /// The format of dbt's log; taxi shows text.
-        "logFormat" => _log_format: LogFormat = LogFormat::Text,
+        /// The format of dbt's log.
+        "logFormat" => _log_format: LogFormat = LogFormat::Text => "dbt writes its log as text",
         with {
             /// The project.
             project: Project,

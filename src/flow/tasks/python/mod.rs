@@ -20,7 +20,7 @@ choices! {
     pub(crate) enum PackageManager {
         /// pip.
         Pip = "PIP",
-        /// uv; taxi uses pip.
+        /// uv.
         Uv = "UV",
     }
 }
@@ -32,8 +32,8 @@ properties! {
         "dependencies" => dependencies: Vec<Template> = Vec::new(),
         /// The version of Python, like 3.12. Default: that of python3.
         "pythonVersion" => version: Option<Template> = None,
-        /// The program that installs the dependencies; taxi uses pip.
-        "packageManager" => _package_manager: PackageManager = PackageManager::Pip,
+        /// The program that installs the dependencies.
+        "packageManager" => _package_manager: PackageManager = PackageManager::Pip => "pip installs the dependencies",
         /// Whether the installed dependencies are kept for other runs.
         "dependencyCacheEnabled" => keeps_dependencies: bool = true,
     }

@@ -13,25 +13,28 @@ use flate2::bufread::GzDecoder;
 use tokio::sync::mpsc;
 
 use super::dialect::{BlankLines, Dialect, LineEnd};
-use super::{CHANNEL_DEPTH, Chunk};
+use super::encoding::Encoding;
 use crate::error::{Error, Kind, Result};
+use crate::extract::format::{BYTE_ORDER_MARK, Format, GZIP_MAGIC, LONGEST_SIGNATURE_BYTES};
+use crate::extract::{CHANNEL_DEPTH, Chunk};
 
 const CHUNK_SIZE_BYTES: usize = 128 * 1024;
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// The first bytes of formats that are published in place of gzip.
-const SIGNATURES: [(&[u8], &str); 7] = [
-    (b"PK\x03\x04", "a zip archive"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xfd7zXZ\0", "an xz file"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
-    (b"PAR1", "a Parquet file"),
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
-];
-/// Enough to recognize a signature, or text.
-const LONGEST_SIGNATURE_BYTES: usize = 64;
+
+/// What a file may have that others have not.
+#[derive(Clone, Copy, Debug)]
+pub struct CsvForm {
+    /// What to do with blank lines.
+    pub blank_lines: BlankLines,
+    /// The encoding of the text.
+    pub encoding: Encoding,
+}
+
+impl From<BlankLines> for CsvForm {
+    /// The form of a file in UTF-8.
+    fn from(blank_lines: BlankLines) -> Self {
+        Self { blank_lines, encoding: Encoding::Utf8 }
+    }
+}
 
 /// The CSV of a file.
 pub struct Csv {
@@ -68,13 +71,15 @@ impl Facts {
 }
 
 /// Starts decompressing `compressed`. Errors name the file by `address`.
-pub fn start(compressed: mpsc::Receiver<Chunk>, address: String, blank_lines: BlankLines) -> Csv {
+pub fn start(compressed: mpsc::Receiver<Chunk>, address: String, form: impl Into<CsvForm>) -> Csv {
+    let CsvForm { blank_lines, encoding } = form.into();
     let (sender, chunks) = mpsc::channel(CHANNEL_DEPTH);
     let facts = Arc::<Facts>::default();
     let csv = Csv { chunks, facts: Arc::clone(&facts) };
     tokio::task::spawn_blocking(move || {
         let mut guard = PanicGuard { sender: sender.clone(), is_done: false };
-        let output = Output { address: &address, dialect: Dialect::new(blank_lines), facts: &facts, sender };
+        let dialect = Dialect::new(blank_lines);
+        let output = Output { address: &address, dialect, encoding, facts: &facts, sender };
         if let Err(error) = output.write_all(compressed) {
             let _ = guard.sender.blocking_send(Err(error));
         }
@@ -103,6 +108,7 @@ impl Drop for PanicGuard {
 struct Output<'a> {
     address: &'a str,
     dialect: Dialect,
+    encoding: Encoding,
     facts: &'a Facts,
     sender: mpsc::Sender<Chunk>,
 }
@@ -160,7 +166,7 @@ impl Output<'_> {
             if let Some(line_end) = self.dialect.line_end() {
                 let _ = self.facts.line_end.set(line_end);
             }
-            if self.sender.blocking_send(Ok(chunk)).is_err() {
+            if self.sender.blocking_send(Ok(self.encoding.decode(chunk))).is_err() {
                 return Ok(false);
             }
         }
@@ -177,41 +183,18 @@ fn is_gzip(input: &mut ChannelReader, address: &str) -> Result<bool> {
     if start.is_empty() {
         return Err(Error::new(Kind::Data, format!("{address} is empty")));
     }
-    if start.starts_with(&MAGIC) {
-        return Ok(true);
-    }
-    let error = |what: &str| Error::new(Kind::Data, format!("{address} is not a gzip file{what}"));
+    let error =
+        |what: &str| Error::new(Kind::Data, format!("{address} is neither gzip, CSV nor Parquet{what}"));
     Err(match Format::of(start) {
+        Some(Format::Gzip) => return Ok(true),
         Some(Format::Csv) => return Ok(false),
         Some(Format::Page) => error(": it looks like a web page or an XML error message").hint(
             "check whether the address needs a login, whether a proxy sent the page, and whether the file exists",
         ),
+        Some(Format::Parquet) => error(": it looks like a Parquet file"),
         Some(Format::Other(name)) => error(&format!(": it looks like {name}")),
         None => error(""),
     })
-}
-
-/// What a file that is not gzip looks like.
-enum Format {
-    Page,
-    Csv,
-    Other(&'static str),
-}
-
-impl Format {
-    /// Recognizes the format by the first bytes of a file.
-    fn of(start: &[u8]) -> Option<Self> {
-        if let Some((_, name)) = SIGNATURES.iter().find(|(signature, _)| start.starts_with(signature)) {
-            return Some(Self::Other(name));
-        }
-        let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start).trim_ascii_start();
-        match text.first()? {
-            b'<' => Some(Self::Page),
-            b'{' | b'[' => Some(Self::Other("JSON")),
-            _ if text.is_ascii() && text.contains(&b',') => Some(Self::Csv),
-            _ => None,
-        }
-    }
 }
 
 /// Checks the first decompressed bytes, and removes a byte order mark of UTF-8.
@@ -220,7 +203,7 @@ fn check_text(chunk: &mut Bytes, address: &str) -> Result<()> {
         chunk.advance(BYTE_ORDER_MARK.len());
     }
     let what = match chunk.get(..2) {
-        Some(start) if start == MAGIC => "is compressed twice: decompress it once with gunzip",
+        Some(start) if start == GZIP_MAGIC => "is compressed twice: decompress it once with gunzip",
         Some([0xff, 0xfe] | [0xfe, 0xff]) => "is UTF-16 text: expected UTF-8",
         _ => return Ok(()),
     };
@@ -230,9 +213,9 @@ fn check_text(chunk: &mut Bytes, address: &str) -> Result<()> {
 /// Whether another gzip member follows. Zeros after a member are padding, as for gunzip.
 fn has_next_member(input: &mut ChannelReader, address: &str) -> Result<bool> {
     loop {
-        let start = input.start(MAGIC.len()).map_err(|cause| damaged(cause, address))?;
+        let start = input.start(GZIP_MAGIC.len()).map_err(|cause| damaged(cause, address))?;
         match start.iter().position(|byte| *byte != 0) {
-            Some(0) if start.starts_with(&MAGIC) => return Ok(true),
+            Some(0) if start.starts_with(&GZIP_MAGIC) => return Ok(true),
             Some(0) => {
                 let text = format!("{address} has bytes after the end of its gzip stream that are not gzip");
                 return Err(Error::new(Kind::Data, text));

@@ -14,6 +14,7 @@ use tokio_util::io::StreamReader;
 use super::dialect::LineEnd;
 use super::gunzip::{Csv, Facts};
 use crate::error::{Error, Kind, Result};
+use crate::extract::rows::{Cell, FileColumn, Place, Row, Rows};
 
 /// The maximum number of columns of a table in PostgreSQL.
 const COLUMNS_LIMIT: usize = 1600;
@@ -23,8 +24,24 @@ type ByteStream = std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>
 /// Reads records from a channel of CSV bytes.
 pub struct Records {
     reader: AsyncReader<StreamReader<ByteStream, Bytes>>,
+    record: ByteRecord,
     address: String,
     facts: Arc<Facts>,
+}
+
+impl Row for ByteRecord {
+    fn width(&self) -> usize {
+        self.len()
+    }
+
+    /// The cell as text. An empty cell is NULL.
+    #[inline]
+    fn cell(&self, position: usize) -> Cell<'_> {
+        match &self[position] {
+            [] => Cell::Null,
+            text => Cell::Text(text),
+        }
+    }
 }
 
 impl Records {
@@ -38,32 +55,32 @@ impl Records {
             .flexible(true)
             .buffer_capacity(64 * 1024)
             .create_reader(StreamReader::new(stream));
-        Self { reader, address, facts: csv.facts }
+        Self { reader, record: ByteRecord::new(), address, facts: csv.facts }
     }
 
     /// Reads the header. Refuses a file without a header, or with more columns than a table can have.
-    pub async fn header(&mut self) -> Result<ByteRecord> {
-        let mut header = ByteRecord::new();
-        if !self.read(&mut header).await? {
+    pub async fn header(&mut self) -> Result<Vec<FileColumn>> {
+        if !self.next().await? {
             return Err(Error::new(
                 Kind::Data,
                 format!("{} has no header: the decompressed file is empty", self.address),
             ));
         }
-        if header.len() > COLUMNS_LIMIT {
+        let width = self.record.len();
+        if width > COLUMNS_LIMIT {
             let text = format!(
-                "{}, line 1: the header has {} columns; expected at most {COLUMNS_LIMIT}",
-                self.address,
-                header.len()
+                "{}, line 1: the header has {width} columns; expected at most {COLUMNS_LIMIT}",
+                self.address
             );
             return Err(Error::new(Kind::Data, text));
         }
-        Ok(header)
+        let name = |cell: &[u8]| FileColumn::new(&String::from_utf8_lossy(cell.trim_ascii()));
+        Ok(self.record.iter().map(name).collect())
     }
 
-    /// Reads the next record into `record`. Returns `false` at the end.
-    pub async fn read(&mut self, record: &mut ByteRecord) -> Result<bool> {
-        self.reader.read_byte_record(record).await.map_err(|error| match error.into_kind() {
+    /// Reads the next record. Returns `false` at the end.
+    pub async fn next(&mut self) -> Result<bool> {
+        self.reader.read_byte_record(&mut self.record).await.map_err(|error| match error.into_kind() {
             csv_async::ErrorKind::Io(cause) => match cause.downcast::<Error>() {
                 Ok(error) => error,
                 Err(cause) => Error::new(Kind::Io, format!("cannot read {}", self.address)).because(cause),
@@ -72,8 +89,14 @@ impl Records {
         })
     }
 
-    /// The line on which `record` begins, counted from 1. The record is the one that was read last.
-    pub fn line_of(&self, record: &ByteRecord) -> u64 {
+    /// The record that was read last.
+    pub fn record(&self) -> &ByteRecord {
+        &self.record
+    }
+
+    /// The line on which the record begins that was read last, counted from 1.
+    fn line(&self) -> u64 {
+        let record = &self.record;
         // The parser counts LF with the record that it ends, and the LF of CR LF with the next record. Its position
         // before a record is also before the blank lines that it skips.
         let (start, next) = (record.position().map_or(0, Position::line), self.reader.position().line());
@@ -92,14 +115,32 @@ impl Records {
     pub fn is_uncompressed(&self) -> bool {
         self.facts.is_uncompressed()
     }
+}
 
-    /// Number of CSV bytes read so far.
-    pub fn bytes_read(&self) -> u64 {
+impl Rows for Records {
+    type Row = ByteRecord;
+
+    async fn read(&mut self) -> Result<bool> {
+        self.next().await
+    }
+
+    fn row(&self) -> &ByteRecord {
+        &self.record
+    }
+
+    fn position(&self) -> u64 {
+        self.line()
+    }
+
+    fn csv_bytes(&self) -> u64 {
         self.reader.position().byte()
     }
 
-    /// The file's address, as used in errors.
-    pub fn address(&self) -> &str {
+    fn address(&self) -> &str {
         &self.address
+    }
+
+    fn place(&self) -> Place {
+        Place::Line
     }
 }
