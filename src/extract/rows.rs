@@ -40,7 +40,7 @@ pub enum Cell<'a> {
     /// A decimal: this number of units of ten to the power of minus `scale`.
     Decimal {
         /// The number without its decimal point.
-        unscaled: i128,
+        unscaled: &'a i128,
         /// Number of digits after the decimal point.
         scale: u8,
     },
@@ -53,24 +53,29 @@ pub enum Cell<'a> {
     /// A point in time: microseconds since 2000-01-01 UTC.
     Instant(i64),
     /// A value that no column can hold exactly.
-    Unfit(Unfit),
+    Unfit {
+        /// Why not.
+        reason: Unfit,
+        /// The value for messages, as the variants of the reason say.
+        value: i64,
+    },
 }
 
-/// A value that no column of a table can hold exactly.
+/// Why no column of a table can hold a value exactly. Without the value, it fits into a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// A time with a fraction of a microsecond: nanoseconds since 1970-01-01.
+    /// A time with a fraction of a microsecond. Its value: nanoseconds since 1970-01-01, or the closest number of 64 bits.
     #[error("the time is not a whole number of microseconds")]
-    Nanoseconds(i128),
-    /// A time or a day outside of the years 1 to 9999: a number of the file's unit since 1970-01-01.
+    Nanoseconds,
+    /// A time or a day outside of the years 1 to 9999. Its value: a number of the file's unit since 1970-01-01.
     #[error("the time is outside of the years 1 to 9999")]
-    Era(i64),
-    /// A number that is larger than 64 bits with a sign can hold.
+    Era,
+    /// A number that is larger than 64 bits with a sign can hold. Its value: the same bits.
     #[error("the number is larger than 9223372036854775807")]
-    Unsigned(u64),
-    /// A text of this length.
+    Unsigned,
+    /// A text that is too long. Its value: the length.
     #[error("the text is longer than 1 MiB")]
-    LongText(usize),
+    LongText,
 }
 
 /// A row of a file.

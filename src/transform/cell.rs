@@ -25,7 +25,7 @@ pub(crate) fn append_text(cell: Cell<'_>, text: &mut Vec<u8>) {
         }
         Cell::Real(value) => write!(text, "{value}"),
         Cell::Decimal { unscaled, scale } => {
-            append_decimal(unscaled, scale, text);
+            append_decimal(*unscaled, scale, text);
             Ok(())
         }
         Cell::Boolean(value) => write!(text, "{value}"),
@@ -41,10 +41,9 @@ pub(crate) fn append_text(cell: Cell<'_>, text: &mut Vec<u8>) {
             timestamp::append_value(Timestamp(value), text);
             write!(text, "+00")
         }
-        Cell::Unfit(Unfit::Nanoseconds(value)) => write!(text, "{value}"),
-        Cell::Unfit(Unfit::Era(value)) => write!(text, "{value}"),
-        Cell::Unfit(Unfit::Unsigned(value)) => write!(text, "{value}"),
-        Cell::Unfit(Unfit::LongText(length)) => write!(text, "{length} bytes"),
+        Cell::Unfit { reason: Unfit::Nanoseconds | Unfit::Era, value } => write!(text, "{value}"),
+        Cell::Unfit { reason: Unfit::Unsigned, value } => write!(text, "{}", value as u64),
+        Cell::Unfit { reason: Unfit::LongText, value } => write!(text, "{value} bytes"),
     };
 }
 
@@ -73,7 +72,7 @@ mod tests {
             [(1250, 2, "12.50"), (-5, 3, "-0.005"), (7, 0, "7"), (0, 2, "0.00"), (100, 2, "1.00")]
         {
             let mut printed = Vec::new();
-            append_text(Cell::Decimal { unscaled, scale }, &mut printed);
+            append_text(Cell::Decimal { unscaled: &unscaled, scale }, &mut printed);
             assert_eq!(String::from_utf8(printed).unwrap(), text);
         }
     }

@@ -169,7 +169,7 @@ impl ColumnType {
     ) -> Result<(), CellError> {
         let not_of_type = CellError::NotOfType(self);
         match (self, cell) {
-            (_, Cell::Unfit(unfit)) => Err(CellError::Unfit(unfit)),
+            (_, Cell::Unfit { reason, .. }) => Err(CellError::Unfit(reason)),
             (_, Cell::Instant(_)) => Err(CellError::IsInstant),
             (Self::SmallInt | Self::Integer | Self::BigInt, Cell::Integer(value)) => {
                 self.append_integer(value, field, text)

@@ -69,8 +69,14 @@ impl Decoder {
         let (kind, nullable) = (self.kind, self.is_nullable);
         let (levels, values) = match &mut self.reader {
             ColumnReader::BoolColumnReader(reader) => read(reader, rows, nullable)?.typed(Typed::Boolean),
-            ColumnReader::Int32ColumnReader(reader) => read(reader, rows, nullable)?.typed(Typed::Int32),
-            ColumnReader::Int64ColumnReader(reader) => read(reader, rows, nullable)?.typed(Typed::Int64),
+            ColumnReader::Int32ColumnReader(reader) => match (read(reader, rows, nullable)?, kind) {
+                (spread, Kind::Decimal { .. }) => spread.map(|value| Ok(i128::from(*value)))?,
+                (spread, _) => spread.typed(Typed::Int32),
+            },
+            ColumnReader::Int64ColumnReader(reader) => match (read(reader, rows, nullable)?, kind) {
+                (spread, Kind::Decimal { .. }) => spread.map(|value| Ok(i128::from(*value)))?,
+                (spread, _) => spread.typed(Typed::Int64),
+            },
             ColumnReader::FloatColumnReader(reader) => read(reader, rows, nullable)?.typed(Typed::Real),
             ColumnReader::DoubleColumnReader(reader) => read(reader, rows, nullable)?.typed(Typed::Double),
             ColumnReader::Int96ColumnReader(reader) => read(reader, rows, nullable)?.map(nanoseconds)?,
@@ -187,7 +193,7 @@ impl Values {
             Typed::Int32(values) => self.integer(values[row].into(), u64::from(values[row] as u32)),
             Typed::Int64(values) => self.integer(values[row], values[row] as u64),
             Typed::Wide(values) => match self.kind {
-                Kind::Decimal { scale } => Cell::Decimal { unscaled: values[row], scale },
+                Kind::Decimal { scale } => Cell::Decimal { unscaled: &values[row], scale },
                 _ => from_nanoseconds(values[row]),
             },
             Typed::Real(values) => Cell::Real(values[row]),
@@ -195,7 +201,7 @@ impl Values {
             Typed::Text { bytes, ends } => {
                 let start = row.checked_sub(1).map_or(0, |before| ends[before]);
                 match &bytes[start..ends[row]] {
-                    long if long.len() > TEXT_LIMIT_BYTES => Cell::Unfit(Unfit::LongText(long.len())),
+                    long if long.len() > TEXT_LIMIT_BYTES => unfit(Unfit::LongText, long.len() as i64),
                     text => Cell::Text(text),
                 }
             }
@@ -207,37 +213,39 @@ impl Values {
         match self.kind {
             Kind::Unsigned => match i64::try_from(unsigned) {
                 Ok(value) => Cell::Integer(value),
-                Err(_) => Cell::Unfit(Unfit::Unsigned(unsigned)),
+                Err(_) => unfit(Unfit::Unsigned, value),
             },
             Kind::Time { per_second, is_instant } => time(value, per_second, is_instant),
             Kind::Date => match value.checked_mul(86_400).filter(|seconds| ERA_SECONDS.contains(seconds)) {
                 Some(_) => Cell::Date((value - EPOCH_DAYS) as i32),
-                None => Cell::Unfit(Unfit::Era(value)),
+                None => unfit(Unfit::Era, value),
             },
-            Kind::Decimal { scale } => Cell::Decimal { unscaled: value.into(), scale },
             _ => Cell::Integer(value),
         }
     }
 }
 
+fn unfit(reason: Unfit, value: i64) -> Cell<'static> {
+    Cell::Unfit { reason, value }
+}
+
 fn from_nanoseconds(value: i128) -> Cell<'static> {
     match i64::try_from(value.div_euclid(1000)) {
-        Ok(_) if value.rem_euclid(1000) != 0 => Cell::Unfit(Unfit::Nanoseconds(value)),
-        Ok(microseconds) => time(microseconds, 1_000_000, false),
-        Err(_) => Cell::Unfit(Unfit::Nanoseconds(value)),
+        Ok(microseconds) if value.rem_euclid(1000) == 0 => time(microseconds, 1_000_000, false),
+        _ => unfit(Unfit::Nanoseconds, value.clamp(i64::MIN.into(), i64::MAX.into()) as i64),
     }
 }
 
 /// The cell of a time since 1970-01-01.
 fn time(value: i64, per_second: i64, is_instant: bool) -> Cell<'static> {
     if !ERA_SECONDS.contains(&value.div_euclid(per_second)) {
-        return Cell::Unfit(Unfit::Era(value));
+        return unfit(Unfit::Era, value);
     }
     // within the era, microseconds do not overflow
     let microseconds = match per_second {
         1_000 => value * 1000,
         1_000_000 => value,
-        _ if value % 1000 != 0 => return Cell::Unfit(Unfit::Nanoseconds(value.into())),
+        _ if value % 1000 != 0 => return unfit(Unfit::Nanoseconds, value),
         _ => value / 1000,
     };
     let since_2000 = microseconds - EPOCH_SECONDS * 1_000_000;
