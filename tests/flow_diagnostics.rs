@@ -125,8 +125,8 @@ const CASES: &[(&str, &str)] = &[
         "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '* * * * *', timezone: Mars/Crater}\n",
     ),
     (
-        "an unknown input of a trigger",
-        "id: a\nnamespace: b\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '* * * * *', inputs: {y: 1}}\n",
+        "an invalid value for an input of a trigger",
+        "id: a\nnamespace: b\ninputs: [{id: y, type: INT}]\ntasks: [{id: t, type: LOG, message: m}]\ntriggers:\n  - {id: x, type: SCHEDULE, cron: '* * * * *', inputs: {y: many}}\n",
     ),
     (
         "a trigger of an unsupported type",
@@ -151,6 +151,10 @@ const CASES: &[(&str, &str)] = &[
     (
         "a subflow that is not waited for",
         "id: a\nnamespace: b\ntasks:\n  - {id: t, type: io.kestra.plugin.core.flow.Subflow, namespace: b, flowId: c, wait: false}\n",
+    ),
+    (
+        "a container that is not waited for",
+        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.scripts.shell.Commands\n    commands: [ls]\n    docker: {image: ubuntu, wait: false}\n",
     ),
     (
         "multi-byte characters before the fault",

@@ -52,6 +52,48 @@ fn failures_run_their_handlers_and_are_reported() {
     }
 }
 
+#[test]
+fn an_exit_ends_the_run_in_its_state_and_no_task_follows_it() {
+    let database = Database::new("flow_exits");
+    let folder = tempfile::tempdir().unwrap();
+    let fail = "type: io.kestra.plugin.core.execution.Fail";
+    let path = write(
+        &folder,
+        &format!(
+            "id: exits\nnamespace: taxi.tests\ninputs: [{{id: state, type: STRING}}]\ntasks:\n  \
+             - id: outer\n    type: io.kestra.plugin.core.flow.Sequential\n    tasks:\n      \
+             - {{id: exit, type: io.kestra.plugin.core.execution.Exit, state: '{{{{ inputs.state }}}}', retry: {{interval: PT10M}}}}\n      \
+             - {{id: inner, {fail}}}\n    finally: [{{id: inner_finally, {fail}}}]\n  \
+             - {{id: last, {fail}}}\nerrors: [{{id: handled, {fail}}}]\nfinally: [{{id: ended, {fail}}}]\n\
+             afterExecution: [{{id: after, type: io.kestra.plugin.core.debug.Return, format: '{{{{ execution.state }}}}'}}]\n"
+        ),
+    );
+    for (state, code, status, after) in [
+        ("SUCCESS", 0, "succeeded", "SUCCESS"),
+        ("WARNING", 0, "warning", "WARNING"),
+        ("FAILED", 71, "failed", "FAILED"),
+        ("KILLED", 71, "cancelled", "KILLED"),
+        ("CANCELED", 71, "cancelled", "KILLED"),
+    ] {
+        let output = run(&database, &path, &["--input", &format!("state={state}")]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{state}: {output:?}");
+        if code != 0 {
+            let error = refusal(&output, code);
+            assert!(error.contains(&format!("the task exit ends the run as {status}")), "{error}");
+        }
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["status"], status);
+        let ids: Vec<&str> = result["tasks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|task| task["task_id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, ["outer", "exit", "after"], "{state}");
+        assert_eq!(task(&result, "after")["outputs"]["value"], after);
+    }
+}
+
 fn is_alive(pid: i32) -> bool {
     // a zombie counts as dead
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

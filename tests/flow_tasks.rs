@@ -160,6 +160,9 @@ fn tasks_that_run_others_do_so_in_their_order() {
     assert_eq!(task(&result, "forgiving")["status"], "warning");
     assert!(task(&result, "wrong")["error"].as_str().unwrap().contains("{{ 1 == 2 }}"));
     assert!(!result["tasks"].as_array().unwrap().iter().any(|task| task["task_id"] == "never"));
+    assert_eq!(task(&result, "of_mapping")["value"], r#"{"taxi":"green","months":[1,"2"]}"#);
+    assert_eq!(outputs(&result, "of_mapping")["value"], "1+2");
+    assert_eq!(outputs(&result, "bash")["vars"]["shell"], "older");
     assert_eq!(outputs(&result, "for_each_item")["numberOfBatches"], 2);
     assert_eq!(marks(&database), ["each x", "each y", "batch 0: 2", "batch 1: 1"]);
     let labels =
@@ -169,6 +172,14 @@ fn tasks_that_run_others_do_so_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
     for (task, reason) in [
         ("type: io.kestra.plugin.core.flow.Pause", "waits until a person resumes it"),
+        (
+            "type: io.kestra.plugin.core.flow.Pause\n    onResume: [{id: reason, type: STRING}]",
+            "`onResume` asks a person for values",
+        ),
+        (
+            "type: io.kestra.plugin.core.flow.Pause\n    delay: PT1S\n    errors: [{id: a, type: x}]",
+            "put it into a Sequential task with these `errors`",
+        ),
         (
             "type: io.kestra.plugin.core.flow.Dag\n    tasks: [{task: {id: a, type: io.kestra.plugin.core.debug.Return}, dependsOn: [b]}, {task: {id: b, type: io.kestra.plugin.core.debug.Return}, dependsOn: [a]}]",
             "depend on each other in a circle: a, b",

@@ -167,10 +167,10 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
-        "id: dated\nnamespace: taxi.tests\nconcurrency: {limit: 2}\ninputs: [{id: taxi, type: STRING}]\ntasks:\n  \
-         - id: create\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: CREATE TABLE IF NOT EXISTS dates (mark text)\n  \
-         - id: insert\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: INSERT INTO dates VALUES ('{{ inputs.taxi }} {{ trigger.date }}')\n\
-         triggers:\n  - id: monthly\n    type: io.kestra.plugin.core.trigger.Schedule\n    cron: '30 9 1 * *'\n    timezone: Europe/Paris\n    inputs: {taxi: green}\n",
+        "id: dated\nnamespace: taxi.tests\nconcurrency: {limit: 2}\ninputs: [{id: taxi, type: STRING}, {id: month, type: STRING}]\ntasks:\n  \
+         - id: create\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: CREATE TABLE IF NOT EXISTS dates (mark text, month text)\n  \
+         - id: insert\n    type: io.kestra.plugin.jdbc.postgresql.Query\n    sql: INSERT INTO dates VALUES ('{{ inputs.taxi }} {{ trigger.date }}', '{{ inputs.month }}')\n\
+         triggers:\n  - id: monthly\n    type: io.kestra.plugin.core.trigger.Schedule\n    cron: '30 9 1 * *'\n    timezone: Europe/Paris\n    inputs: {taxi: green, month: \"{{ trigger.date | date('yyyy-MM') }}\", absent: x}\n",
     );
     let database = Database::new("flow_backfill");
     let backfill = |arguments: &[&str]| {
@@ -249,6 +249,9 @@ fn a_backfill_runs_the_dates_of_a_trigger_in_order() {
     let output = cron.output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
     assert_eq!(database.value("SELECT count(*) FROM dates WHERE mark LIKE 'green%T09:30:00+0%'"), "6");
+    let of_months =
+        database.value("SELECT bool_and(month = substr(split_part(mark, ' ', 2), 1, 7)) FROM dates");
+    assert_eq!(of_months, "t", "each run has the month of its date");
 }
 
 #[test]

@@ -62,20 +62,20 @@ pub(crate) fn dry_run(args: &FlowRunArgs) -> Result<CommandOutput> {
 /// The run that the command line requests. With a trigger, the run gets the inputs of the trigger and,
 /// without --trigger-date, its latest date.
 fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
-    let (mut inputs, mut labels) = (Vec::new(), Vec::new());
+    let (mut inputs, mut labels, secrets) = (Vec::new(), Vec::new(), Secrets::from_environment());
     let mut trigger_date = args.trigger_date.as_ref().map(|date| date.0.clone());
     if let Some(id) = &args.trigger {
         let trigger = flow.trigger(id)?;
         if trigger.disabled {
             return Err(Error::new(Kind::Usage, format!("the trigger {id} is disabled")));
         }
-        inputs.extend(trigger.inputs.0.iter().map(|(name, input)| (name.clone(), input.text.clone())));
-        trigger_date = trigger_date.or_else(|| trigger.date_before(&Zoned::now()));
-        if trigger_date.is_none() {
-            return Err(Error::new(Kind::Usage, format!("the trigger {id} has no date before now"))
-                .hint("use --trigger-date to set the date"));
-        }
-        labels = trigger.labels_for(trigger_date.as_ref());
+        let date = trigger_date.or_else(|| trigger.date_before(&Zoned::now())).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("the trigger {id} has no date before now"))
+                .hint("use --trigger-date to set the date")
+        })?;
+        inputs.extend(flow.trigger_inputs(trigger, &date, &secrets)?);
+        labels = trigger.labels_for(&date);
+        trigger_date = Some(date);
     }
     inputs.extend(inputs_file::read(args.inputs_file.as_deref())?);
     inputs.extend(args.inputs.iter().map(|pair| (pair.name.clone(), pair.value.clone())));
@@ -91,7 +91,7 @@ fn request(flow: Arc<Flow>, args: &FlowRunArgs) -> Result<Request> {
         retry_policy: settings::retry_policy(&args.retry),
         runners: Runners::new(args.runner.runner),
         part_of: None,
-        secrets: Secrets::from_environment(),
+        secrets,
         presets: Presets::default(),
     })
 }

@@ -113,8 +113,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
             Error::new(Kind::Usage, text).hint("set --from to the start of the range and --to to its end")
         );
     }
-    let mut inputs: Vec<(String, String)> =
-        trigger.inputs.0.iter().map(|(name, input)| (name.clone(), input.text.clone())).collect();
+    let mut inputs: Vec<(String, String)> = Vec::new();
     if let Some(source) = &args.run.source {
         let has_source_input = flow.inputs.iter().any(|input| input.id.0 == "source");
         match has_source_input {
@@ -139,22 +138,26 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
     let labels: Vec<(String, String)> =
         args.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
     let runners = Runners::new(args.runner.runner);
-    let request = |date: Zoned| Request {
-        flow: Arc::clone(flow),
-        path: path.to_owned(),
-        inputs: inputs.clone(),
-        labels: trigger.labels_for(Some(&date)).into_iter().chain(labels.clone()).collect(),
-        trigger: args.trigger.clone(),
-        trigger_date: Some(date),
-        lock_timeout: args.run.lock.lock_timeout,
-        retry_policy: settings::retry_policy(&args.run.retry),
-        runners: Arc::clone(&runners),
-        part_of: None,
-        secrets: Secrets::from_environment(),
-        presets: Presets::default(),
+    let request = |date: Zoned| {
+        let secrets = Secrets::from_environment();
+        let own = flow.trigger_inputs(trigger, &date, &secrets)?;
+        Ok(Request {
+            flow: Arc::clone(flow),
+            path: path.to_owned(),
+            inputs: own.into_iter().chain(inputs.clone()).collect(),
+            labels: trigger.labels_for(&date).into_iter().chain(labels.clone()).collect(),
+            trigger: args.trigger.clone(),
+            trigger_date: Some(date),
+            lock_timeout: args.run.lock.lock_timeout,
+            retry_policy: settings::retry_policy(&args.run.retry),
+            runners: Arc::clone(&runners),
+            part_of: None,
+            secrets,
+            presets: Presets::default(),
+        })
     };
     let dates = trigger.dates_from(&start).take_while(|date| *date <= end);
-    let requests: Vec<Request> = dates.map(request).collect();
+    let requests = dates.map(request).collect::<Result<Vec<Request>>>()?;
     if requests.is_empty() {
         return Err(usage(format!(
             "the trigger {id} has no dates from {} to {}",
@@ -170,13 +173,19 @@ async fn missing(requests: Vec<Request>, databases: &Databases, report: &dyn Rep
     let Some(first) = requests.first() else { return Ok(requests) };
     let (settings, mut client) = replay::open_history(first, databases, report).await?;
     let date = |request: &Request| request.trigger_date.as_ref().map(Zoned::timestamp);
-    let dates: Vec<Timestamp> = requests.iter().filter_map(date).collect();
-    let inputs = recorded_inputs(&first.inputs, &first.secrets);
     let (flow, trigger) = (first.flow.name(), first.trigger.clone().unwrap_or_default());
-    let successful = history::successful_dates(&mut client, &flow, &trigger, &dates, inputs);
-    let successful = session::while_answering(&settings, successful).await?;
-    let is_missing = |request: &Request| date(request).is_none_or(|date| !successful.contains(&date));
-    Ok(requests.into_iter().filter(is_missing).collect())
+    let mut missing = Vec::new();
+    // the inputs of a trigger may depend on the date
+    for requests in requests.chunk_by(|one, next| one.inputs == next.inputs) {
+        let Some(first) = requests.first() else { continue };
+        let inputs = recorded_inputs(&first.inputs, &first.secrets);
+        let dates: Vec<Timestamp> = requests.iter().filter_map(date).collect();
+        let successful = history::successful_dates(&mut client, &flow, &trigger, &dates, inputs);
+        let successful = session::while_answering(&settings, successful).await?;
+        let is_missing = |request: &&Request| date(request).is_none_or(|date| !successful.contains(&date));
+        missing.extend(requests.iter().filter(is_missing).cloned());
+    }
+    Ok(missing)
 }
 
 fn summarize(results: Vec<(FlowSummary, Option<Error>)>, raised: Option<Error>) -> Result<CommandOutput> {

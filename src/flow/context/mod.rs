@@ -3,13 +3,14 @@
 pub(crate) mod cache;
 pub(crate) mod connection;
 pub(crate) mod databases;
+pub(crate) mod ending;
 pub(crate) mod runners;
 pub(crate) mod storage;
 pub(crate) mod task_run;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -20,6 +21,7 @@ use crate::report::Report;
 use crate::report::summary::FileSummary;
 use crate::secrets::Secrets;
 use databases::Databases;
+use ending::RunEnd;
 use runners::Runners;
 use storage::Storage;
 
@@ -52,6 +54,8 @@ pub(crate) struct RunContext {
     pub(crate) labels: Mutex<Vec<(String, String)>>,
     pub(crate) loads: Mutex<Vec<FileSummary>>,
     pub(crate) has_warned: AtomicBool,
+    /// The end that a task has chosen.
+    pub(crate) end: OnceLock<RunEnd>,
 }
 
 impl RunContext {
@@ -90,6 +94,16 @@ impl RunContext {
     /// Marks the run: it will end with a warning.
     pub(crate) fn warn(&self) {
         self.has_warned.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the run: no further task starts. The first end counts.
+    pub(crate) fn end_with(&self, end: RunEnd) {
+        let _ = self.end.set(end);
+    }
+
+    /// Whether a task has ended the run.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.get().is_some()
     }
 
     /// Whether the run ends with a warning.

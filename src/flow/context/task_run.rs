@@ -13,6 +13,8 @@ use super::connection::{Connection, Fault};
 use super::databases::{self, BorrowedSession};
 use crate::error::{Error, Result};
 use crate::flow::expression::{Scope, Template};
+use crate::flow::model::values::Rendered;
+use crate::flow::yaml::decode::Decode;
 use crate::flow::yaml::document::{Diagnostic, Position};
 use crate::interrupt::Interrupt;
 use crate::ledger::RunStatus;
@@ -63,6 +65,11 @@ impl TaskRun<'_> {
     /// Fills in a template and returns whether the result is true.
     pub(crate) fn is_true(&self, template: &Template) -> Result<bool> {
         self.scope.is_true(template).map_err(|diagnostic| self.diagnostic(diagnostic))
+    }
+
+    /// The value of a property that an expression may yield.
+    pub(crate) fn resolve<T: Decode + Clone>(&self, value: &Rendered<T>) -> Result<T> {
+        value.resolve(&self.scope).map_err(|diagnostic| self.diagnostic(diagnostic))
     }
 
     /// Creates an error at a position in the flow's file.

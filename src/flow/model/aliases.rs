@@ -1,7 +1,7 @@
 //! Older names of types, which published flows still use, and today's names.
 
 /// Older names of task types, each with today's name.
-const TASKS: [(&str, &str); 41] = [
+const TASKS: [(&str, &str); 42] = [
     ("io.kestra.core.tasks.debugs.Echo", "io.kestra.plugin.core.debug.Echo"),
     ("io.kestra.core.tasks.debugs.Return", "io.kestra.plugin.core.debug.Return"),
     ("io.kestra.core.tasks.executions.Assert", "io.kestra.plugin.core.execution.Assert"),
@@ -23,6 +23,7 @@ const TASKS: [(&str, &str); 41] = [
     ("io.kestra.core.tasks.flows.WorkingDirectory", "io.kestra.plugin.core.flow.WorkingDirectory"),
     ("io.kestra.core.tasks.log.Log", "io.kestra.plugin.core.log.Log"),
     ("io.kestra.core.tasks.outputs.OutputValues", "io.kestra.plugin.core.output.OutputValues"),
+    ("io.kestra.core.tasks.scripts.Bash", "io.kestra.plugin.scripts.shell.Commands"),
     ("io.kestra.core.tasks.storages.Concat", "io.kestra.plugin.core.storage.Concat"),
     ("io.kestra.core.tasks.storages.Delete", "io.kestra.plugin.core.storage.Delete"),
     (

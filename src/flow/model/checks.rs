@@ -6,7 +6,7 @@ use super::ending::SlaType;
 use super::flow::{Concurrency, Declaration};
 use super::names;
 use super::retry::Retry;
-use super::task::{Task, TaskType};
+use super::task::{Task, TaskType, entry};
 use super::trigger::Trigger;
 use crate::flow::expression::Template;
 use crate::flow::yaml::decode::{Decode as _, Decoder, Id};
@@ -104,14 +104,17 @@ fn check_limits(flow: &Declaration, written: &Written<'_>, decoder: &mut Decoder
 fn check_trigger_inputs(flow: &Declaration, decoder: &mut Decoder) {
     for trigger in flow.triggers.iter().filter_map(Trigger::schedule) {
         for (name, given) in &trigger.inputs.0 {
-            let fault = match flow.inputs.iter().find(|input| input.id.0 == *name) {
-                Some(input) => input.refuse(&given.text).map(|expected| {
-                    format!("invalid value {:?} for the input {name:?}: {expected}", given.text)
-                }),
-                None => Some(format!("no input with the id {name:?}")),
+            let Some(input) = flow.inputs.iter().find(|input| input.id.0 == *name) else {
+                let text = format!("the value of `{name}` has no effect: the flow has no input with this id");
+                decoder.note(given.position, text);
+                continue;
             };
-            if let Some(fault) = fault {
-                decoder.refuse::<()>(given.position, fault);
+            // an expression is evaluated for each run
+            if given.template.is_none()
+                && let Some(expected) = input.refuse(&given.text)
+            {
+                let text = format!("invalid value {:?} for the input {name:?}: {expected}", given.text);
+                decoder.refuse::<()>(given.position, text);
             }
         }
     }
@@ -122,7 +125,8 @@ fn check_task<'a>(task: &'a Task, seen: &mut HashSet<&'a str>, decoder: &mut Dec
         decoder.refuse::<()>(task.position, format!("duplicate id {:?}", task.id()));
     }
     if let Some(fault) = task.common.retry.as_ref().and_then(Retry::fault) {
-        decoder.refuse::<()>(task.position, fault);
+        let position = entry(&task.node, "retry").map_or(task.position, |retry| retry.position);
+        decoder.refuse::<()>(position, fault);
     }
     if let TaskType::Dag(dag) = &task.kind
         && let Some(fault) = dag.fault()

@@ -383,6 +383,7 @@ tasks:
     type: io.kestra.plugin.core.log.Log
     message: \"{% for m in ['a'] %}{{ m }}{% endfor %}{{ true ? 1 : vars.other }}{{ render(vars.later) }}\"
 sla: [{id: s, type: EXECUTION_ASSERTION, assert: '{{ true }}', behavior: FAIL}]
+triggers: [{id: t, type: io.kestra.plugin.core.trigger.Schedule, cron: '@daily', inputs: {none: x}}]
 ";
         let flow = Flow::parse("a.yaml", text).unwrap();
         let notes: Vec<String> = flow.note_lines().collect();
@@ -398,6 +399,7 @@ sla: [{id: s, type: EXECUTION_ASSERTION, assert: '{{ true }}', behavior: FAIL}]
                 "a.yaml:27:68: note: no variable `other`",
                 "a.yaml:28:7: note: an EXECUTION_ASSERTION has no effect",
                 "a.yaml:28:42: note: `assert` has no effect: only a MAX_DURATION is checked",
+                "a.yaml:29:97: note: the value of `none` has no effect: the flow has no input with this id",
             ]
         );
     }

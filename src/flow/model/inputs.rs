@@ -95,14 +95,15 @@ impl Decode for Given {
     }
 }
 
-/// A default value: a scalar with or without expressions, or a list or mapping, which becomes JSON.
+/// A value of an input or an output: a scalar with or without expressions, or a list or mapping, which becomes JSON.
 #[derive(Clone, Debug)]
 pub(crate) struct DefaultValue {
     /// The value as text.
     pub(crate) text: String,
     /// The value with its expressions, if it has any.
     pub(crate) template: Option<Template>,
-    position: Position,
+    /// Where the value is written.
+    pub(crate) position: Position,
 }
 
 impl Decode for DefaultValue {

@@ -16,4 +16,5 @@ pub(crate) mod services;
 pub(crate) mod task;
 pub(crate) mod topology;
 pub(crate) mod trigger;
+mod trigger_inputs;
 pub(crate) mod values;

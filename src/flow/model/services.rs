@@ -14,6 +14,10 @@ pub(crate) const SERVICES: &[(&str, &str)] = &[
     ("io.kestra.plugin.azure", "Microsoft Azure (plugin azure)"),
     ("io.kestra.plugin.cassandra", "Cassandra (plugin cassandra)"),
     ("io.kestra.plugin.cloudquery", "CloudQuery (plugin cloudquery)"),
+    (
+        "io.kestra.plugin.compress",
+        "another compression than that of taxi's loads (plugin compress); use gunzip or unzip in a shell task",
+    ),
     ("io.kestra.plugin.core.dashboard", "the dashboards of a Kestra server"),
     ("io.kestra.plugin.core.execution.Purge", "the executions of a Kestra server; use 'taxi runs prune'"),
     (
@@ -90,25 +94,50 @@ pub(crate) const SERVICES: &[(&str, &str)] = &[
     ("io.kestra.plugin.zendesk", "Zendesk (plugin zendesk)"),
 ];
 
-/// What a type needs that taxi does not have, if it is the type of a plugin that is known here.
-pub(crate) fn needed(name: &str) -> Option<&'static str> {
+/// The prefix that the type has, and what the type needs, if it is the type of a plugin that is known here.
+fn service(name: &str) -> Option<(&'static str, &'static str)> {
     let is_below =
         |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.') || rest.is_empty());
-    SERVICES.iter().find(|(prefix, _)| is_below(prefix)).map(|(_, needed)| *needed)
+    SERVICES.iter().find(|(prefix, _)| is_below(prefix)).copied()
 }
 
 /// The one fault of a task whose type taxi does not run.
 pub(crate) fn unsupported(name: &str) -> String {
-    if let Some(needed) = needed(name) {
+    let package = package(name);
+    let is_known_package = TaskType::NAMES.iter().any(|other| self::package(other) == package);
+    // in a package that taxi has, the name is probably misspelt
+    if let Some((_, needed)) = service(name).filter(|(at, _)| !is_known_package || at.len() > package.len()) {
         return format!("unsupported task type {name:?}: it needs {needed}");
     }
-    // the packages of all types begin with the same words
-    let ends: Vec<&str> = TaskType::NAMES.iter().map(|name| end(name)).collect();
-    let nearest = hints::by_letters(end(name), &ends);
-    let nearest = nearest.and_then(|nearest| TaskType::NAMES.iter().find(|name| end(name) == nearest));
-    let nearest = nearest.map(|nearest| format!("did you mean {nearest}?"));
+    let nearest = nearest(name).map(|nearest| format!("did you mean {nearest}?"));
     let nearest = nearest.unwrap_or_else(|| "'taxi schema' lists the supported types".to_owned());
     format!("unsupported task type {name:?}; {nearest}")
+}
+
+/// The type of the same plugin that `name` probably means.
+fn nearest(name: &str) -> Option<&'static str> {
+    let is_same_plugin = |other: &str| match (plugin(name), plugin(other)) {
+        (Some(own), Some(other)) => hints::by_letters(own, &[other]).is_some(),
+        _ => true,
+    };
+    let types = || TaskType::NAMES.iter().copied().filter(|other| is_same_plugin(other));
+    // the packages of all types begin with the same words
+    let ends: Vec<&str> = types().map(end).collect();
+    let by_letters = hints::by_letters(end(name), &ends);
+    let found = by_letters.and_then(|nearest| types().find(|other| end(other) == nearest));
+    let last = |name: &'static str| name.rsplit('.').next().unwrap_or_default();
+    let is_part = |other: &&'static str| package(other) == package(name) && name.ends_with(last(other));
+    found.or_else(|| types().find(is_part))
+}
+
+/// The type's name without its last word.
+fn package(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(package, _)| package)
+}
+
+/// The name of the plugin, such as `jdbc`.
+fn plugin(name: &str) -> Option<&str> {
+    name.strip_prefix("io.kestra.plugin.")?.split('.').next()
 }
 
 /// The last two words of a type, such as `log.Log`.
@@ -131,6 +160,14 @@ mod tests {
             ("io.kestra.plugin.core.log.Logs", "; did you mean io.kestra.plugin.core.log.Log?"),
             ("io.kestra.plugin.core.state.Toggle", "; 'taxi schema' lists the supported types"),
             ("com.example.Task", "; 'taxi schema' lists the supported types"),
+            (
+                "io.kestra.plugin.scripts.shell.BashScript",
+                "; did you mean io.kestra.plugin.scripts.shell.Script?",
+            ),
+            ("io.kestra.plugin.scripts.ruby.Script", ": it needs another interpreter (plugin scripts)"),
+            ("io.kestra.plugin.core.log.PurgeLogs", "of a Kestra server; use 'taxi runs prune'"),
+            ("io.kestra.plugin.proxmox.vm.Delete", "; 'taxi schema' lists the supported types"),
+            ("io.kestra.plugin.compress.FileDecompress", "; use gunzip or unzip in a shell task"),
         ] {
             assert!(unsupported(name).ends_with(end), "{}", unsupported(name));
         }
@@ -138,8 +175,8 @@ mod tests {
 
     #[test]
     fn no_prefix_hides_another() {
-        for (prefix, text) in SERVICES {
-            assert_eq!(needed(prefix), Some(*text), "{prefix}");
+        for (prefix, needed) in SERVICES {
+            assert_eq!(service(prefix), Some((*prefix, *needed)));
         }
     }
 }

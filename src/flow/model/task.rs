@@ -11,6 +11,7 @@ use crate::flow::expression::Template;
 use crate::flow::model::aliases;
 use crate::flow::model::retry::Retry;
 use crate::flow::model::services;
+use crate::flow::model::values::Rendered;
 use crate::flow::tasks::builtin::LogLevel;
 use crate::flow::tasks::script::ScriptOptions;
 use crate::flow::tasks::{
@@ -40,7 +41,7 @@ properties! {
         /// Retry policy of the task.
         "retry" => retry: Option<Retry> = None,
         /// Time limit for each attempt. The task is stopped when the limit is reached.
-        "timeout" => timeout: Option<Duration> = None,
+        "timeout" => timeout: Option<Rendered<Duration>> = None,
         /// Whether the run succeeds without a warning if this task ends with a warning.
         "allowWarning" => allow_warning: bool = false,
         /// Least severe level of the messages that the task's log keeps.
@@ -171,6 +172,7 @@ task_types! {
         Labels(builtin::LabelsTask) = "io.kestra.plugin.core.execution.Labels",
         Fail(builtin::Fail) = "io.kestra.plugin.core.execution.Fail",
         Assert(control::Assert) = "io.kestra.plugin.core.execution.Assert",
+        Exit(control::Exit) = "io.kestra.plugin.core.execution.Exit",
         Sleep(builtin::Sleep) = "io.kestra.plugin.core.flow.Sleep",
         Pause(control::Pause) = "io.kestra.plugin.core.flow.Pause",
         OutputValues(control::OutputValues) = "io.kestra.plugin.core.output.OutputValues",
@@ -371,7 +373,8 @@ fn merge(entries: &mut Vec<(Node, Node)>, defaults: &[(Node, Node)], forced: boo
     }
 }
 
-fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+/// The value of a key of a mapping.
+pub(crate) fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     let YamlValue::Map(entries) = &node.value else { return None };
     entries.iter().find(|(key, _)| key.value.text() == Some(name)).map(|(_, value)| value)
 }

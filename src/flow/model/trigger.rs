@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::aliases;
 use super::conditions::{self, Condition, note_older_name, written_type};
 use crate::flow::expression::Template;
-use crate::flow::model::inputs::Given;
+use crate::flow::model::inputs::DefaultValue;
 use crate::flow::model::labels::Labels;
 use crate::flow::yaml::decode::{Decode, Decoder, Entries, Id, Properties as _, choices, properties};
 use crate::flow::yaml::document::{Diagnostic, Node, Position};
@@ -33,7 +33,7 @@ properties! {
         /// Time zone of the cron expression, like Europe/Paris. The default is the time zone of the machine.
         "timezone" => zone: Option<Zone> = None,
         /// Input values of the runs.
-        "inputs" => inputs: Entries<Given> = Entries::default(),
+        "inputs" => inputs: Entries<DefaultValue> = Entries::default(),
         /// Labels of the runs.
         "labels" => labels: Labels = Labels::default(),
         /// Conditions on the dates; all of them must be true.
@@ -198,7 +198,7 @@ impl ScheduleTrigger {
             );
             return decoder.refuse(*position, text);
         }
-        let cron = match text.parse() {
+        let cron = match with_ranges(text, declaration.with_seconds).parse() {
             Ok(cron) => cron,
             Err(cause) => {
                 return decoder.refuse(*position, format!("invalid cron expression {text:?}: {cause}"));
@@ -218,8 +218,8 @@ impl ScheduleTrigger {
     }
 
     /// The labels of the run for a date.
-    pub(crate) fn labels_for(&self, date: Option<&Zoned>) -> Vec<(String, String)> {
-        let fill = |value: &Template| date.and_then(|date| conditions::scope(date).fill(value).ok());
+    pub(crate) fn labels_for(&self, date: &Zoned) -> Vec<(String, String)> {
+        let fill = |value: &Template| conditions::scope(date).fill(value).ok();
         let labels = self.labels.0.iter();
         labels
             .map(|(name, value)| (name.clone(), fill(value).unwrap_or_else(|| value.text.clone())))
@@ -260,6 +260,25 @@ impl ScheduleTrigger {
         }
         None
     }
+}
+
+/// The largest number of each field of a cron expression, seconds first.
+const LARGEST: [u32; 6] = [59, 59, 23, 31, 12, 7];
+
+/// The cron expression, in which a step from a single number goes on to the end of the field: `5/20` is `5-59/20`.
+fn with_ranges(text: &str, with_seconds: bool) -> String {
+    let largest = &LARGEST[usize::from(!with_seconds)..];
+    let part = |part: &str, largest: u32| match part.split_once('/') {
+        Some((first, step)) if first.bytes().all(|byte| byte.is_ascii_digit()) && !first.is_empty() => {
+            format!("{first}-{largest}/{step}")
+        }
+        _ => part.to_owned(),
+    };
+    let fields = text.split_whitespace().enumerate().map(|(index, field)| {
+        let largest = largest.get(index).copied().unwrap_or_default();
+        field.split(',').map(|item| part(item, largest)).collect::<Vec<_>>().join(",")
+    });
+    fields.collect::<Vec<_>>().join(" ")
 }
 
 /// A cron expression as written.
@@ -336,6 +355,10 @@ mod tests {
         let start: Zoned = "2024-06-03T12:00:00[UTC]".parse().unwrap();
         let seconds = schedule("cron: '30 0 9 * * *', withSeconds: true");
         assert_eq!(seconds.dates_from(&start).next().unwrap().second(), 30);
+        let step = schedule("cron: '5/20 1/12 * * *'");
+        let minutes: Vec<_> =
+            step.dates_from(&start).take(4).map(|date| (date.hour(), date.minute())).collect();
+        assert_eq!(minutes, [(13, 5), (13, 25), (13, 45), (1, 5)]);
         let when = schedule("cron: 0 9 * * *, when: \"{{ trigger.date | date('d') == '10' }}\"");
         assert_eq!(when.dates_from(&start).next().unwrap().day(), 10);
     }

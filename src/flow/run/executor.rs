@@ -84,7 +84,7 @@ impl Execution {
         if let Some(signal) = interrupt.raised() {
             return Err(signal);
         }
-        if task.common.disabled {
+        if task.common.disabled || self.context.has_ended() {
             return Ok(());
         }
         let name = self.context.secrets.hide(&frame.name(task.id()));
@@ -194,8 +194,11 @@ impl Execution {
         let retry = common.retry.as_ref().or(self.flow.retry.as_ref().filter(|_| !is_flowable));
         loop {
             let started_at = Timestamp::now();
-            let limited = common.timeout.map_or_else(|| interrupt.clone(), |limit| interrupt.limited(limit));
-            let run = self.task_run(invocation, record, limited);
+            let mut run = self.task_run(invocation, record, interrupt.clone());
+            let timeout = common.timeout.as_ref().map(|timeout| run.resolve(timeout)).transpose()?;
+            if let Some(limit) = timeout {
+                run.interrupt = interrupt.limited(limit);
+            }
             let outcome = self.run_attempt(invocation, &run, record.task_run_id, interrupt).await;
             let error = match outcome {
                 Ok(outputs) => {
@@ -210,7 +213,7 @@ impl Execution {
                 Err(error) => error,
             };
             invocation.log.take_warning();
-            let error = match (interrupt.raised(), run.interrupt.raised(), common.timeout) {
+            let error = match (interrupt.raised(), run.interrupt.raised(), timeout) {
                 (Some(signal), ..) => signal,
                 (None, Some(_), Some(limit)) => {
                     Error::new(Kind::TimedOut, format!("the task exceeded its timeout of {limit:?}"))
@@ -224,8 +227,8 @@ impl Execution {
                 error: Some(message.clone()),
             });
             let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
-            let wait =
-                retry.filter(|_| interrupt.raised().is_none()).and_then(|retry| retry.wait(attempts, began));
+            let may_retry = interrupt.raised().is_none() && !self.context.has_ended();
+            let wait = retry.filter(|_| may_retry).and_then(|retry| retry.wait(attempts, began));
             let Some(wait) = wait else { return Err(error) };
             run.log(Level::Warning, &format!("attempt {attempts} failed, retrying in {wait:?}: {message}"));
             interrupt.sleep(wait).await?;

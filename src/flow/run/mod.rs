@@ -21,7 +21,7 @@ pub(crate) mod subflow;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
@@ -34,6 +34,7 @@ use uuid::Uuid;
 use super::context::RunContext;
 use super::context::connection::Fault;
 use super::context::databases::{Databases, keep_password};
+use super::context::ending::ExitState;
 use super::context::lock;
 use super::context::runners::Runners;
 use super::context::storage::Storage;
@@ -233,6 +234,7 @@ impl Execution {
             labels: Mutex::default(),
             loads: Mutex::default(),
             has_warned: AtomicBool::new(false),
+            end: OnceLock::new(),
         };
         let scope = request.presets.with_files(scope, &context.storage)?;
         labels.into_iter().for_each(|(name, value)| context.label(name, &value));
@@ -257,13 +259,22 @@ impl Execution {
         let (flow, root) = (Arc::clone(&self.flow), Frame::root());
         let body = self.run_body(&flow, root, interrupt);
         let result = self.with_handlers(body, &flow.errors, &flow.finally, root, interrupt).await;
+        // a signal comes before an end that a task has chosen
+        let end = self.context.end.take().filter(|_| interrupt.raised().is_none());
+        let result = match &end {
+            Some(end) => end.result().map_err(|error| result.err().unwrap_or(error)),
+            None => result,
+        };
+        if end.as_ref().is_some_and(|end| end.state == ExitState::Warning) {
+            self.context.warn();
+        }
         let (result, outputs) = match result.and_then(|()| self.flow_outputs(&flow)) {
             Ok(outputs) => (Ok(()), outputs),
             Err(error) => (Err(error), Outputs::new()),
         };
         let error = result.err().map(|error| without_secrets(error, &self.context.secrets));
         let status = match &error {
-            Some(error) => RunStatus::of(error),
+            Some(error) => end.map_or_else(|| RunStatus::of(error), |end| end.status(error)),
             None if self.context.has_warned() => RunStatus::Warning,
             None => RunStatus::Succeeded,
         };

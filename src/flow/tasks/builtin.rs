@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
 use crate::flow::model::labels;
+use crate::flow::model::values::Rendered;
 use crate::flow::yaml::decode::{Decode, Decoder, choices, properties};
 use crate::flow::yaml::document::{Node, YamlValue};
 use crate::report::event::Level;
@@ -137,14 +138,14 @@ properties! {
     /// Waits for a duration.
     pub(crate) struct Sleep as "a Sleep task" {
         /// How long to wait.
-        "duration" => duration: Duration,
+        "duration" => duration: Rendered<Duration>,
     }
 }
 
 impl Sleep {
     /// Waits until the duration has passed or the task is interrupted.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
-        run.interrupt.sleep(self.duration).await?;
+        run.interrupt.sleep(run.resolve(&self.duration)?).await?;
         Ok(Outputs::new())
     }
 }

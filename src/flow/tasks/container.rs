@@ -14,7 +14,6 @@ use serde_json::{Value as Json, json};
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::calls::Always;
 use super::process::{self, ProcessResult};
 use super::script::{Job, fill_all, no_interpreter};
 use crate::error::{Error, Kind, Result};
@@ -74,6 +73,24 @@ choices! {
     }
 }
 
+/// A property that must be `true`: no container outlives the task that started it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits;
+
+impl Decode for Waits {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        match bool::decode(node, decoder)? {
+            true => Some(Self),
+            false => decoder
+                .refuse(node.position, "unsupported value false: a task always waits for its container"),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "const": true })
+    }
+}
+
 properties! {
     /// A limit of CPU use.
     pub(crate) struct Cpu as "a CPU limit" {
@@ -128,7 +145,7 @@ properties! {
         /// Whether the container is removed at the end.
         "delete" => delete: bool = true,
         /// Whether the task waits for the container; only true is supported.
-        "wait" => _wait: Always = Always,
+        "wait" => _wait: Waits = Waits,
         /// Whether a restarted run finds its container again.
         "resume" => _resume: bool = true => "runs are not restarted",
         /// How long a stopped container may take to end.

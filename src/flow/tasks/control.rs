@@ -1,13 +1,14 @@
-//! Tasks that steer a run, or pass values on: assert, pause, output values, and echo, the older log task.
+//! Tasks that steer a run, or pass values on: assert, exit, pause, output values, and echo, the older log task.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::error::{Error, Kind, Result};
+use crate::flow::context::ending::{ExitState, RunEnd};
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
-use crate::flow::model::values::Dynamic;
+use crate::flow::model::values::{Dynamic, Rendered};
 use crate::flow::tasks::builtin::LogLevel;
 use crate::flow::yaml::decode::{
     Decode as _, Decoder, Entries, Fields, Properties, Property, choices, properties,
@@ -61,6 +62,26 @@ impl Assert {
     }
 }
 
+properties! {
+    /// Ends the run. No task starts after it, also none of `errors` and `finally`; tasks that run at the same time end first.
+    pub(crate) struct Exit as "an Exit task" {
+        /// The state in which the run ends.
+        "state" => state: Rendered<ExitState> = Rendered::Known(ExitState::Success),
+    }
+}
+
+impl Exit {
+    /// Ends the run. The task has the state of the run.
+    pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
+        let end = RunEnd { state: run.resolve(&self.state)?, task: run.name.to_owned() };
+        run.context.end_with(end.clone());
+        if end.state == ExitState::Warning {
+            run.warn();
+        }
+        end.result().map(|()| Outputs::new())
+    }
+}
+
 choices! {
     /// What happens at the end of a pause.
     pub(crate) enum PauseBehavior {
@@ -88,16 +109,25 @@ properties! {
 }
 
 /// The duration of a pause, which has an older name too.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PauseDuration(Duration);
+#[derive(Clone, Debug)]
+pub(crate) struct PauseDuration(Rendered<Duration>);
 
 impl Properties for PauseDuration {
     const ABOUT: &'static str = "The duration of a pause.";
     const NAME: &'static str = "a Pause task";
 
     fn take(fields: &mut Fields<'_>, decoder: &mut Decoder) -> Option<Self> {
+        if let Some(node) = fields.take("errors") {
+            let text = "a Pause task runs no tasks; put it into a Sequential task with these `errors`";
+            decoder.refuse::<()>(node.position, text);
+        }
+        let asks = fields.take("onResume");
         match fields.take_first(&["pauseDuration", "delay"]) {
-            Some(node) => Duration::decode(node, decoder).map(Self),
+            _ if let Some(node) = asks => {
+                let text = "`onResume` asks a person for values, and taxi has no page to do so";
+                decoder.refuse(node.position, text)
+            }
+            Some(node) => Rendered::decode(node, decoder).map(Self),
             None => decoder.refuse(
                 fields.position(),
                 "a Pause task without `pauseDuration` waits until a person resumes it, and taxi has no page to do so; \
@@ -107,7 +137,8 @@ impl Properties for PauseDuration {
     }
 
     fn properties() -> Vec<Property> {
-        let property = Property::optional("pauseDuration", "How long to wait.", Duration::schema());
+        let property =
+            Property::optional("pauseDuration", "How long to wait.", Rendered::<Duration>::schema());
         vec![Property { aliases: &["delay"], ..property }]
     }
 }
@@ -115,7 +146,7 @@ impl Properties for PauseDuration {
 impl Pause {
     /// Waits until the duration has passed or the task is interrupted.
     pub(crate) async fn run(&self, run: &TaskRun<'_>) -> Result<Outputs> {
-        run.interrupt.sleep(self.duration.0).await?;
+        run.interrupt.sleep(run.resolve(&self.duration.0)?).await?;
         match self.behavior {
             PauseBehavior::Resume => {}
             PauseBehavior::Warn => {

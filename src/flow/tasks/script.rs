@@ -53,7 +53,7 @@ properties! {
         /// The task runner by its older name.
         "runner" => runner: Option<RunnerKind> = None,
         /// The container by its older name.
-        "docker" => docker: Option<DockerOptions> = None,
+        "docker" | "dockerOptions" => docker: Option<DockerOptions> = None,
         /// Whether the commands have a folder for outputs.
         "outputDirectory" => _output_directory: bool = true => "commands always have a folder for outputs",
         /// The operating system of the commands.
