@@ -37,6 +37,15 @@ fn requests_have_what_the_flow_says_and_no_other_server_gets_the_credentials() {
     assert_eq!((&post["code"], &post["body"]), (&json!(200), &json!("POST {\"taxi\": \"green\"}")));
     assert_eq!(post["headers"]["X-Seen"], json!(["yes"]));
     assert_eq!(outputs(&result, "form")["body"], "PUT name=x+%26+y");
+    let parts = outputs(&result, "parts")["body"].as_str().unwrap().strip_prefix("POST ").unwrap();
+    let boundary = parts.lines().next().unwrap();
+    let expected = [
+        "\r\nContent-Disposition: form-data; name=\"zone\"\r\n\r\na & b\r\n",
+        "\r\nContent-Disposition: form-data; name=\"upload\"; filename=\"rows %221%22.csv\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\nrows\r\nof a file\r\n",
+        "--\r\n",
+    ];
+    assert_eq!(parts.split(boundary).skip(1).collect::<Vec<_>>(), expected);
     assert_eq!(outputs(&result, "allowed")["code"], 404);
     assert_eq!(outputs(&result, "listed")["code"], 404);
     assert_eq!(outputs(&result, "unfollowed")["code"], 302);
@@ -49,6 +58,8 @@ fn requests_have_what_the_flow_says_and_no_other_server_gets_the_credentials() {
     assert_eq!(header(&requests[0], "X-Key").as_deref(), Some("open-sesame"));
     assert_eq!(header(&requests[0], "Authorization").as_deref(), Some("Bearer open-sesame"));
     assert_eq!(header(&requests[0], "Content-Type").as_deref(), Some("application/json"));
+    let parts_type = format!("multipart/form-data; boundary={}", boundary.strip_prefix("--").unwrap());
+    assert_eq!(header(&requests[2], "Content-Type"), Some(parts_type));
     assert_eq!(requests[1].path, "/echo?zone=a+b");
     assert_eq!(header(&requests[1], "Authorization").as_deref(), Some("Basic YW5uOm9wZW4tc2VzYW1l"));
     let (redirected, _) = other.take_traffic();

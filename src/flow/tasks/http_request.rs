@@ -8,8 +8,9 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Version};
 use serde_json::{Map, Value as Json, json};
-use url::{Url, form_urlencoded};
+use url::Url;
 
+use super::form::{self, Field, TypedBody};
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::task_run::{Outputs, TaskRun};
 use crate::flow::expression::Template;
@@ -193,8 +194,8 @@ properties! {
         "headers" => headers: Entries<Template> = Entries::default(),
         /// The body.
         "body" => body: Option<Template> = None,
-        /// The body as the fields of a form.
-        "formData" => form: Entries<Template> = Entries::default(),
+        /// The body as the fields of a form: texts, and files with `name` and `content`.
+        "formData" => form: Entries<Field> = Entries::default(),
         /// The type of the body. Default: application/json.
         "contentType" => content_type: Option<Template> = None,
         /// Settings.
@@ -264,21 +265,12 @@ impl Call {
         Ok(headers)
     }
 
-    fn body(&self, run: &TaskRun<'_>) -> Result<Option<Bytes>> {
+    fn body(&self, run: &TaskRun<'_>) -> Result<Option<TypedBody>> {
         if self.form.0.is_empty() {
-            return Ok(run.fill_optional(self.body.as_ref())?.map(Bytes::from));
+            return Ok(run.fill_optional(self.body.as_ref())?.map(|text| (Bytes::from(text), None)));
         }
         let content_type = run.fill_optional(self.content_type.as_ref())?.unwrap_or_default();
-        if content_type.starts_with("multipart/") {
-            let text =
-                "taxi sends `formData` only as application/x-www-form-urlencoded, not in several parts";
-            return Err(run.fault(self.uri.position, text.to_owned()));
-        }
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in &self.form.0 {
-            form.append_pair(name, &run.fill(value)?);
-        }
-        Ok(Some(Bytes::from(form.finish())))
+        form::body(run, &self.form, &content_type).map(Some)
     }
 
     /// The longest time without any data.
@@ -293,9 +285,14 @@ impl Call {
         let method = Method::from_bytes(method.trim().to_uppercase().as_bytes())
             .map_err(|_| run.fault(position, format!("invalid HTTP method {method:?}")))?;
         let new = Exchange::new(method, address);
+        let mut headers = self.headers(run, address)?;
+        let (body, content_type) = self.body(run)?.unzip();
+        if let Some(content_type) = content_type.flatten() {
+            headers.insert(CONTENT_TYPE, secret(&content_type).map_err(|()| invalid("Content-Type"))?);
+        }
         let exchange = Exchange {
-            headers: self.headers(run, address)?,
-            body: self.body(run)?,
+            headers,
+            body,
             connect_timeout: self.options.connect().unwrap_or(new.connect_timeout),
             idle_timeout: self.idle_timeout(run),
             follows_redirects: self.options.follow_redirects,

@@ -9,6 +9,7 @@ pub(crate) mod copy;
 pub(crate) mod dbt;
 pub(crate) mod files;
 pub(crate) mod flowable;
+pub(crate) mod form;
 pub(crate) mod git;
 pub(crate) mod http_client;
 pub(crate) mod http_request;
