@@ -154,7 +154,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "a container that is not waited for",
-        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.scripts.shell.Commands\n    commands: [ls]\n    docker: {image: ubuntu, wait: false}\n",
+        "id: a\nnamespace: b\ntasks:\n  - id: t\n    type: io.kestra.plugin.scripts.shell.Commands\n    commands: [ls]\n    dockerOptions: {image: ubuntu, wait: false}\n",
     ),
     (
         "multi-byte characters before the fault",
