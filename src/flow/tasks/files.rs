@@ -8,13 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use glob::Pattern;
 use serde_json::{Value as Json, json};
 
-use super::script::{fill_all, fill_entries};
+use super::script::fill_all;
 use crate::error::{Error, Kind, Result};
 use crate::flow::context::storage::{self, Storage};
 use crate::flow::context::task_run::TaskRun;
-use crate::flow::expression::Template;
+use crate::flow::expression::{Template, fault_of};
 use crate::flow::yaml::decode::{Decode, Decoder, Entries, choices, properties};
-use crate::flow::yaml::document::{Node, YamlValue};
+use crate::flow::yaml::document::{Node, Position, YamlValue};
 use crate::report::event::Level;
 
 /// Maximum number and total size of the namespace files of a task.
@@ -50,10 +50,15 @@ impl Decode for InputFiles {
 }
 
 impl InputFiles {
-    /// The names and contents.
+    /// The names and contents. A name may have expressions, too.
     pub(crate) fn fill(&self, run: &TaskRun<'_>) -> Result<Vec<(String, String)>> {
         let template = match self {
-            Self::Named(entries) => return fill_entries(run, entries),
+            Self::Named(entries) => {
+                let fill = |(name, content): &(String, Template)| {
+                    Ok((fill_name(run, name, content.position)?, run.fill(content)?))
+                };
+                return entries.0.iter().map(fill).collect();
+            }
             Self::Computed(template) => template,
         };
         let text = run.fill(template)?;
@@ -65,6 +70,12 @@ impl InputFiles {
         let content = |value: Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Ok(entries.into_iter().map(|(name, value)| (name, content(value))).collect())
     }
+}
+
+fn fill_name(run: &TaskRun<'_>, name: &str, position: Position) -> Result<String> {
+    let parsed = Template::parse(name, position);
+    let (template, _) = parsed.map_err(|fault| run.fault(position, fault_of(name, &fault)))?;
+    run.fill(&template)
 }
 
 /// The path of `name` in a folder. Refuses a name that leads out of the folder.
