@@ -270,7 +270,8 @@ fn assert_check_is_fast(text: &str) {
         // printing the faults must not fail, either
         assert!(!faults.to_string().is_empty());
     }
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?} for {text:?}", began.elapsed());
+    // seconds on a busy machine, and no end for a text whose cost grows without a limit
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?} for {text:?}", began.elapsed());
 }
 
 proptest! {
