@@ -7,7 +7,7 @@
 //!           resumption  length
 //! ```
 //!
-//! The [format](format) of the file is what its first bytes say. [`rows`] is the interface that both formats have.
+//! The [format](mod@format) of the file is what its first bytes say. [`rows`] is the interface that both formats have.
 //!
 //! The stages are connected by bounded channels. An error travels down the same channels as the bytes, so the last
 //! stage receives the first failure and not one of its consequences.
