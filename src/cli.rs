@@ -29,7 +29,7 @@ pub(crate) use flows::{
 pub(crate) use lookups::{DriftArgs, ZonesArgs};
 pub(crate) use options::{
     DatabaseArgs, DeliveryArgs, FileArgs, LockArgs, OrchestratorArgs, OutputArgs, RetryArgs, RunnerArgs,
-    YearArgs,
+    SourceArgs, YearArgs,
 };
 pub(crate) use retention::{BackupArgs, DropArgs, RestoreArgs};
 pub(crate) use runs::{PruneArgs, RunsArgs, RunsCommand};
@@ -89,7 +89,8 @@ pub(crate) enum Command {
     /// Load the lookup table of the taxi zones
     ///
     /// The table public.taxi_zones gets the zone and the borough of each location id. If the file has not changed since
-    /// it was loaded, the command does nothing.
+    /// it was loaded, the command does nothing. In a directory and below a URL, the file is misc/taxi_zone_lookup.csv, or
+    /// in a directory taxi_zone_lookup.csv.
     #[command(after_long_help = examples(&["taxi zones", "taxi zones --source tlc"]))]
     Zones(ZonesArgs),
     /// Report how the columns of the published files change from month to month
@@ -334,19 +335,9 @@ pub(crate) struct BackfillArgs {
 /// Arguments of the commands that load months.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Where the files come from: course, tlc, a directory or a URL; several, separated by commas [default: course]
-    ///
-    /// course is the course's release, with CSV files from 2019-01 to 2021-07. tlc is the agency's site, with Parquet
-    /// files from 2009 on. Of several sources, the first that has the month counts. A URL can be a base address, below
-    /// which the files are laid out as in the course's release, or have the placeholders {taxi}, {year} and {month}.
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        env = "TAXI_SOURCE",
-        hide_env_values = true,
-        help_heading = options::SOURCE
-    )]
-    pub(crate) source: Option<SourceUrl>,
+    /// Where the files come from.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
     /// The database.
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
@@ -393,15 +384,9 @@ pub(crate) struct DoctorArgs {
     /// Taxi type whose table and file to check; several, separated by commas, or "all"
     #[arg(long, default_value = "all", value_delimiter = ',', value_parser = values::taxi_or_all(), ignore_case = true)]
     pub(crate) taxi: Vec<String>,
-    /// Where the files come from: course, tlc, a directory or a URL; several, separated by commas [default: course]
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        env = "TAXI_SOURCE",
-        hide_env_values = true,
-        help_heading = options::SOURCE
-    )]
-    pub(crate) source: Option<SourceUrl>,
+    /// Where the files come from.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
     /// The database.
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,

@@ -221,7 +221,7 @@ fn columns_that_the_agency_added_later_are_added_to_tables_of_taxi_only() {
     let show = taxi(["runs", "show", &run, "--database-url", &made_by_taxi.url]).output().unwrap();
     let show = String::from_utf8_lossy(&show.stdout).into_owned();
     assert!(show.contains("cbd_congestion_fee added as double precision"), "{show}");
-    // nobody knows the index of pandas
+    // the pipeline does not know the index of pandas
     let error = refusal(&load(&made_by_taxi, "more/fee_and_index", &["--force"]), DATA);
     assert!(error.contains("unknown column \"__index_level_0__\" at position 22"), "{error}");
     json(&load(&made_by_taxi, "more/fee_and_index", &["--force", "--new-columns", "ignore"]));

@@ -15,6 +15,6 @@ COMMENT ON TABLE taxi_etl.key_values IS
 COMMENT ON COLUMN taxi_etl.key_values.kind IS
     'the type of the value: STRING, NUMBER, BOOLEAN, DATETIME, DATE, DURATION or JSON';
 COMMENT ON COLUMN taxi_etl.key_values.expires_at IS
-    'from when on flows do not see the key any more; NULL if it does not expire';
+    'the time after which flows no longer see the key; NULL if it does not expire';
 
 UPDATE taxi_etl.ledger_version SET version = 9;

@@ -2,24 +2,15 @@
 
 use clap::Args;
 
-use super::options::{self, DatabaseArgs, DeliveryArgs, LockArgs, OutputArgs, RetryArgs};
+use super::options::{self, DatabaseArgs, DeliveryArgs, LockArgs, OutputArgs, RetryArgs, SourceArgs};
 use super::values::{self, First, Last};
-use crate::http::SourceUrl;
 
 /// Arguments of `taxi zones`.
 #[derive(Args, Debug)]
 pub(crate) struct ZonesArgs {
-    /// Where the file comes from: course, tlc, a directory or a URL; several, separated by commas [default: course]
-    ///
-    /// In a directory and below a URL, the file is misc/taxi_zone_lookup.csv, or in a directory taxi_zone_lookup.csv.
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        env = "TAXI_SOURCE",
-        hide_env_values = true,
-        help_heading = options::SOURCE
-    )]
-    pub(crate) source: Option<SourceUrl>,
+    /// Where the file comes from.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
     /// Load the table even if it is already loaded
     #[arg(long, help_heading = options::LOAD)]
     pub(crate) force: bool,
@@ -49,15 +40,9 @@ pub(crate) struct DriftArgs {
     /// Last month, which is part of the range, or "latest" for the month before the current one
     #[arg(long, value_name = "MONTH")]
     pub(crate) to: Last,
-    /// Where the files come from: course, tlc, a directory or a URL; several, separated by commas [default: course]
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        env = "TAXI_SOURCE",
-        hide_env_values = true,
-        help_heading = options::SOURCE
-    )]
-    pub(crate) source: Option<SourceUrl>,
+    /// Where the files come from.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
     /// Timeout and retry settings for the source.
     #[command(flatten)]
     pub(crate) retry: RetryArgs,

@@ -28,6 +28,18 @@ pub(crate) const SOURCE: &str = "Source";
 /// Heading of the options that say how a command reports its progress and its result.
 const RESULT: &str = "Log and result";
 
+/// Where the files come from.
+#[derive(Args, Debug)]
+pub(crate) struct SourceArgs {
+    /// Where the files come from: course, tlc, a directory or a URL; several, separated by commas [default: course]
+    ///
+    /// course is the course's release, with CSV files from 2019-01 to 2021-07. tlc is the agency's site, with Parquet
+    /// files from 2009 on. Of several sources, the first that has the month counts. A URL can be a base address, below
+    /// which the files are laid out as in the course's release, or have the placeholders {taxi}, {year} and {month}.
+    #[arg(long, value_name = "SOURCE", env = "TAXI_SOURCE", hide_env_values = true, help_heading = SOURCE)]
+    pub(crate) source: Option<SourceUrl>,
+}
+
 /// Where the embedded server is.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedded server")]

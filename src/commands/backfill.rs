@@ -71,7 +71,7 @@ pub(crate) async fn run(
 fn plans(args: &BackfillArgs, report: &dyn Report) -> Result<Vec<Plan>> {
     let flow = Flow::builtin(plan::PIPELINE)?;
     let (first, last) = range(&args.from, &args.to)?;
-    let source = settings::existing_source(&flow, args.run.source.as_ref())?;
+    let source = settings::existing_source(&flow, args.run.source.source.as_ref())?;
     let plan = |taxi: &str| {
         let months = first.to(last);
         months

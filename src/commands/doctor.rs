@@ -31,7 +31,7 @@ struct Diagnosis {
 /// Checks everything that a load needs, without changing anything.
 pub(crate) async fn run(args: DoctorArgs, provisioner: &Provisioner) -> Result<CommandOutput> {
     let flow = Flow::builtin(plan::PIPELINE)?;
-    let given = settings::source(args.source.as_ref());
+    let given = settings::source(args.source.source.as_ref());
     let month = Month::new(MONTH.0, MONTH.1)
         .ok_or_else(|| Error::new(Kind::Internal, "the month of the source check is invalid"))?;
     let plans =

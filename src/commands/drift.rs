@@ -50,7 +50,7 @@ pub(crate) async fn run(
 ) -> Result<CommandOutput> {
     let flow = Flow::builtin(plan::PIPELINE)?;
     let (first, last) = backfill::range(&args.from, &args.to)?;
-    let source = settings::existing_source(&flow, args.source.as_ref())?;
+    let source = settings::existing_source(&flow, args.source.source.as_ref())?;
     let options = Options { retry_policy: settings::retry_policy(&args.retry), ..Options::default() };
     let mut drift = Drift {
         status: "reported",

@@ -32,7 +32,7 @@ pub(crate) async fn run(
             plan::of_month(&flow, &taxi, month, Some(file), max_rejects)?
         }
         None => {
-            let source = settings::existing_source(&flow, args.run.source.as_ref())?;
+            let source = settings::existing_source(&flow, args.run.source.source.as_ref())?;
             let taxi = args.taxi.as_deref().unwrap_or_default();
             let month = given_month(&args)?.ok_or_else(|| Error::new(Kind::Usage, "--month is missing"))?;
             plan::of_month(&flow, taxi, month, source, max_rejects)?

@@ -114,7 +114,7 @@ fn requests(args: &BackfillArgs, path: &Path, flow: &Arc<Flow>, report: &dyn Rep
         );
     }
     let mut inputs: Vec<(String, String)> = Vec::new();
-    if let Some(source) = &args.run.source {
+    if let Some(source) = &args.run.source.source {
         let has_source_input = flow.inputs.iter().any(|input| input.id.0 == "source");
         match has_source_input {
             true => {

@@ -73,7 +73,7 @@ pub(crate) fn retry_policy(args: &RetryArgs) -> RetryPolicy {
 pub(crate) fn describe(command: &Command, provisioner: &Provisioner) -> Result<Vec<String>> {
     let (database_args, retry, lock_timeout, source) = match command {
         Command::Load(LoadArgs { run, .. }) | Command::Backfill(BackfillArgs { run, flow: None, .. }) => {
-            let source = source(run.source.as_ref());
+            let source = source(run.source.source.as_ref());
             let source = source.map_or_else(|| COURSE.to_owned(), ToString::to_string);
             (&run.database, &run.retry, run.lock.lock_timeout, Some(source))
         }
@@ -81,7 +81,8 @@ pub(crate) fn describe(command: &Command, provisioner: &Provisioner) -> Result<V
             (&run.database, &run.retry, run.lock.lock_timeout, None)
         }
         Command::Zones(args) => {
-            let source = source(args.source.as_ref()).map_or_else(|| COURSE.to_owned(), ToString::to_string);
+            let source =
+                source(args.source.source.as_ref()).map_or_else(|| COURSE.to_owned(), ToString::to_string);
             (&args.database, &args.retry, args.lock.lock_timeout, Some(source))
         }
         Command::Run(args) => (&args.database, &args.retry, args.lock.lock_timeout, None),

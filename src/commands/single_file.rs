@@ -16,7 +16,7 @@ use crate::month::calendar::Month;
 /// contradict the name, and what is not a file.
 pub(super) fn recognize(flow: &Flow, file: &SourceUrl, args: &LoadArgs) -> Result<(String, Month)> {
     let refuse = |text: String| Error::new(Kind::Usage, text);
-    if let Some(source) = &args.run.source {
+    if let Some(source) = &args.run.source.source {
         // the variable may be set for other commands
         if std::env::var("TAXI_SOURCE").ok().as_deref() != Some(source.expose()) {
             return Err(refuse(format!("--source cannot be combined with the file {file}"))

@@ -22,7 +22,7 @@ pub(crate) async fn run(
     report: Arc<dyn Report>,
 ) -> Result<CommandOutput> {
     let flow = Flow::builtin(plan::ZONES)?;
-    let source = settings::existing_source(&flow, args.source.as_ref())?;
+    let source = settings::existing_source(&flow, args.source.source.as_ref())?;
     let lookup = plan::of_lookup(&flow, source)?;
     let options = Options {
         force: args.force,

@@ -18,7 +18,7 @@ pub(crate) struct KeyValue {
     pub(crate) key: String,
     /// The value.
     pub(crate) value: Json,
-    /// From when on flows do not see the key any more.
+    /// The time after which flows no longer see the key.
     pub(crate) expires_at: Option<Timestamp>,
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct NewColumn {
     /// The type with which it was added.
     #[serde(rename = "type", serialize_with = "as_name", skip_serializing_if = "Option::is_none")]
     pub(crate) column_type: Option<ColumnType>,
-    /// Why it was left out, if nobody has asked for it.
+    /// Why it was left out, if `--new-columns` did not say so.
     pub(crate) reason: Option<&'static str>,
 }
 
@@ -65,8 +65,8 @@ fn as_name<S: Serializer>(column_type: &Option<ColumnType>, serializer: S) -> Re
     serializer.serialize_some(&column_type.map(|column_type| column_type.to_string()))
 }
 
-/// Decides what to do with the columns `unknown` to the table. Leaves out of its answer those for which the file is
-/// refused: if nobody has asked for anything, columns that the pipeline does not know either.
+/// Decides what to do with the columns `unknown` to the table. Returns no entry for a column for which the file is
+/// refused. Without `--new-columns`, the file is refused for a column that the pipeline does not know.
 ///
 /// A table `made_by_taxi` gets the columns that the agency has added since. Somebody else's table stays as it is.
 pub(crate) fn decide(

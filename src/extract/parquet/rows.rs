@@ -172,7 +172,7 @@ struct Decoding {
 }
 
 impl Decoding {
-    /// Decodes all row groups. Ends early if nobody receives the batches any more.
+    /// Decodes all row groups. Ends early if the receiver of the batches was dropped.
     fn decode(&self, sender: &mpsc::Sender<Result<BatchRow>>) -> Result<()> {
         let rows_at_once = (BATCH_CELLS / self.wanted.len().max(1)).clamp(1, BATCH_ROWS);
         for (index, group) in self.footer.metadata.row_groups().iter().enumerate() {

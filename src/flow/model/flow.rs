@@ -268,6 +268,11 @@ impl Flow {
         &self.document
     }
 
+    /// Whether an expression may read keys and values. Only then are they read from the database.
+    pub(crate) fn mentions_keys(&self) -> bool {
+        self.document.contains("kv(")
+    }
+
     /// Creates an error for faults that appear only when the flow runs.
     pub(crate) fn faults(&self, diagnostics: Vec<Diagnostic>) -> Error {
         self.document.faults(diagnostics).into()

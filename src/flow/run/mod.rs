@@ -343,7 +343,7 @@ async fn connect(
     }
     let session = databases.connect(settings, SessionKind::Own, report.as_ref()).await?;
     let history = History::open(settings, session.client).await?;
-    if flow.document().contains("kv(") {
+    if flow.mentions_keys() {
         databases.key_values().reset(history.keys().await?);
     }
     run.phases.end(phase, "done");

@@ -143,7 +143,7 @@ impl Presets {
     /// Whether a task of the flow that has no given result may use the run's database.
     pub(crate) fn need_database(&self, flow: &Flow) -> bool {
         // keys are in the database of the run history
-        let mut needed = flow.document().contains("kv(");
+        let mut needed = flow.mentions_keys();
         flow.walk(|task| {
             let name = task.kind.name();
             let is_given = self.results.iter().any(|result| result.task_id == task.id());

@@ -151,10 +151,10 @@ impl Pause {
             PauseBehavior::Resume => {}
             PauseBehavior::Warn => {
                 run.context.warn();
-                run.log(Level::Warning, "the pause has ended, and nobody has resumed the run");
+                run.log(Level::Warning, "the pause has ended without a resume of the run");
             }
             PauseBehavior::Fail | PauseBehavior::Cancel => {
-                let text = "the pause has ended, and nobody has resumed the run";
+                let text = "the pause has ended without a resume of the run";
                 return Err(Error::new(Kind::TaskFailed, text));
             }
         }
