@@ -24,7 +24,7 @@ use crate::transform::reject;
 /// Heading of the options that say when a load runs, and how long it waits.
 pub(crate) const LOAD: &str = "Load";
 /// Heading of the options that say where the files come from.
-pub(crate) const SOURCE: &str = "Source";
+const SOURCE: &str = "Source";
 /// Heading of the options that say how a command reports its progress and its result.
 const RESULT: &str = "Log and result";
 
