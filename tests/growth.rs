@@ -18,7 +18,7 @@ fn rows_read(database: &Database) -> u64 {
 #[test]
 fn a_load_into_the_24th_month_reads_only_that_months_rows() {
     const MONTHS: u8 = 24;
-    const ROWS: u64 = 20_000;
+    const ROWS: u64 = 10_000;
     let database = Database::new("growth");
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().to_str().unwrap();

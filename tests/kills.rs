@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::support::{Database, STAGING_TABLES, json, month, wait_until};
 
-const ROWS: u32 = 60_000;
+const ROWS: u32 = 30_000;
 
 /// Rows of the month that the target holds before the load.
 const ROWS_BEFORE: u32 = 5000;

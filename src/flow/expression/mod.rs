@@ -82,7 +82,7 @@ impl Scope {
     /// Adds a variable.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Data>) -> Self {
-        debug_assert!(
+        assert!(
             names::VARIABLES.contains(&name),
             "the variable {name} is not in VARIABLES, so render() cannot read it"
         );

@@ -215,9 +215,10 @@ fn node(raw: Spanned<Raw>, source: &str) -> Node {
         Raw::Bool(value) => YamlValue::Bool(value),
         Raw::Text(text) => YamlValue::Text(text),
         Raw::Number => {
-            let defined = raw.defined.span();
-            let start = defined.offset() as usize;
-            let text: String = source.chars().skip(start).take(defined.len() as usize).collect();
+            let span = raw.defined.span();
+            // the parser knows the bytes of everything that it reads from a text
+            let (start, length) = (span.byte_offset().unwrap_or(0), span.byte_len().unwrap_or(0));
+            let text = source.get(start as usize..(start + length) as usize).unwrap_or_default();
             YamlValue::Number(text.trim().to_owned())
         }
         Raw::List(items) => YamlValue::List(items.into_iter().map(|item| node(item, source)).collect()),
