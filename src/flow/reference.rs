@@ -1,5 +1,5 @@
-//! The reference tables of `docs/flows.md`, made from the code. `TAXI_BLESS=1 cargo test --lib flow::reference` writes
-//! them into the file.
+//! The reference tables of the documentation, made from the code. `TAXI_BLESS=1 cargo test --lib flow::reference` writes
+//! them into `docs/flows.md` and `docs/flow-properties.md`.
 
 use std::fmt::Write as _;
 
@@ -145,17 +145,22 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_documentation_are_those_of_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/flows.md");
-        let docs = std::fs::read_to_string(path).unwrap();
-        let current =
-            with_table(&with_table(&docs, "expressions", &expressions()), "properties", &properties());
-        if std::env::var_os("TAXI_BLESS").is_some() {
-            return std::fs::write(path, &current).unwrap();
+        for (file, name, table) in [
+            ("docs/flows.md", "expressions", expressions()),
+            ("docs/flow-properties.md", "properties", properties()),
+        ] {
+            let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+            let docs = std::fs::read_to_string(&path).unwrap();
+            let current = with_table(&docs, name, &table);
+            if std::env::var_os("TAXI_BLESS").is_some() {
+                std::fs::write(&path, &current).unwrap();
+                continue;
+            }
+            let differing = docs.lines().zip(current.lines()).find(|(old, new)| old != new);
+            assert!(
+                docs == current,
+                "{file} differs from the code: {differing:?}; TAXI_BLESS=1 cargo test --lib flow::reference writes it"
+            );
         }
-        let differing = docs.lines().zip(current.lines()).find(|(old, new)| old != new);
-        assert!(
-            docs == current,
-            "docs/flows.md differs from the code: {differing:?}; TAXI_BLESS=1 cargo test --lib flow::reference writes it"
-        );
     }
 }
