@@ -18,7 +18,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) struct Docker {
     pub(crate) folder: PathBuf,
     /// What the images are built from.
-    context: tempfile::TempDir,
+    context: PathBuf,
     /// Ends the daemon when its stdin closes, which happens however this process ends.
     _guard: Child,
 }
@@ -31,11 +31,12 @@ static DAEMON: LazyLock<Option<Docker>> = LazyLock::new(|| {
     let folder = open_tempdir().keep();
     let script = "dockerd --default-ulimit nofile=1024:1024 --bridge none \
         --data-root \"$0/data\" --exec-root \"$0/exec\" --pidfile \"$0/pid\" -H \"unix://$0/docker.sock\" \
-        >\"$0/log\" 2>&1 & daemon=$!; cat >/dev/null; kill $daemon; wait $daemon; rm -rf \"$0\"";
+        >\"$0/log\" 2>&1 & daemon=$!; cat >/dev/null; kill $daemon; wait $daemon; \
+        umount \"$0/exec/netns/default\"; rm -rf \"$0\"";
     let mut guard = Command::new("sh");
     guard.args(["-c", script]).arg(&folder).stdin(Stdio::piped());
     let guard = guard.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let docker = Docker { folder, context: context(), _guard: guard };
+    let docker = Docker { context: context(&folder), folder, _guard: guard };
     wait_until("the daemon answers", || docker.command(&["version"]).output().unwrap().status.success());
     docker.run(&["import", base.to_str().unwrap(), "base:local"]);
     docker.build("taxi", "RUNTIME_IMAGE=base:local", &[]);
@@ -57,13 +58,13 @@ pub(crate) fn docker() -> Option<&'static Docker> {
     docker
 }
 
-/// The files that the images are built from, with the program under test, which is compiled already.
-fn context() -> tempfile::TempDir {
-    let context = tempfile::tempdir().unwrap();
-    let program = context.path().join("target/release/taxi");
+/// Puts the files that the images are built from into `folder`, with the program under test, which is compiled already.
+fn context(folder: &Path) -> PathBuf {
+    let context = folder.join("context");
+    let program = context.join("target/release/taxi");
     std::fs::create_dir_all(program.parent().unwrap()).unwrap();
     std::fs::copy(TAXI, program).unwrap();
-    copy(&["docker"], context.path());
+    copy(&["docker"], &context);
     context
 }
 
@@ -102,10 +103,10 @@ impl Docker {
 
     /// Builds the image of a stage, with this base.
     fn build(&self, stage: &str, base: &str, options: &[&str]) {
-        let (file, tag) = (self.context.path().join("docker/Dockerfile"), image(stage));
+        let (file, tag) = (self.context.join("docker/Dockerfile"), image(stage));
         let args = ["build", "--network", "host", "--tag", &tag, "--file", file.to_str().unwrap()];
         let build_args = ["--build-arg", "BINARY=prebuilt", "--build-arg", base];
-        self.run(&[&args[..], &build_args, options, &[self.context.path().to_str().unwrap()]].concat());
+        self.run(&[&args[..], &build_args, options, &[self.context.to_str().unwrap()]].concat());
     }
 
     /// Builds the other images of the stack, with a stand-in for the image `postgres`.
