@@ -351,6 +351,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_keeps_its_text_after_a_byte_order_mark_and_behind_an_alias() {
+        let document = Document::parse("a.yaml", "\u{feff}é: &n 1.50\r\nb: *n\r\n").unwrap();
+        let YamlValue::Map(entries) = document.root.value else { panic!("not a mapping") };
+        let texts: Vec<_> = entries.iter().map(|(_, node)| node.value.text()).collect();
+        assert_eq!(texts, [Some("1.50"), Some("1.50")]);
+    }
+
+    #[test]
     fn a_place_in_a_text_is_found_in_the_document() {
         let document = "a: 'é x {{ x }}'\nb: |\n  one\n  {{ one.two }}\n";
         let place = |line, column, text: &str, at: &str| {
