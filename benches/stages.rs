@@ -12,13 +12,16 @@ use std::io::Write as _;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use csv_async::ByteRecord;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use taxi_etl::error::Result;
-use taxi_etl::extract::csv::{dialect::BlankLines, gunzip, records::Records};
+use taxi_etl::extract::csv::{
+    dialect::BlankLines,
+    gunzip,
+    records::{Record, Records},
+};
 use taxi_etl::extract::rows::FileColumn;
 use taxi_etl::transform::duplicates::DuplicateFilter;
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
@@ -41,7 +44,7 @@ static GZIPPED: LazyLock<Bytes> = LazyLock::new(|| {
     encoder.write_all(&CSV).unwrap();
     encoder.finish().unwrap().into()
 });
-static RECORDS: LazyLock<(Vec<FileColumn>, Vec<ByteRecord>)> = LazyLock::new(|| {
+static RECORDS: LazyLock<(Vec<FileColumn>, Vec<Record>)> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let mut records = Records::new(channel_of(&CSV).into(), String::new());
         let (header, mut all) = (records.header().await.unwrap(), Vec::new());

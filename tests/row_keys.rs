@@ -1,11 +1,11 @@
 //! The server is the oracle: the encoder must read the same values from a text as the server, and compute the
 //! same key.
 
-use csv_async::ByteRecord;
 use futures_util::SinkExt as _;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
+use taxi_etl::extract::csv::records::Record;
 use taxi_etl::extract::rows::{Cell, FileColumn, Row};
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
@@ -125,7 +125,7 @@ fn keys_and_values_match_the_servers() {
     let mut encoder = RowEncoder::new(&Layout::new(columns, computed, "b"), &header).unwrap();
     for row in &rows {
         let mut tuple = Vec::new();
-        if encoder.encode(&ByteRecord::from(row.to_vec()), &mut tuple).is_err() {
+        if encoder.encode(&Record::from_iter(row), &mut tuple).is_err() {
             continue;
         }
         tuples.extend(tuple);

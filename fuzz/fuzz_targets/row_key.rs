@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use csv_async::ByteRecord;
 use libfuzzer_sys::fuzz_target;
+use taxi_etl::extract::csv::records::Record;
 use taxi_etl::extract::rows::{Cell, FileColumn};
 use taxi_etl::transform::row::{Column, Computed, Layout, RowEncoder};
 use taxi_etl::transform::value::ColumnType;
@@ -36,7 +36,7 @@ fn row(cell: &[u8], column_type: ColumnType) -> Option<Vec<u8>> {
     let header = [FileColumn::new("cell")];
     let mut encoder = RowEncoder::new(&Layout::new(columns, computed, "cell"), &header).expect("the header is valid");
     let mut tuple = Vec::new();
-    encoder.encode(&ByteRecord::from(vec![cell]), &mut tuple).ok().map(|_| tuple)
+    encoder.encode(&Record::from_iter([cell]), &mut tuple).ok().map(|_| tuple)
 }
 
 fuzz_target!(|input: (u8, &[u8])| {

@@ -61,14 +61,13 @@ fn text(row: &impl Row) -> String {
 
 #[cfg(test)]
 mod tests {
-    use csv_async::ByteRecord;
-
     use super::*;
+    use crate::extract::csv::records::Record;
 
     #[test]
     fn the_text_is_the_original_line_and_is_truncated() {
         let reject = |cells: &[&[u8]]| {
-            let record = ByteRecord::from(cells.to_vec());
+            let record = Record::from_iter(cells);
             Reject::new(7, &record, RowError::Width { found: cells.len(), expected: 1 })
         };
         let whole = reject(&[b"1", b"a,b", b"say \"no\"", b"", b"\xff\0"]);

@@ -327,9 +327,8 @@ fn excerpt(cell: Cell<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use csv_async::ByteRecord;
-
     use super::*;
+    use crate::extract::csv::records::Record;
 
     fn columns() -> Vec<Column> {
         let column = |name: &str, column_type| Column { name: name.to_owned(), column_type, not_null: false };
@@ -356,8 +355,8 @@ mod tests {
         let mut forward = encoder(&["A", "B"]).unwrap();
         let mut backward = encoder(&["b", "a"]).unwrap();
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        forward.encode(&ByteRecord::from(vec!["x", "1.50"]), &mut first).unwrap();
-        backward.encode(&ByteRecord::from(vec!["1.50", "x"]), &mut second).unwrap();
+        forward.encode(&Record::from_iter(["x", "1.50"]), &mut first).unwrap();
+        backward.encode(&Record::from_iter(["1.50", "x"]), &mut second).unwrap();
         assert_eq!(first, second);
         assert!(first.windows(KEY_LENGTH).any(|text| text == RowKey::of([&b"1.5x"[..]].into_iter()).text()));
     }
@@ -381,7 +380,7 @@ mod tests {
     fn refuses_a_row_of_the_wrong_width_or_type() {
         let mut encoder = encoder(&["a", "b"]).unwrap();
         let mut refusal =
-            |cells: Vec<&str>| encoder.encode(&ByteRecord::from(cells), &mut Vec::new()).unwrap_err();
+            |cells: Vec<&str>| encoder.encode(&Record::from_iter(cells), &mut Vec::new()).unwrap_err();
         assert_eq!(refusal(vec!["x"]), RowError::Width { found: 1, expected: 2 });
         assert_eq!(refusal(vec!["x", "1", "", "2"]), RowError::Width { found: 4, expected: 2 });
         assert_eq!(

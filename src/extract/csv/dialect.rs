@@ -85,11 +85,6 @@ impl Dialect {
         Self { blank_lines, ..Self::default() }
     }
 
-    /// How the lines after the header end, as soon as the first of them has ended.
-    pub(crate) fn line_end(&self) -> Option<LineEnd> {
-        self.line_end
-    }
-
     /// Whether the file ends with a line end.
     pub(crate) fn ends_with_line_end(&self) -> bool {
         self.position == self.line_start

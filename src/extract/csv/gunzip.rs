@@ -12,7 +12,7 @@ use bytes::{Buf as _, Bytes};
 use flate2::bufread::GzDecoder;
 use tokio::sync::mpsc;
 
-use super::dialect::{BlankLines, Dialect, LineEnd};
+use super::dialect::{BlankLines, Dialect};
 use super::encoding::Encoding;
 use crate::error::{Error, Kind, Result};
 use crate::extract::format::{BYTE_ORDER_MARK, Format, GZIP_MAGIC, LONGEST_SIGNATURE_BYTES};
@@ -54,16 +54,10 @@ impl From<mpsc::Receiver<Chunk>> for Csv {
 /// What the first bytes of a file show.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    line_end: OnceLock<LineEnd>,
     is_uncompressed: OnceLock<()>,
 }
 
 impl Facts {
-    /// How the lines after the header end.
-    pub(crate) fn line_end(&self) -> Option<LineEnd> {
-        self.line_end.get().copied()
-    }
-
     /// Whether the file is CSV that is not compressed.
     pub(crate) fn is_uncompressed(&self) -> bool {
         self.is_uncompressed.get().is_some()
@@ -163,9 +157,6 @@ impl Output<'_> {
                 check_text(&mut chunk, self.address)?;
             }
             self.dialect.check(&chunk).map_err(|error| error.in_file(self.address))?;
-            if let Some(line_end) = self.dialect.line_end() {
-                let _ = self.facts.line_end.set(line_end);
-            }
             if self.sender.blocking_send(Ok(self.encoding.decode(chunk))).is_err() {
                 return Ok(false);
             }
