@@ -40,27 +40,14 @@ impl From<BlankLines> for CsvForm {
 pub struct Csv {
     /// The checked bytes.
     pub chunks: mpsc::Receiver<Chunk>,
-    /// Facts about the file. They are complete as soon as the chunk that shows them has arrived.
-    pub(crate) facts: Arc<Facts>,
+    /// Set before the first chunk arrives, if the file is CSV that is not compressed.
+    pub(crate) is_uncompressed: Arc<OnceLock<()>>,
 }
 
 impl From<mpsc::Receiver<Chunk>> for Csv {
     /// CSV that another program has checked.
     fn from(chunks: mpsc::Receiver<Chunk>) -> Self {
-        Self { chunks, facts: Arc::default() }
-    }
-}
-
-/// What the first bytes of a file show.
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    is_uncompressed: OnceLock<()>,
-}
-
-impl Facts {
-    /// Whether the file is CSV that is not compressed.
-    pub(crate) fn is_uncompressed(&self) -> bool {
-        self.is_uncompressed.get().is_some()
+        Self { chunks, is_uncompressed: Arc::default() }
     }
 }
 
@@ -68,12 +55,13 @@ impl Facts {
 pub fn start(compressed: mpsc::Receiver<Chunk>, address: String, form: impl Into<CsvForm>) -> Csv {
     let CsvForm { blank_lines, encoding } = form.into();
     let (sender, chunks) = mpsc::channel(CHANNEL_DEPTH);
-    let facts = Arc::<Facts>::default();
-    let csv = Csv { chunks, facts: Arc::clone(&facts) };
+    let is_uncompressed = Arc::<OnceLock<()>>::default();
+    let csv = Csv { chunks, is_uncompressed: Arc::clone(&is_uncompressed) };
     tokio::task::spawn_blocking(move || {
         let mut guard = PanicGuard { sender: sender.clone(), is_done: false };
         let dialect = Dialect::new(blank_lines);
-        let output = Output { address: &address, dialect, encoding, facts: &facts, sender };
+        let output =
+            Output { address: &address, dialect, encoding, is_uncompressed: &is_uncompressed, sender };
         if let Err(error) = output.write_all(compressed) {
             let _ = guard.sender.blocking_send(Err(error));
         }
@@ -103,7 +91,7 @@ struct Output<'a> {
     address: &'a str,
     dialect: Dialect,
     encoding: Encoding,
-    facts: &'a Facts,
+    is_uncompressed: &'a OnceLock<()>,
     sender: mpsc::Sender<Chunk>,
 }
 
@@ -114,7 +102,7 @@ impl Output<'_> {
         if is_gzip(&mut input, self.address)? {
             self.write_members(input)
         } else {
-            let _ = self.facts.is_uncompressed.set(());
+            let _ = self.is_uncompressed.set(());
             if !self.write(&mut input, true)? {
                 return Ok(());
             }
